@@ -1,0 +1,63 @@
+"""The command line: parses, calls, prints. Keras is loaded only by the commands that need it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+import reslab
+from reslab.cli import judging, looking, training
+from reslab.errors import UserError, unknown
+
+INTERRUPTED = 130  # what a shell calls a command stopped by Ctrl-C
+
+
+class Commands(click.Group):
+    """Unknown commands are answered with the nearest one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(str(unknown("command", args[0], self.list_commands(ctx))))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(reslab.__version__, prog_name="reslab")
+def cli() -> None:
+    """Residual networks for Keras 3: name a network and a data set, get an honestly judged model.
+
+    \b
+      reslab train resnet20 --data fashion-mnist --recipe quick --epochs 3
+      reslab report runs/resnet20-fashion-mnist-quick-1
+    """
+
+
+for command in (*looking.COMMANDS, *training.COMMANDS, *judging.COMMANDS):
+    cli.add_command(command)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command; whatever a person did wrong is one line on standard error and exit code 2."""
+    try:
+        cli.main(args, prog_name="reslab", standalone_mode=False)
+    except UserError as error:
+        _fail(str(error))
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        _fail(f"{error.format_message()} (see `{_help(context)}`)")
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # `reslab list | head`
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _help(context: click.Context | None) -> str:
+    return f"{context.command_path if context else 'reslab'} --help"
+
+
+def _fail(message: str) -> None:
+    click.echo(f"reslab: {message}", err=True)
+    sys.exit(2)

@@ -1,0 +1,93 @@
+"""`reslab evaluate`, `predict` and `report`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reslab.cli.options import as_json, backend, print_json, use_backend
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", metavar="SOURCE", help="Other data of the same classes.")
+@as_json
+@backend
+def evaluate(run: Path, data: str | None, as_json: bool, backend: str | None) -> None:
+    """Judge a run on its test set, or on other data."""
+    from reslab.run import Run
+
+    opened = Run.open(run)
+    use_backend(backend)
+    from reslab import evaluation
+
+    judged = evaluation.evaluate(opened, data)
+    if as_json:
+        print_json({key: value for key, value in judged.items() if key != "mistakes"})
+        return
+    click.echo(sentence(judged))
+    if judged["top5_error"]:
+        click.echo(f"top-5 error {_interval(judged['top5_error'])}")
+    click.echo(f"balanced accuracy {judged['balanced_accuracy']:.2%}, ", nl=False)
+    click.echo(f"calibration error {judged['calibration']['ece']:.3f}, loss {judged['loss']:.4f}")
+    worst = sorted(judged["per_class"], key=lambda row: row["error"] or 0, reverse=True)[:5]
+    for row in worst:
+        click.echo(f"  {row['class']}: {row['error'] or 0:.2%} of {row['n']} wrong")
+    for pair in judged["confused"][:5]:
+        click.echo(f"  {pair['true']} taken for {pair['predicted']}: {pair['count']} of {pair['of']}")
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True)
+@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True)
+@as_json
+@backend
+def predict(
+    model: Path, images: tuple[str, ...], top: int, as_json: bool, backend: str | None
+) -> None:
+    """What a run or a model file sees in IMAGES: files, folders, or - for a list on standard input."""
+    from reslab import prediction
+
+    files = prediction.files(line for word in images for line in _words(word))
+    use_backend(backend)
+    found = prediction.predict(model, files, top=top)
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        words = (f"{guess['class']} {guess['probability']:.1%}" for guess in one["predictions"])
+        click.echo(f"{one['file']}: {', '.join(words)}")
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where the page goes.")
+def report(runs: tuple[Path, ...], out: Path | None) -> None:
+    """One page about a run, or about several side by side."""
+    from reslab import report as pages
+    from reslab.run import Run
+
+    opened = [Run.open(run) for run in runs]
+    if out is None:
+        out = runs[0] / "report.html" if len(runs) == 1 else Path("report.html")
+    click.echo(f"report: {pages.write(opened, out)}")
+
+
+COMMANDS = evaluate, predict, report
+
+
+def sentence(judged: dict[str, Any]) -> str:
+    """The result in a line: `test error 9.10 % (8.55 to 9.68 %, n = 10,000)`."""
+    return f"{judged['split']} error {_interval(judged['top1_error'])} of {judged['n']:,} images"
+
+
+def _interval(error: dict[str, float]) -> str:
+    return f"{error['value']:.2%} (95 % interval {error['low']:.2%} to {error['high']:.2%})"
+
+
+def _words(word: str) -> list[str]:
+    return [line.strip() for line in sys.stdin if line.strip()] if word == "-" else [word]

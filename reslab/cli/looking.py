@@ -1,0 +1,112 @@
+"""`reslab list` and `reslab show`: what there is, without Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from reslab.cli.options import as_json, print_json
+
+
+@click.command("list")
+@as_json
+def list_(as_json: bool) -> None:
+    """The networks, recipes and data sets that reslab knows by name."""
+    from reslab import describe
+    from reslab.data import sources
+    from reslab.recipes import RECIPES
+    from reslab.zoo import NETWORKS
+
+    networks = [
+        {
+            "name": network.name,
+            "title": network.title,
+            "classes": network.classes,
+            "input_shape": list(network.input_shape),
+            "trainable_params": (sums := describe.counts(network)).trainable_params,
+            "multiply_adds": sums.multiply_adds,
+        }
+        for network in NETWORKS.values()
+    ]
+    if as_json:
+        recipes = [{"name": r.name, "promise": r.promise} for r in RECIPES.values()]
+        print_json({"networks": networks, "recipes": recipes, "data": [{"name": n, "title": t} for n, t in sources()]})
+        return
+    table = _table("network", "parameters", "multiply-adds", "input", "")
+    for row in networks:
+        size = "x".join(map(str, row["input_shape"]))
+        table.add_row(
+            row["name"], _n(row["trainable_params"]), _n(row["multiply_adds"]), size, row["title"]
+        )
+    _print(table)
+    table = _table("recipe", "promise", numbers=0)
+    for recipe in RECIPES.values():
+        table.add_row(recipe.name, recipe.promise)
+    _print(table)
+    table = _table("data", "", numbers=0)
+    for name, title in sources():
+        table.add_row(name, title)
+    _print(table)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--classes", type=click.IntRange(min=1), help="Number of classes; default: its own.")
+@click.option("--size", type=click.IntRange(min=1), metavar="PIXELS", help="Side of the images.")
+@as_json
+def show(name: str, classes: int | None, size: int | None, as_json: bool) -> None:
+    """The network NAME as a column of Table 1, with parameters and multiply-adds."""
+    from reslab import describe
+    from reslab.transforms import with_classes
+    from reslab.zoo import network
+
+    net = network(name)
+    net = net if classes is None else with_classes(net, classes)
+    shape = net.input_shape if size is None else (size, size, net.input_shape[2])
+    summary = describe.summary(net, shape)
+    if as_json:
+        print_json(summary)
+        return
+    click.echo(f"{net.title}: {summary['depth']} layers deep, {summary['classes']} classes")
+    click.echo(f"images of {'x'.join(map(str, shape))}; {net.source}\n")
+    table = _table("row", "output", "layers", "parameters", "multiply-adds", numbers=2, first=3)
+    for row in summary["rows"]:
+        table.add_row(
+            row["row"], row["output"], row["layers"], _n(row["params"]), _n(row["multiply_adds"])
+        )
+    table.add_section()
+    table.add_row("", "", "", _n(summary["trainable_params"]), _n(summary["multiply_adds"]))
+    _print(table)
+    click.echo(
+        f"{summary['total_params'] - summary['trainable_params']:,} more numbers are batch norm's "
+        "running statistics"
+    )
+
+
+COMMANDS = list_, show
+
+
+def _table(*columns: str, numbers: int = 2, first: int = 1) -> Any:
+    """A table whose `numbers` columns from the one numbered `first` stand right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(columns):
+        right = first <= i < first + numbers
+        table.add_column(column, justify="right" if right else "left", no_wrap=right or i == 0)
+    return table
+
+
+def _print(table: Any) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width to wrap to
+        console.width = 160
+    console.print(table)
+
+
+def _n(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"

@@ -1,0 +1,165 @@
+"""`reslab train`: with a bar that says how it goes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reslab.cli.options import backend, use_backend
+from reslab.errors import UserError
+
+if TYPE_CHECKING:
+    from reslab.run import Run
+    from reslab.session import Progress, Watcher
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--data", metavar="SOURCE", help="A name of `reslab list`, or a folder.")
+@click.option("--recipe", metavar="R", default="quick", show_default=True, help="A name, or a .toml file.")
+@click.option("--set", "changes", metavar="FIELD=VALUE", multiple=True, help="Change the recipe.")
+@click.option("--epochs", type=float, metavar="N", help="Length; the schedule is rescaled to it.")
+@click.option("--batch", type=int, metavar="B", help="Images per step.")
+@click.option("--size", type=int, metavar="PIXELS", help="Side of the images.")
+@click.option(
+    "--precision", metavar="P", default="float32", show_default=True, help="float32 or mixed (bfloat16)."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--balance", is_flag=True, help="Weigh every class alike, however many images it has.")
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
+@click.option("--keep-checkpoints", is_flag=True, help="Keep the weights of every epoch.")
+@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Decoders.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the run goes.")
+@click.option(
+    "--resume", "resumed", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a run."
+)
+@backend
+def train(
+    name: str | None,
+    data: str | None,
+    changes: tuple[str, ...],
+    backend: str | None,
+    resumed: Path | None,
+    **options: Any,
+) -> None:
+    """Train the network NAME on --data, choose the epoch on validation images, judge it once."""
+    if resumed is not None:
+        if name or data:
+            raise UserError("--resume DIR stands alone: the run knows its network and its data")
+        use_backend(backend or _backend_of(resumed))
+    else:
+        if not name or not data:
+            raise UserError("train what on what? reslab train NAME --data SOURCE")
+        from reslab.zoo import network
+
+        network(name)  # an unknown name is answered before Keras is loaded
+        use_backend(backend)
+    from reslab import training
+    from reslab.session import Interrupted
+
+    with Bar() as bar:
+        try:
+            if resumed is not None:
+                run = training.resume(resumed, bar.watcher())
+            else:
+                assert name and data
+                settings = dict(_pair(change) for change in changes)
+                run = training.train(name, data, changes=settings, watcher=bar.watcher(), **options)
+        except Interrupted:
+            bar.close()
+            click.echo(f"stopped and saved; go on with: reslab train --resume {bar.path}", err=True)
+            sys.exit(130)
+    _summary(run)
+
+
+COMMANDS = (train,)
+
+
+class Bar:
+    """A progress bar over all steps, and a line for every epoch that stays."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.path: Path | None = None
+        self.console = Console(stderr=True, highlight=False)
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} steps"),
+            TextColumn("loss {task.fields[loss]:.4f}  error {task.fields[error]:.2%}"),
+            TextColumn("{task.fields[speed]:.0f} images/s"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task: Any = None
+
+    def __enter__(self) -> Bar:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.bar.stop()
+
+    def watcher(self) -> Watcher:
+        from reslab.session import Watcher
+
+        return Watcher(start=self.start, step=self.step, epoch=self.epoch)
+
+    def start(self, run: Run, progress: Progress, total: int) -> None:
+        self.path = run.path
+        self.console.print(f"{run.path}: {run.info['params']:,} parameters, {total} steps")
+        for line in run.log("note"):
+            self.console.print(line["text"])
+        if progress.step:
+            self.console.print(f"going on after step {progress.step}")
+        self.task = self.bar.add_task(
+            "", total=total, completed=progress.step, epoch=progress.epoch + 1, loss=0, error=0, speed=0
+        )
+
+    def step(self, progress: Progress, now: dict[str, float]) -> None:
+        speed = progress.seen / progress.seconds if progress.seconds else 0
+        self.bar.update(
+            self.task, completed=progress.step, epoch=progress.epoch + 1, speed=speed, **now
+        )
+
+    def epoch(self, progress: Progress, line: dict[str, Any]) -> None:
+        seen = f", validation {line['val_error']:.2%}" if "val_error" in line else ""
+        self.console.print(
+            f"epoch {line['epoch']}: loss {line['train_loss']:.4f}, error {line['train_error']:.2%}"
+            f"{seen}; {line['seconds']:.0f} s, {line['images_per_second']:.0f} images/s"
+        )
+
+
+def _summary(run: Run) -> None:
+    from reslab.cli.judging import sentence
+
+    judged = run.evaluation
+    click.echo(f"epoch {run.info['chosen_epoch']} chosen; {sentence(judged)}" if judged else "done")
+    click.echo(f"report: {run.path / 'report.html'}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"--set {text}: write it as --set field=value")
+    return name.strip(), value.strip()
+
+
+def _backend_of(path: Path) -> str | None:
+    """What the run was started on, so that --resume need not say it."""
+    try:
+        return json.loads((path / "run.json").read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # `resume` says what is wrong with the folder

@@ -1,0 +1,131 @@
+"""Judging a run on images it has not seen: the one place that reads a test set."""
+
+from __future__ import annotations
+
+import base64
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reslab import data as sets
+from reslab import whole
+from reslab.data import Data, Split
+from reslab.errors import UserError
+from reslab.judge import judge, wrong
+from reslab.run import Run, write_json
+
+MISTAKES = 48  # pictures kept for the report
+BATCH = 256
+
+
+def evaluate(run: Run | str | Path, data: Data | str | Path | None = None) -> dict[str, Any]:
+    """The judgement of a run's model: what `evaluation.json` holds.
+
+    Without `data`, on the test set of the run's own data (its validation set where there is no
+    test set, and `split` says so), and the judgement is kept in the run. Another source is judged
+    on its test set, else on all of it, and kept as `evaluation-NAME.json`. Raises UserError where
+    the run has no model yet, or the classes differ.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    if not run.model_path.exists():
+        raise UserError(f"{run.path} has no model yet: finish it with `reslab train --resume`")
+    model, card = whole.load(run.model_path)
+    own = data is None
+    found = reload(run) if data is None else _load(data, card)
+    if list(found.classes) != card["classes"]:
+        raise UserError(
+            f"{found.name} has other classes than {run.path}: {_differ(found.classes, card)}"
+        )
+    name, split = _split(found, own)
+    probabilities = predict_split(model, split)
+    result = judge(probabilities, split.labels, found.classes)
+    result |= {
+        "split": name,
+        "data": found.name,
+        "checksum": found.checksum,
+        "mistakes": _mistakes(probabilities, split, found.classes),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": f"reslab evaluate {run.path}" + ("" if own else f" --data {found.source}"),
+    }
+    file = "evaluation.json" if own else f"evaluation-{found.name}.json"
+    write_json(run.path / file, result)
+    return result
+
+
+def reload(run: Run) -> Data:
+    """The run's data, as they were: raises UserError where they have changed since."""
+    data = sets.load(**run.info["data"]["provenance"])
+    if data.checksum != run.info["data"]["checksum"]:
+        raise UserError(
+            f"the data of {run.path} have changed since it was started: {data.source} has checksum "
+            f"{data.checksum[:12]}, not {run.info['data']['checksum'][:12]}"
+        )
+    return data
+
+
+def predict_split(model: Any, split: Split) -> np.ndarray:
+    """float32 (n, classes): probabilities of every image of the split, in order."""
+    parts = [
+        np.asarray(
+            model.predict_on_batch(split.images(np.arange(i, min(i + BATCH, len(split))))), "float32"
+        )
+        for i in range(0, len(split), BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def _load(data: Data | str | Path, card: dict[str, Any]) -> Data:
+    if isinstance(data, Data):
+        return data
+    height, _, channels = card["image_shape"]
+    return sets.load(data, size=height, channels=channels)
+
+
+def _split(data: Data, own: bool) -> tuple[str, Split]:
+    if data.test is not None:
+        return "test", data.test
+    if not own:
+        return "all", data.train
+    if data.validation is not None:
+        return "validation", data.validation
+    raise UserError(f"{data.name} has neither a test nor a validation set to judge on")
+
+
+def _mistakes(
+    probabilities: np.ndarray, split: Split, classes: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """The most confident mistakes, with their pictures as base64 PNG."""
+    found = []
+    for i in wrong(probabilities, split.labels, MISTAKES):
+        guess = int(probabilities[i].argmax())
+        found.append(
+            {
+                "index": int(i),
+                "file": split.names[i] if split.names is not None else None,
+                "true": classes[split.labels[i]],
+                "predicted": classes[guess],
+                "confidence": float(probabilities[i, guess]),
+                "png": _png(split.images(np.array([i]))[0]),
+            }
+        )
+    return found
+
+
+def _png(image: np.ndarray) -> str:
+    from PIL import Image
+
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture.thumbnail((96, 96))
+    out = io.BytesIO()
+    picture.save(out, "PNG", optimize=True)
+    return base64.b64encode(out.getvalue()).decode()
+
+
+def _differ(classes: tuple[str, ...], card: dict[str, Any]) -> str:
+    extra = [name for name in classes if name not in card["classes"]]
+    missing = [name for name in card["classes"] if name not in classes]
+    said = [f"{name!r} is new" for name in extra[:2]] + [f"{name!r} is missing" for name in missing[:2]]
+    return ", ".join(said) or "their order differs"

@@ -1,0 +1,76 @@
+"""Where a run was made: versions, commit, machine (standard library only)."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("reslab", "keras", "torch", "jax", "tensorflow", "tensorflow-cpu", "numpy", "pillow", "grain")
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the checkout that reslab runs from, with "+" if it was changed since."""
+    here = Path(__file__).parent
+    try:
+        head = _git("rev-parse", "HEAD", at=here)
+        return head + ("+" if _git("status", "--porcelain", "--", ".", at=here) else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def machine(backend: str) -> dict[str, Any]:
+    """Processor, cores this process may use, memory in GiB, accelerator, operating system."""
+    pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    size = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(pages * size / 2**30, 1),
+        "gpu": _gpu(backend),
+        "os": f"{platform.system()} {platform.release()}",
+    }
+
+
+def _git(*words: str, at: Path) -> str:
+    done = subprocess.run(
+        ["git", *words], cwd=at, capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _gpu(backend: str) -> str | None:
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    if backend == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        return device.device_kind if device.platform != "cpu" else None
+    import tensorflow as tf
+
+    names = [gpu.name for gpu in tf.config.list_physical_devices("GPU")]
+    return ", ".join(names) or None

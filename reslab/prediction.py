@@ -1,0 +1,101 @@
+"""What a trained model sees in pictures: a run or a model file is all it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reslab.data import images as pictures
+from reslab.errors import UserError
+from reslab.run import Run
+
+BATCH = 32
+
+
+def files(names: Iterable[str | Path]) -> list[Path]:
+    """The pictures at these paths; a folder stands for every picture in it, sub-folders too.
+
+    Raises UserError for a path that is not there, and for a folder without pictures.
+    """
+    found: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            inside = [p for p in path.rglob("*") if p.suffix.lower() in pictures.SUFFIXES]
+            if not inside:
+                raise UserError(f"there are no images in {path}")
+            found += sorted(inside)
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UserError(f"there is no image {path}")
+    if not found:
+        raise UserError("no images were given")
+    return found
+
+
+def predict(
+    model: str | Path | Run, images: Sequence[str | Path], top: int = 3
+) -> list[dict[str, Any]]:
+    """The `top` most probable classes of each picture, most probable first.
+
+    `model` is a run, its folder, or a model file that reslab wrote; `images` are files. Returns
+    {"file", "predictions": [{"class", "probability"}]} for each. Raises UserError where the model
+    or a picture cannot be read.
+    """
+    path = model.model_path if isinstance(model, Run) else _model_path(Path(model))
+    shown = [Path(image) for image in images]
+    for image in shown:
+        _check(image)
+    from reslab import whole
+
+    net, card = whole.load(path)
+    results: list[dict[str, Any]] = []
+    for start in range(0, len(shown), BATCH):
+        part = shown[start : start + BATCH]
+        batch = np.stack([_view(image, card) for image in part])
+        rows = np.asarray(net.predict_on_batch(batch), "float32")
+        results += [_result(image, row, card["classes"], top) for image, row in zip(part, rows, strict=True)]
+    return results
+
+
+def _model_path(path: Path) -> Path:
+    if (path / "run.json").exists():
+        run = Run.open(path)
+        if not run.model_path.exists():
+            raise UserError(f"{path} has no model yet: finish it with `reslab train --resume {path}`")
+        return run.model_path
+    if not path.exists():
+        raise UserError(f"there is no run and no model file at {path}")
+    if path.is_dir():
+        raise UserError(f"{path} is no run: there is no run.json in it")
+    return path
+
+
+def _check(image: Path) -> None:
+    try:
+        pictures.check(image)
+    except pictures.BadImage as error:
+        raise UserError(f"{image} cannot be read: {error}") from None
+
+
+def _view(image: Path, card: dict[str, Any]) -> np.ndarray:
+    """As the model's own data were brought to size: uint8 (height, width, channels)."""
+    height, width, channels = card["image_shape"]
+    picture = pictures.open_picture(image, at_least=height if card["view"] else 0)
+    if card["view"]:  # a folder's view: the centre of the scaled picture
+        return pictures.to_array(pictures.view(picture, height, None, None), channels)
+    array = np.asarray(picture)
+    array = array[..., None] if array.ndim == 2 else array
+    return pictures.resize_array(array[None], height, channels)[0]
+
+
+def _result(image: Path, row: np.ndarray, classes: list[str], top: int) -> dict[str, Any]:
+    best = np.argsort(-row, kind="stable")[:top]
+    return {
+        "file": str(image),
+        "predictions": [{"class": classes[i], "probability": float(row[i])} for i in best],
+    }

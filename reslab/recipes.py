@@ -1,0 +1,278 @@
+"""A training as a value: every choice that does not depend on the data (standard library only).
+
+The three rules that go by "SGD with momentum m, rate r and decay d", for a gradient g:
+
+    caffe   v <- m v + r (g + d w)    w <- w - v          He 2015, 2016
+    torch   v <- m v + (g + d w)      w <- w - r v        Li 2018, most code since
+    keras   v <- m v + r g            w <- w - v - r d w  Keras's own `weight_decay`
+
+Caffe's and Torch's part where the rate changes. Keras's decay stands outside the momentum and is
+1 / (1 - m) times weaker. With `nesterov`, w takes the step that v would take next.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from reslab.errors import UserError, unknown
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": ("sgd", "adadelta"),
+    "rule": ("caffe", "torch", "keras"),
+    "decay": ("kernels", "all"),
+    "schedule": ("steps", "one-cycle", "cosine", "constant", "plateau"),
+    "standardise": ("pixel-mean", "pixel", "channel", "unit"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training. The length is in `epochs`, or in `steps` where the source counts iterations.
+
+    Moments in a schedule are fractions of the whole, so that another length keeps the shape.
+    """
+
+    name: str
+    promise: str = ""  # the command, the hardware, the error to expect
+    source: str = ""
+    batch: int = 128
+    epochs: float = 0.0
+    steps: int = 0
+    optimizer: str = "sgd"
+    rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    rule: str = "torch"
+    weight_decay: float = 0.0
+    decay: str = "kernels"  # or "all": biases and batch norm's scale and shift too
+    schedule: str = "steps"
+    drops: tuple[float, ...] = ()  # "steps": where the rate is divided by ten
+    patience: int = 5  # "plateau": epochs without a better validation error until it is
+    peak: float = 0.25  # "one-cycle": where the rate stands highest
+    warmup: float = 0.0  # the part of the training run at `warmup_rate` first
+    warmup_rate: float = 0.01
+    warmup_layers: int = 0  # ... by nets of as many layers, or more
+    augment: tuple[str, ...] = ()
+    standardise: str = "channel"
+    label_smoothing: float = 0.0
+    validation: float = 0.1  # a part of the training images, or a number of them; 0 for none
+
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
+        if (self.epochs > 0) == (self.steps > 0):
+            raise UserError(f"recipe {self.name}: give either epochs or steps, above 0")
+        limits = {"batch": 1, "rate": 0, "momentum": 0, "weight_decay": 0, "validation": 0}
+        for name, low in limits.items():
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < low:
+                raise UserError(f"recipe {self.name}: {name} is {value}, must be {low} or more")
+        for name in ("warmup", "peak", "label_smoothing", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"recipe {self.name}: {name} is a fraction below 1")
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        return self.steps or max(1, round(self.epochs * steps_per_epoch))
+
+    def rates(self, total: int, layers: int = 0) -> list[float]:
+        """The learning rate of every step, for a network of so many layers.
+
+        Not for "plateau", whose rate depends on what is seen: see `plateau_rate`.
+        """
+        warm = round(self.warmup * total) if layers >= self.warmup_layers else 0
+        return [self.warmup_rate if step < warm else self._rate(step, total) for step in range(total)]
+
+    def _rate(self, step: int, total: int) -> float:
+        done = step / total
+        if self.schedule == "steps":
+            # rounded, so that half of 64,001 steps is one moment on every machine
+            return self.rate * 0.1 ** sum(step >= round(drop * total) for drop in self.drops)
+        if self.schedule == "cosine":
+            return self.rate * (1 + math.cos(math.pi * done)) / 2
+        if self.schedule == "one-cycle":  # linear from a 25th to the peak, linear to nothing
+            if done < self.peak:
+                return self.rate * (0.04 + 0.96 * done / self.peak)
+            return self.rate * (1 - done) / (1 - self.peak)
+        return self.rate
+
+    def plateau_rate(self, errors: Sequence[float]) -> float:
+        """The rate after these validation errors: a tenth for each `patience` epochs in vain."""
+        rate, best, waited = self.rate, math.inf, 0
+        for error in errors:
+            waited = 0 if error < best else waited + 1
+            best = min(best, error)
+            if waited == self.patience:
+                rate, waited = rate / 10, 0
+        return rate
+
+    def lasting(self, epochs: float) -> Recipe:
+        """The same training over another number of epochs, in proportion."""
+        return replace(self, epochs=epochs, steps=0)
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="quick",
+            promise="the most from a few epochs: `reslab train resnet20 --data fashion-mnist "
+            "--recipe quick --epochs 3`, minutes on two CPU cores",
+            source="one-cycle: Smith and Topin 2017, arXiv 1708.07120; "
+            "tuned here on validation images only",
+            epochs=5,
+            rate=0.4,
+            nesterov=True,
+            weight_decay=5e-4,
+            schedule="one-cycle",
+            augment=("flip",),
+            standardise="channel",
+        ),
+        Recipe(
+            name="paper-cifar",
+            promise="`reslab train resnet20 --data cifar10 --recipe paper-cifar`: 8.75 % test "
+            "error in the paper, with all 50,000 images (--set validation=0); 182 epochs of 45,000",
+            source="He et al. 2015, arXiv 1512.03385, Sec. 4.2; warm-up for 110 layers",
+            steps=64_000,
+            rule="caffe",
+            weight_decay=1e-4,
+            drops=(0.5, 0.75),  # 32k and 48k of 64k
+            warmup=400 / 64_000,
+            warmup_layers=110,
+            augment=("pad-crop(4)", "flip"),
+            standardise="pixel-mean",
+        ),
+        Recipe(
+            name="paper-imagenet",
+            promise="`reslab train resnet50_v1 --data PATH --recipe paper-imagenet`: 22.85 % top-1 "
+            "error with 10 crops in the paper; weeks on one GPU",
+            source="He et al. 2015, arXiv 1512.03385, Sec. 3.4; it does not say what counts as a "
+            "plateau: here five epochs without a better validation error",
+            batch=256,
+            steps=600_000,
+            rule="caffe",
+            weight_decay=1e-4,
+            schedule="plateau",
+            augment=("scale-crop(256,480)", "flip", "pca-colour(0.1)"),
+            standardise="pixel-mean",
+            validation=0.02,
+        ),
+        Recipe(
+            name="li2018",
+            promise="`reslab train resnet56_b --data cifar10 --recipe li2018`: 5.89 % test error in "
+            "the paper; deep nets without skips want --set rate=0.01",
+            source="Li et al. 2018, arXiv 1712.09913, and the released training code",
+            epochs=300,
+            nesterov=True,
+            weight_decay=5e-4,
+            decay="all",
+            drops=(150 / 300, 225 / 300, 275 / 300),
+            augment=("pad-crop(4)", "flip"),
+            standardise="channel",
+        ),
+        Recipe(
+            name="characters",
+            promise="`reslab train characters --data glyphs --recipe characters`: the slide prints "
+            "no error",
+            source="the deck, slides 'Code': Adadelta, rate 0.1, categorical cross-entropy; it "
+            "names no batch and no number of epochs",
+            epochs=10,
+            optimizer="adadelta",
+            rate=0.1,
+            schedule="constant",
+            standardise="channel",
+        ),
+    )
+}
+
+_TYPES = get_type_hints(Recipe)
+_SETTABLE = [field.name for field in fields(Recipe)]
+
+
+def recipe(name: str | Path | Recipe) -> Recipe:
+    """A recipe by name, or from a TOML file (`name.toml`): fields, and `base` to start from.
+
+    Raises UserError with the nearest name, or with what is wrong in the file.
+    """
+    if isinstance(name, Recipe):
+        return name
+    if str(name) in RECIPES:
+        return RECIPES[str(name)]
+    path = Path(name)
+    if path.suffix != ".toml":
+        raise unknown("recipe", str(name), RECIPES)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read recipe {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from None
+    base = values.pop("base", None)
+    values = {"name": path.stem, **values}
+    if base is not None:
+        return change(recipe(base), values)
+    return change(Recipe(name=path.stem, epochs=1), values)
+
+
+def change(base: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with some fields set; text is read as the field's type (`--set rate=0.05`).
+
+    Setting `epochs` unsets `steps` and the other way round. Raises UserError for a field that is
+    not there or a value that does not fit.
+    """
+    known = {name: _value(name, value) for name, value in values.items()}
+    for one, other in (("epochs", "steps"), ("steps", "epochs")):
+        if one in known and other not in known:
+            known[other] = 0
+    return replace(base, **known)
+
+
+def to_json(recipe: Recipe) -> dict[str, Any]:
+    return asdict(recipe)
+
+
+def _value(name: str, value: Any) -> Any:
+    if name not in _SETTABLE:
+        raise unknown("field of a recipe", name, _SETTABLE)
+    kind = _TYPES[name]
+    try:
+        if kind is bool:
+            return _truth(value)
+        if kind in (int, float):
+            number = float(value)
+            if kind is int and number != int(number):
+                raise ValueError
+            return kind(number)
+        if kind is str:
+            return str(value)
+        item = float if kind == tuple[float, ...] else str
+        if isinstance(value, str):
+            value = _split(value)
+        return tuple(item(each) for each in value)
+    except (ValueError, TypeError, OverflowError):
+        wanted = getattr(kind, "__name__", str(kind))
+        raise UserError(f"{name}={value!r}: the recipe wants {wanted} here") from None
+
+
+def _truth(value: Any) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if str(value).lower() not in words:
+        raise ValueError
+    return words[str(value).lower()]
+
+
+def _split(text: str) -> list[str]:
+    """`pad-crop(4),scale-crop(1,2)` at the commas outside of brackets."""
+    parts, deep = [""], 0
+    for c in text:
+        deep += (c == "(") - (c == ")")
+        if c == "," and deep == 0:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return [part.strip() for part in parts if part.strip()]

@@ -1,0 +1,194 @@
+"""The folder of a run: everything there is to know about one training.
+
+    run.json             network, recipe, data, seed, versions, machine, status
+    log.jsonl            what was measured, line by line
+    checkpoints/         last.safetensors (to go on from), best.safetensors (to be judged)
+    model.keras          whole: images of 0..255 in, probabilities out
+    evaluation.json      the judgement of the test set
+    report.html
+
+Files are written beside their place and moved into it, so a half-written one never counts.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reslab.codec import decode_network
+from reslab.errors import UserError
+from reslab.spec import Network
+
+FORMAT = 1
+Arrays = Mapping[str, np.ndarray]
+
+
+class Run:
+    """A run on disk. `info` is run.json; `log()` are the measured lines."""
+
+    def __init__(self, path: str | Path, info: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.info = info
+
+    @classmethod
+    def create(cls, path: str | Path, info: Mapping[str, Any]) -> Run:
+        """A new folder; raises UserError if there is something at `path` already."""
+        run = cls(path, {"format": FORMAT, **info})
+        with writing(run.path):
+            try:
+                run.path.mkdir(parents=True)
+            except FileExistsError:
+                raise UserError(
+                    f"{run.path} exists already: choose another --out, or go on with "
+                    f"`reslab train --resume {run.path}`"
+                ) from None
+        run.checkpoints.mkdir()
+        run.save()
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """The run in a folder; raises UserError if there is none."""
+        file = Path(path) / "run.json"
+        try:
+            info = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path} is no run: there is no {file}") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file} cannot be read: {error}") from None
+        if not isinstance(info, dict) or info.get("format") != FORMAT:
+            raise UserError(f"{file} was not written by this version of reslab")
+        return cls(path, info)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.info.get('status', 'empty')})"
+
+    @property
+    def name(self) -> str:
+        return str(self.info["name"])
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / "model.keras"
+
+    @cached_property
+    def network(self) -> Network:
+        return decode_network(self.info["network"])
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """The judgement of the test set; None before there is one."""
+        try:
+            return json.loads((self.path / "evaluation.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def save(self, **changes: Any) -> None:
+        """Write run.json with these entries changed."""
+        self.info.update(changes)
+        write_json(self.path / "run.json", self.info)
+
+    def log(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """The lines of log.jsonl, of one kind ("steps", "epoch", "note") or all of them."""
+        try:
+            text = (self.path / "log.jsonl").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        return [line for line in lines if kind in (None, line["kind"])]
+
+    def append(self, **line: Any) -> None:
+        with writing(self.path), (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    @property
+    def log_bytes(self) -> int:
+        file = self.path / "log.jsonl"
+        return file.stat().st_size if file.exists() else 0
+
+    def cut_log(self, size: int) -> None:
+        """Forget what was logged after a checkpoint that is gone back to."""
+        if (self.path / "log.jsonl").exists():
+            os.truncate(self.path / "log.jsonl", size)
+
+
+def write_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any]) -> None:
+    """Named arrays and a JSON-able `meta` as one safetensors file, whole or not at all."""
+    from safetensors.numpy import save_file
+
+    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write(path, lambda temp: save_file(plain, temp, metadata={"reslab": json.dumps(meta)}))
+
+
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What `write_arrays` wrote; raises UserError for anything else."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            meta = json.loads((file.metadata() or {})["reslab"])
+            return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: nothing to go on from") from None
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is not a checkpoint of reslab: {error}") from None
+
+
+def write_json(path: Path, data: Any) -> None:
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    write(path, lambda temp: temp.write_text(text, encoding="utf-8"))
+
+
+def write(path: Path, fill: Callable[[Path], Any]) -> None:
+    """Let `fill` write a file beside `path`, put it on the disk, and move it into place.
+
+    Raises UserError where the disk is full or the folder cannot be written; `path` is then as
+    it was.
+    """
+    temp = path.with_name(f".{os.getpid()}-{path.name}")
+    with writing(path):
+        try:
+            fill(temp)
+            with temp.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temp, path)
+        except BaseException:
+            temp.unlink(missing_ok=True)
+            raise
+
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "it may not be written",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "a part of the path is a file",
+}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in a line what stands in the way of writing."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno == errno.ENOSPC or "No space left" in str(error)
+        reason = _REASONS[errno.ENOSPC] if full else _REASONS.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise UserError(
+            f"cannot write {path}: {reason}; nothing written before is lost, "
+            "`reslab train --resume` goes on from it"
+        ) from None

@@ -1,0 +1,42 @@
+"""A model over a split, in order and without augmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from reslab.data import Split, Standardise, batches
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean cross-entropy in nats, and the part of the images that were wrong."""
+
+    loss: float
+    error: float
+
+
+def logits(model: keras.Model, split: Split, standard: Standardise, batch: int) -> np.ndarray:
+    """float32 (n, classes) for every image of the split."""
+    first = model.input_shape[1:] != split.image_shape
+    outputs = []
+    for x, _ in batches(split, batch, standard):
+        x = np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x
+        outputs.append(np.asarray(model.predict_on_batch(x), "float32"))
+    return np.concatenate(outputs)
+
+
+def score(model: keras.Model, split: Split, standard: Standardise, batch: int) -> Score:
+    z = logits(model, split, standard, batch)
+    return Score(cross_entropy(z, split.labels), float((z.argmax(-1) != split.labels).mean()))
+
+
+def cross_entropy(z: np.ndarray, labels: Any) -> float:
+    """Mean over the images of -log softmax(z)[label]; float64 inside."""
+    z = z.astype("float64")
+    top = z.max(-1)
+    log_sum = np.log(np.exp(z - top[:, None]).sum(-1)) + top
+    return float((log_sum - z[np.arange(len(z)), labels]).mean())

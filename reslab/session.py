@@ -1,0 +1,309 @@
+"""Network + recipe + data in training: the loop, its checkpoints, and going on from one.
+
+Everything that a step depends on is a function of the run's description and of the step's number,
+or lies in the checkpoint. So a run that was killed and resumed ends with the bits of one that
+was not (same machine and backend).
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from reslab import build, describe
+from reslab import run as files
+from reslab.data import Data, Pipeline, Standardise, class_weights
+from reslab.errors import UserError
+from reslab.optimizers import optimizer
+from reslab.recipes import Recipe
+from reslab.run import Run
+from reslab.scores import score
+
+WINDOW = 50  # steps between lines of the log
+CHECKPOINT_SECONDS = 60.0
+
+
+class Interrupted(Exception):
+    """A signal stopped the run, which is saved up to the step it had reached."""
+
+
+@dataclass
+class Progress:
+    """How far the training is, and the sums that its log is made of."""
+
+    step: int = 0
+    epoch: int = 0  # finished ones
+    loss: float = 0.0  # sums over the images of the epoch under way ...
+    wrong: float = 0.0
+    seen: int = 0
+    seconds: float = 0.0
+    best: list[float] = field(default_factory=lambda: [math.inf, math.inf])  # validation error, loss
+    best_epoch: int = 0
+    log_bytes: int = 0
+
+
+@dataclass
+class Watcher:
+    """What a person sees of the training; `step` and `epoch` are told what was measured."""
+
+    start: Callable[[Run, Progress, int], None] = lambda run, progress, total: None
+    step: Callable[[Progress, dict[str, float]], None] = lambda progress, now: None
+    epoch: Callable[[Progress, dict[str, float]], None] = lambda progress, now: None
+
+
+class Session:
+    """One training in memory. Construction is the same for a new run and for a resumed one."""
+
+    def __init__(
+        self, run: Run, recipe: Recipe, data: Data, standard: Standardise, watcher: Watcher
+    ) -> None:
+        info = run.info
+        self.run, self.recipe, self.data, self.watcher = run, recipe, data, watcher
+        self.pipeline = Pipeline(
+            data.train,
+            batch=recipe.batch,
+            seed=info["seed"],
+            augment=recipe.augment,
+            standardise=standard,
+            workers=info["workers"],
+        )
+        self.standard = standard
+        self.per_epoch = self.pipeline.steps_per_epoch
+        self.total = recipe.total_steps(self.per_epoch)
+        self.weights = class_weights(data.train.labels, len(data.classes)) if info["balance"] else None
+
+        keras.utils.set_random_seed(info["seed"])
+        with precision(info["precision"]):
+            self.model = build.create(run.network)
+        rates = None
+        if recipe.schedule != "plateau":
+            rates = recipe.rates(self.total, describe.depth(run.network))
+        self.model.compile(
+            optimizer=optimizer(recipe, rates, self.model),
+            loss=keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=recipe.label_smoothing
+            ),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.rates = rates
+        self.progress = Progress()
+        self.saved_at = time.monotonic()
+
+    @property
+    def channels_first(self) -> bool:
+        return self.model.input_shape[1:] != self.data.image_shape
+
+    # The loop ------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Go on from where the progress stands to the end.
+
+        Raises UserError where the loss is no number, Interrupted after a signal.
+        """
+        self.watcher.start(self.run, self.progress, self.total)
+        if self.progress.step == 0:
+            self._keep("epoch-0000")
+        with stopped_by_signals() as stop:
+            while self.progress.step < self.total:
+                self._epoch(stop)
+        best = self.run.checkpoints / "best.safetensors"
+        if best.exists():
+            self._assign(files.read_arrays(best)[0], self.model.variables, best)
+
+    def _epoch(self, stop: threading.Event) -> None:
+        p = self.progress
+        if self.rates is None:
+            errors = [line["val_error"] for line in self.run.log("epoch")]
+            self.model.optimizer.learning_rate = self.recipe.plateau_rate(errors)
+        start = p.step - p.epoch * self.per_epoch
+        count = min(self.per_epoch, self.total - p.epoch * self.per_epoch) - start
+        if count:
+            self.model.fit(
+                self._batches(p.epoch, start, count),
+                steps_per_epoch=count,
+                shuffle=False,
+                verbose=0,
+                callbacks=[Steps(self, stop)],
+            )
+        self._end_of_epoch()
+
+    def _batches(self, epoch: int, start: int, count: int) -> Iterator[tuple[np.ndarray, ...]]:
+        one_hot = np.eye(len(self.data.classes), dtype="float32")
+        for x, y in islice(self.pipeline.epoch(epoch, start), count):
+            if self.channels_first:
+                x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+            soft = one_hot[y] if y.ndim == 1 else y
+            yield (x, soft) if self.weights is None else (x, soft, soft @ self.weights)
+
+    def _end_of_epoch(self) -> None:
+        p = self.progress
+        line: dict[str, Any] = {
+            "epoch": p.epoch + 1,
+            "step": p.step,
+            "train_loss": p.loss / p.seen,
+            "train_error": p.wrong / p.seen,
+            "rate": self.rate(p.step - 1),
+            "seconds": round(p.seconds, 3),
+            "images_per_second": round(p.seen / p.seconds, 1) if p.seconds else None,
+        }
+        if self.data.validation is not None:
+            seen = score(self.model, self.data.validation, self.standard, self.recipe.batch)
+            line |= {"val_loss": seen.loss, "val_error": seen.error}
+            if [seen.error, seen.loss] < p.best:
+                p.best, p.best_epoch = [seen.error, seen.loss], p.epoch + 1
+                self._keep("best", always=True)
+        else:
+            p.best_epoch = p.epoch + 1
+        self.run.append(kind="epoch", **line)
+        p.epoch += 1
+        p.loss, p.wrong, p.seen, p.seconds = 0.0, 0.0, 0, 0.0
+        self._keep(f"epoch-{p.epoch:04d}")
+        self.save()
+        self.watcher.epoch(p, line)
+
+    def rate(self, step: int) -> float:
+        return float(self.model.optimizer.learning_rate) if self.rates is None else self.rates[step]
+
+    # Checkpoints ---------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write the checkpoint that `restore` goes on from; raises NotFinite rather than spoil it."""
+        weights = _arrays(self.model.trainable_variables).values()
+        if not all(np.isfinite(array).all() for array in weights):
+            raise NotFinite(f"the weights are not finite after step {self.progress.step}")
+        self.progress.log_bytes = self.run.log_bytes
+        arrays = _arrays(self.model.variables) | _arrays(self.model.optimizer.variables, "optimizer/")
+        files.write_arrays(
+            self.run.checkpoints / "last.safetensors", arrays, {"progress": asdict(self.progress)}
+        )
+        self.saved_at = time.monotonic()
+
+    def restore(self) -> None:
+        """Go back to the last checkpoint, or to the beginning where there is none."""
+        path = self.run.checkpoints / "last.safetensors"
+        if path.exists():
+            arrays, meta = files.read_arrays(path)
+            self._assign(arrays, self.model.variables, path)
+            self._assign(arrays, self.model.optimizer.variables, path, "optimizer/")
+            self.progress = Progress(**meta["progress"])
+        self.run.cut_log(self.progress.log_bytes)
+
+    def _keep(self, name: str, always: bool = False) -> None:
+        """Keep the weights of this moment: the best, or, on request, those of every epoch."""
+        if always or self.run.info["keep_checkpoints"]:
+            path = self.run.checkpoints / f"{name}.safetensors"
+            files.write_arrays(path, _arrays(self.model.variables), {"step": self.progress.step})
+
+    def _assign(
+        self, arrays: files.Arrays, variables: list[Any], path: Path, prefix: str = ""
+    ) -> None:
+        for variable in variables:
+            array = arrays.get(prefix + variable.path)
+            if array is None or tuple(array.shape) != tuple(variable.shape):
+                raise UserError(
+                    f"{path} belongs to another network: {variable.path} is "
+                    f"{'missing' if array is None else array.shape}, not {tuple(variable.shape)}"
+                )
+            variable.assign(array)
+
+
+class Steps(keras.callbacks.Callback):
+    """Counts, logs, saves and stops, step by step, inside one `fit` over (the rest of) an epoch."""
+
+    def __init__(self, session: Session, stop: threading.Event) -> None:
+        super().__init__()
+        self.session, self.stop = session, stop
+        p = session.progress
+        self.before = (p.loss, p.wrong, p.seen)  # of this epoch, before this `fit`
+        self.started = self.window_started = time.perf_counter()
+        self.seconds_before = p.seconds
+        self.window = self.before
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        session, p = self.session, self.session.progress
+        assert logs is not None
+        loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
+        if not math.isfinite(loss):
+            raise NotFinite(f"the loss is {loss} at step {p.step + 1}")
+        images = (batch + 1) * session.pipeline.batch  # Keras's means run over these
+        p.step += 1
+        p.loss = self.before[0] + loss * images
+        p.wrong = self.before[1] + (1 - accuracy) * images
+        p.seen = self.before[2] + images
+        p.seconds = self.seconds_before + time.perf_counter() - self.started
+        if p.step % WINDOW == 0:
+            self._line()
+        session.watcher.step(p, {"loss": p.loss / p.seen, "error": p.wrong / p.seen})
+        due = time.monotonic() - session.saved_at > CHECKPOINT_SECONDS
+        if due or self.stop.is_set():
+            assert self.model is session.model  # Keras's property; JAX's state is written back first
+            session.save()
+        if self.stop.is_set():
+            raise Interrupted
+
+    def _line(self) -> None:
+        p, now = self.session.progress, time.perf_counter()
+        loss, wrong, seen = self.window
+        n = p.seen - seen
+        if n <= 0:  # the first line of an epoch counts from its beginning
+            return
+        self.session.run.append(
+            kind="steps",
+            step=p.step,
+            epoch=round(p.step / self.session.per_epoch, 4),
+            loss=(p.loss - loss) / n,
+            error=(p.wrong - wrong) / n,
+            rate=self.session.rate(p.step - 1),
+            images_per_second=round(n / (now - self.window_started), 1),
+        )
+        self.window, self.window_started = (p.loss, p.wrong, p.seen), now
+
+
+class NotFinite(Exception):
+    """The loss or a weight is no number any more."""
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Layers made inside compute in "float32", or "mixed" (bfloat16, with float32 weights)."""
+    policies = {"float32": "float32", "mixed": "mixed_bfloat16"}
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policies[name])
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, so that a step is finished before the run stops."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.signal(kind, lambda *_: stop.set()) for kind in kinds}
+    try:
+        yield stop
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def _arrays(variables: list[Any], prefix: str = "") -> dict[str, np.ndarray]:
+    arrays = {prefix + v.path: np.asarray(keras.ops.convert_to_numpy(v)) for v in variables}
+    assert len(arrays) == len(variables), "two variables of one path"
+    return arrays

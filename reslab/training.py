@@ -1,0 +1,222 @@
+"""Network + recipe + data -> run: trained, judged once, reported."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from reslab import data as sets
+from reslab import describe, evaluation, recipes, report, whole, zoo
+from reslab import machine as place
+from reslab.codec import encode_network
+from reslab.data import Data, Standardise, standardise
+from reslab.errors import UserError, unknown
+from reslab.recipes import Recipe
+from reslab.run import Run, read_arrays, write_arrays
+from reslab.session import NotFinite, Session, Watcher
+from reslab.spec import Network
+from reslab.transforms import with_classes
+
+PRECISIONS = "float32", "mixed"
+
+
+def train(
+    network: str | Network,
+    data: str | Path | Data,
+    recipe: str | Path | Recipe = "quick",
+    *,
+    out: str | Path | None = None,
+    changes: Mapping[str, Any] | None = None,
+    epochs: float | None = None,
+    batch: int | None = None,
+    size: int | None = None,
+    precision: str = "float32",
+    seed: int = 0,
+    balance: bool = False,
+    skip_bad: bool = False,
+    keep_checkpoints: bool = False,
+    workers: int = 2,
+    watcher: Watcher | None = None,
+) -> Run:
+    """Train a network, choose the epoch on the validation images, judge it once on the test set.
+
+    `network` is a name of the zoo or a description; `data` a source (see `reslab.data.load`) or
+    loaded data; `changes` are fields of the recipe. `epochs` rescales the recipe's schedule.
+    `size` is the side of the images in pixels. `balance` weighs every class alike. `out` defaults
+    to runs/NETWORK-DATA-RECIPE-N. Returns the run, which holds the model, the judgement and the
+    report. Raises UserError for whatever does not fit, and where the loss stops being a number;
+    `session.Interrupted` after SIGINT or SIGTERM.
+    """
+    net = zoo.network(network) if isinstance(network, str) else network
+    chosen = _recipe(recipe, changes, epochs, batch)
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    if out is not None and Path(out).exists():
+        raise UserError(f"{out} exists already: choose another --out, or `reslab train --resume {out}`")
+    if not isinstance(data, Data):
+        data = load_data(data, net, chosen, size, skip_bad)
+    net = fit_to(net, data)
+    describe.counts(net)  # says at once where the images are too small for the network
+    chosen, notes = _for_data(chosen, data)
+    if chosen.schedule == "plateau" and data.validation is None:
+        raise UserError(f"recipe {chosen.name} watches the validation error: set validation above 0")
+
+    info = _info(net, data, chosen) | {
+        "seed": seed,
+        "precision": precision,
+        "balance": balance,
+        "keep_checkpoints": keep_checkpoints,
+        "workers": workers,
+    }
+    path = Path(out) if out is not None else _free(f"runs/{net.name}-{data.name}-{chosen.name}")
+    run = Run.create(path, {"name": path.name, **info})
+    for note in notes:
+        run.append(kind="note", text=note)
+    standard = standardise(data.train, chosen.standardise)
+    write_arrays(run.path / "standardise.safetensors", {"mean": standard.mean, "std": standard.std}, {})
+    return _finish(run, data, standard, watcher)
+
+
+def resume(path: str | Path, watcher: Watcher | None = None) -> Run:
+    """Go on with a run that was interrupted; a finished one is returned as it is.
+
+    Raises UserError where the data or the backend are not the run's.
+    """
+    run = Run.open(path)
+    if run.info["status"] == "done":
+        return run
+    backend = keras.backend.backend()
+    if backend != run.info["backend"]:
+        raise UserError(f"{path} was started on {run.info['backend']}: add --backend {run.info['backend']}")
+    data = evaluation.reload(run)
+    try:
+        arrays, _ = read_arrays(run.path / "standardise.safetensors")
+        standard = Standardise(arrays["mean"], arrays["std"])
+    except UserError:  # killed between run.json and this file: made again, it is the same
+        standard = standardise(data.train, run.info["recipe"]["standardise"])
+    return _finish(run, data, standard, watcher)
+
+
+def load_data(
+    source: str | Path, net: Network, recipe: Recipe, size: int | None, skip_bad: bool = False
+) -> Data:
+    """The data for this network: folders of pictures come in the network's own size."""
+    if size is None and Path(source).is_dir():
+        size = net.input_shape[0]
+    return sets.load(source, size=size, validation=recipe.validation, skip_bad=skip_bad)
+
+
+def fit_to(net: Network, data: Data) -> Network:
+    """The network for these images and classes."""
+    return replace(with_classes(net, len(data.classes)), input_shape=tuple(data.image_shape))
+
+
+def _finish(run: Run, data: Data, standard: Standardise, watcher: Watcher | None) -> Run:
+    recipe = recipes.change(Recipe("run", epochs=1), run.info["recipe"])
+    run.save(status="running")
+    session = Session(run, recipe, data, standard, watcher or Watcher())
+    session.restore()
+    try:
+        session.train()
+    except NotFinite as error:
+        run.save(status="failed", why=str(error))
+        report.write([run], run.path / "report.html")
+        raise UserError(
+            f"{error}: stopped; {run.checkpoints / 'last.safetensors'} holds the last good weights. "
+            "Try a smaller rate: --set rate=..."
+        ) from None
+    run.save(chosen_epoch=session.progress.best_epoch)
+    whole.save(
+        whole.whole(session.model, data.image_shape, standard.mean, standard.std),
+        run.model_path,
+        card(run),
+    )
+    if data.test is not None or data.validation is not None:
+        evaluation.evaluate(run, None)
+    run.save(status="done", finished=_now())
+    report.write([run], run.path / "report.html")
+    return run
+
+
+def card(run: Run) -> dict[str, Any]:
+    """What a model file says of itself."""
+    info = run.info
+    return {
+        "run": run.name,
+        "classes": info["data"]["classes"],
+        "image_shape": info["data"]["image_shape"],
+        "view": info["data"]["facts"].get("view"),
+        "data": info["data"]["name"],
+        "network": info["network"],
+    }
+
+
+def _recipe(
+    name: str | Path | Recipe,
+    changes: Mapping[str, Any] | None,
+    epochs: float | None,
+    batch: int | None,
+) -> Recipe:
+    chosen = recipes.change(recipes.recipe(name), changes or {})
+    if batch is not None:
+        chosen = recipes.change(chosen, {"batch": batch})
+    return chosen if epochs is None else chosen.lasting(epochs)
+
+
+def _for_data(recipe: Recipe, data: Data) -> tuple[Recipe, list[str]]:
+    """The recipe without mirror images where they would be other characters, and a note of it."""
+    if "flip" not in recipe.augment or data.facts.get("mirrors", True):
+        return recipe, []
+    kept = tuple(step for step in recipe.augment if step != "flip")
+    return replace(recipe, augment=kept), [f"no mirror images: {data.name} would not bear them"]
+
+
+def _info(net: Network, data: Data, recipe: Recipe) -> dict[str, Any]:
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    sums = describe.counts(net)
+    backend = keras.backend.backend()
+    return {
+        "command": shlex.join(["reslab", *sys.argv[1:]]) if _by_command() else None,
+        "network": encode_network(net),
+        "recipe": recipes.to_json(recipe),
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "classes": list(data.classes),
+            "image_shape": list(data.image_shape),
+            "checksum": data.checksum,
+            "counts": {name: len(part) for name, part in parts.items() if part is not None},
+            "facts": data.facts,
+            "provenance": data.provenance,
+        },
+        "backend": backend,
+        "versions": place.versions(),
+        "commit": place.commit(),
+        "machine": place.machine(backend),
+        "params": sums.trainable_params,
+        "multiply_adds": sums.multiply_adds,
+        "started": _now(),
+        "finished": None,
+        "status": "running",
+        "chosen_epoch": None,
+    }
+
+
+def _by_command() -> bool:
+    return Path(sys.argv[0]).stem in ("reslab", "__main__")
+
+
+def _free(stem: str) -> Path:
+    return next(path for n in count(1) if not (path := Path(f"{stem}-{n}")).exists())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,92 @@
+"""A trained model as one file: raw images in, probabilities out, and a card that says of what.
+
+The file is a stock `.keras` file; the card (classes, network, data, how images are brought to
+size) lies in it as one more member, `reslab.json`, which plain Keras passes over.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from reslab import run as files
+from reslab.errors import UserError
+
+CARD = "reslab.json"
+
+
+def whole(net: keras.Model, shape: tuple[int, int, int], mean: Any, std: Any) -> keras.Model:
+    """Images (n, height, width, channels) of 0..255 to probabilities (n, classes).
+
+    `mean` and `std` are those of the standardisation, in units of 0..255, broadcastable to
+    `shape`; `net` maps standardised images to logits, in either data format.
+    """
+    mean, std = (np.broadcast_to(np.asarray(a, "float32"), shape) for a in (mean, std))
+    per_channel = all(np.ptp(a, axis=(0, 1)).max() == 0 for a in (mean, std))
+    if per_channel:
+        mean, std = mean[0, 0], std[0, 0]
+    axis: Any = -1 if per_channel else (1, 2, 3)
+    inputs = keras.Input(shape, name="image")
+    standard = layers.Normalization(axis=axis, mean=mean, variance=std**2, dtype="float32")
+    x = standard(inputs)
+    if net.input_shape[1:] != shape:
+        x = layers.Permute((3, 1, 2), name="to_channels_first")(x)
+    x = layers.Softmax(name="probabilities", dtype="float32")(net(x))
+    return keras.Model(inputs, x, name=f"{net.name}_whole")
+
+
+def save(model: keras.Model, path: Path, card: dict[str, Any]) -> None:
+    """Write the model with its card, whole or not at all."""
+
+    def fill(temp: Path) -> None:
+        place = temp.with_suffix(".tmp.keras")  # Keras insists on the ending
+        try:
+            model.save(place)
+            with zipfile.ZipFile(place, "a") as file:
+                file.writestr(CARD, json.dumps(card, ensure_ascii=False))
+            place.replace(temp)
+        finally:
+            place.unlink(missing_ok=True)
+
+    files.write(path, fill)
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of a model file; raises UserError where the file is none of reslab's."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return json.loads(file.read(CARD))
+    except FileNotFoundError:
+        raise UserError(f"there is no model at {path}") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder, not a model file") from None
+    except (zipfile.BadZipFile, OSError):
+        raise UserError(f"{path} is not a .keras file, or is damaged") from None
+    except KeyError:
+        raise UserError(
+            f"{path} is a Keras model that reslab did not train: it has no {CARD}, so its classes "
+            "and its preprocessing are not known"
+        ) from None
+    except ValueError:
+        raise UserError(f"{path} is damaged: its {CARD} cannot be read") from None
+
+
+def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
+    """The model and its card; raises UserError. Never runs code from the file."""
+    card = read_card(path)
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises anything here, KeyError to OSError
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{path} cannot be loaded as a model: {text[0]}") from None
+    if model.output_shape[-1] != len(card["classes"]):
+        raise UserError(
+            f"{path} is damaged: {model.output_shape[-1]} outputs for {len(card['classes'])} classes"
+        )
+    return model, card
