@@ -88,13 +88,19 @@ def create(
     inside = data_format if _runs(data_format) else "channels_last"
 
     inputs = keras.Input(_shape(maps, data_format), name="image")
-    x = inputs if inside == data_format else layers.Permute((2, 3, 1), name="to_channels_last")(inputs)
+    x = (
+        inputs
+        if inside == data_format
+        else layers.Permute((2, 3, 1), name="to_channels_last")(inputs)
+    )
     rows = _rows(net, Value(maps, x), inside, row_names(net, tuple(taps)))
     outputs = {
         name: value.made if inside == data_format else _to_channels_first(name, value)
         for name, value in rows.items()
     }
-    model = keras.Model(inputs, outputs if taps else outputs.popitem()[1], name=_identifier(net.name))
+    model = keras.Model(
+        inputs, outputs if taps else outputs.popitem()[1], name=_identifier(net.name)
+    )
     return model
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+from difflib import SequenceMatcher
 
 
 class UserError(Exception):
@@ -16,10 +16,21 @@ class UserError(Exception):
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist, with the nearest one that does.
 
-    >>> str(unknown("network", "resnet51", ["resnet50", "plain34"]))
+    >>> str(unknown("network", "resnet51", ["resnet56", "resnet50", "plain34"]))
     "no network 'resnet51'; did you mean 'resnet50'?"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
-    return UserError(f"no {kind} {name!r}; {hint}")
+    best = max(names, key=lambda other: _likeness(name, other), default="")
+    if _likeness(name, best)[0] >= 0.5:
+        return UserError(f"no {kind} {name!r}; did you mean {best!r}?")
+    return UserError(f"no {kind} {name!r}; there are: {', '.join(names)}")
+
+
+def _likeness(name: str, other: str) -> tuple[float, int]:
+    """Letters in common, 0 to 1; among equals, the nearer number: 50 is nearer to 51 than 56."""
+    alike = SequenceMatcher(None, str(name).lower(), other.lower()).ratio()
+    return alike, -abs(_number(str(name)) - _number(other))
+
+
+def _number(name: str) -> int:
+    return int("0" + "".join(c for c in name if c.isdecimal() and c.isascii()))

@@ -70,7 +70,8 @@ def predict_split(model: Any, split: Split) -> np.ndarray:
     """float32 (n, classes): probabilities of every image of the split, in order."""
     parts = [
         np.asarray(
-            model.predict_on_batch(split.images(np.arange(i, min(i + BATCH, len(split))))), "float32"
+            model.predict_on_batch(split.images(np.arange(i, min(i + BATCH, len(split))))),
+            "float32",
         )
         for i in range(0, len(split), BATCH)
     ]
@@ -127,5 +128,7 @@ def _png(image: np.ndarray) -> str:
 def _differ(classes: tuple[str, ...], card: dict[str, Any]) -> str:
     extra = [name for name in classes if name not in card["classes"]]
     missing = [name for name in card["classes"] if name not in classes]
-    said = [f"{name!r} is new" for name in extra[:2]] + [f"{name!r} is missing" for name in missing[:2]]
+    said = [f"{name!r} is new" for name in extra[:2]] + [
+        f"{name!r} is missing" for name in missing[:2]
+    ]
     return ", ".join(said) or "their order differs"

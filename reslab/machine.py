@@ -9,7 +9,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("reslab", "keras", "torch", "jax", "tensorflow", "tensorflow-cpu", "numpy", "pillow", "grain")
+PACKAGES = (
+    "reslab",
+    "keras",
+    "torch",
+    "jax",
+    "tensorflow",
+    "tensorflow-cpu",
+    "numpy",
+    "pillow",
+    "grain",
+)
 
 
 def versions() -> dict[str, str]:
@@ -38,7 +48,9 @@ def machine(backend: str) -> dict[str, Any]:
     size = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     return {
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "memory_gib": round(pages * size / 2**30, 1),
         "gpu": _gpu(backend),
         "os": f"{platform.system()} {platform.release()}",
@@ -55,7 +67,9 @@ def _git(*words: str, at: Path) -> str:
 def _cpu() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 

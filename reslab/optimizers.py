@@ -22,7 +22,9 @@ class Rates(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step: Any) -> Any:
         last = len(self.rates) - 1
-        return ops.take(ops.convert_to_tensor(self.rates), ops.minimum(ops.cast(step, "int32"), last))
+        return ops.take(
+            ops.convert_to_tensor(self.rates), ops.minimum(ops.cast(step, "int32"), last)
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {"rates": self.rates.tolist()}
@@ -72,10 +74,14 @@ def optimizer(
     if recipe.optimizer == "adadelta":
         made = keras.optimizers.Adadelta(rate, weight_decay=decay or None)
     elif recipe.rule == "keras":
-        made = keras.optimizers.SGD(rate, recipe.momentum, recipe.nesterov, weight_decay=decay or None)
+        made = keras.optimizers.SGD(
+            rate, recipe.momentum, recipe.nesterov, weight_decay=decay or None
+        )
     else:
         made = SGD(rate, recipe.momentum, recipe.nesterov, rule=recipe.rule, decay=decay)
-    held = [v for v in model.trainable_variables if recipe.decay == "kernels" and v.name != "kernel"]
+    held = [
+        v for v in model.trainable_variables if recipe.decay == "kernels" and v.name != "kernel"
+    ]
     if decay and held:
         made.exclude_from_weight_decay(var_list=held)
     return made

@@ -58,7 +58,9 @@ def predict(
         part = shown[start : start + BATCH]
         batch = np.stack([_view(image, card) for image in part])
         rows = np.asarray(net.predict_on_batch(batch), "float32")
-        results += [_result(image, row, card["classes"], top) for image, row in zip(part, rows, strict=True)]
+        results += [
+            _result(image, row, card["classes"], top) for image, row in zip(part, rows, strict=True)
+        ]
     return results
 
 
@@ -66,7 +68,9 @@ def _model_path(path: Path) -> Path:
     if (path / "run.json").exists():
         run = Run.open(path)
         if not run.model_path.exists():
-            raise UserError(f"{path} has no model yet: finish it with `reslab train --resume {path}`")
+            raise UserError(
+                f"{path} has no model yet: finish it with `reslab train --resume {path}`"
+            )
         return run.model_path
     if not path.exists():
         raise UserError(f"there is no run and no model file at {path}")

@@ -86,7 +86,9 @@ class Recipe:
         Not for "plateau", whose rate depends on what is seen: see `plateau_rate`.
         """
         warm = round(self.warmup * total) if layers >= self.warmup_layers else 0
-        return [self.warmup_rate if step < warm else self._rate(step, total) for step in range(total)]
+        return [
+            self.warmup_rate if step < warm else self._rate(step, total) for step in range(total)
+        ]
 
     def _rate(self, step: int, total: int) -> float:
         done = step / total

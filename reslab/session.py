@@ -48,7 +48,9 @@ class Progress:
     wrong: float = 0.0
     seen: int = 0
     seconds: float = 0.0
-    best: list[float] = field(default_factory=lambda: [math.inf, math.inf])  # validation error, loss
+    best: list[float] = field(
+        default_factory=lambda: [math.inf, math.inf]
+    )  # validation error, loss
     best_epoch: int = 0
     log_bytes: int = 0
 
@@ -81,7 +83,9 @@ class Session:
         self.standard = standard
         self.per_epoch = self.pipeline.steps_per_epoch
         self.total = recipe.total_steps(self.per_epoch)
-        self.weights = class_weights(data.train.labels, len(data.classes)) if info["balance"] else None
+        self.weights = (
+            class_weights(data.train.labels, len(data.classes)) if info["balance"] else None
+        )
 
         keras.utils.set_random_seed(info["seed"])
         with precision(info["precision"]):
@@ -184,7 +188,9 @@ class Session:
         if not all(np.isfinite(array).all() for array in weights):
             raise NotFinite(f"the weights are not finite after step {self.progress.step}")
         self.progress.log_bytes = self.run.log_bytes
-        arrays = _arrays(self.model.variables) | _arrays(self.model.optimizer.variables, "optimizer/")
+        arrays = _arrays(self.model.variables) | _arrays(
+            self.model.optimizer.variables, "optimizer/"
+        )
         files.write_arrays(
             self.run.checkpoints / "last.safetensors", arrays, {"progress": asdict(self.progress)}
         )
@@ -248,7 +254,9 @@ class Steps(keras.callbacks.Callback):
         session.watcher.step(p, {"loss": p.loss / p.seen, "error": p.wrong / p.seen})
         due = time.monotonic() - session.saved_at > CHECKPOINT_SECONDS
         if due or self.stop.is_set():
-            assert self.model is session.model  # Keras's property; JAX's state is written back first
+            assert (
+                self.model is session.model
+            )  # Keras's property; JAX's state is written back first
             session.save()
         if self.stop.is_set():
             raise Interrupted

@@ -61,7 +61,11 @@ def window(x: Maps, reach: int, stride: int, pad: int | str, channels: int | Non
     def along(n: int | None) -> int | None:
         if n is None:
             return None
-        out = -(-n // stride) if pad == "same" else (n + 2 * padding(reach, pad) - reach) // stride + 1
+        out = (
+            -(-n // stride)
+            if pad == "same"
+            else (n + 2 * padding(reach, pad) - reach) // stride + 1
+        )
         if out < 1:
             raise UserError(f"a window of {reach}x{reach} does not fit maps of {x.size}")
         return out

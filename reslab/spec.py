@@ -30,7 +30,9 @@ class Init:
 HE = Init(mode="fan_in")  # He 2015, "Delving Deep into Rectifiers", eq. 10
 HE_OUT = Init()  # the same over outputs, eq. 14: what the released Torch code draws from
 GLOROT = Init(1.0, "fan_avg", "uniform")
-LINEAR = Init(1 / 3, "fan_in", "uniform")  # U(-1/sqrt(n), 1/sqrt(n)): Torch's own for full connections
+LINEAR = Init(
+    1 / 3, "fan_in", "uniform"
+)  # U(-1/sqrt(n), 1/sqrt(n)): Torch's own for full connections
 
 
 class Leaf:
@@ -301,7 +303,8 @@ class Concat:
 
     def thread(self, x: Value, path: str, visit: Visit) -> Value:
         ends = tuple(
-            thread(branch, x, f"{path}_branch{i}", visit) for i, branch in enumerate(self.branches, 1)
+            thread(branch, x, f"{path}_branch{i}", visit)
+            for i, branch in enumerate(self.branches, 1)
         )
         join = Join()
         return _visit(join, ends, f"{path}_{join.kind}", visit)
@@ -384,7 +387,11 @@ def thread(part: Part, x: Value, path: str, visit: Visit) -> Value:
         kind = step.kind if isinstance(step, Leaf) else ""
         seen[kind] += 1
         here = f"{path}_{kind}{seen[kind]}"
-        x = _visit(step, (x,), here, visit) if isinstance(step, Leaf) else step.thread(x, here, visit)
+        x = (
+            _visit(step, (x,), here, visit)
+            if isinstance(step, Leaf)
+            else step.thread(x, here, visit)
+        )
     return x
 
 
@@ -411,7 +418,9 @@ class Layer:
     multiply_adds: int | None
 
 
-def walk(network: Network, input_shape: tuple[int | None, int | None, int] | None = None) -> list[Layer]:
+def walk(
+    network: Network, input_shape: tuple[int | None, int | None, int] | None = None
+) -> list[Layer]:
     """Every layer of the network in order of computation.
 
     `input_shape` is (height, width, channels) and defaults to the network's own. Raises
@@ -445,9 +454,7 @@ def walk(network: Network, input_shape: tuple[int | None, int | None, int] | Non
     return layers
 
 
-def image(
-    network: Network, input_shape: tuple[int | None, int | None, int] | None = None
-) -> Maps:
+def image(network: Network, input_shape: tuple[int | None, int | None, int] | None = None) -> Maps:
     """The network's input as a shape."""
     return Maps(*(input_shape or network.input_shape))
 

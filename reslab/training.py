@@ -60,14 +60,18 @@ def train(
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     if out is not None and Path(out).exists():
-        raise UserError(f"{out} exists already: choose another --out, or `reslab train --resume {out}`")
+        raise UserError(
+            f"{out} exists already: choose another --out, or `reslab train --resume {out}`"
+        )
     if not isinstance(data, Data):
         data = load_data(data, net, chosen, size, skip_bad)
     net = fit_to(net, data)
     describe.counts(net)  # says at once where the images are too small for the network
     chosen, notes = _for_data(chosen, data)
     if chosen.schedule == "plateau" and data.validation is None:
-        raise UserError(f"recipe {chosen.name} watches the validation error: set validation above 0")
+        raise UserError(
+            f"recipe {chosen.name} watches the validation error: set validation above 0"
+        )
 
     info = _info(net, data, chosen) | {
         "seed": seed,
@@ -81,7 +85,9 @@ def train(
     for note in notes:
         run.append(kind="note", text=note)
     standard = standardise(data.train, chosen.standardise)
-    write_arrays(run.path / "standardise.safetensors", {"mean": standard.mean, "std": standard.std}, {})
+    write_arrays(
+        run.path / "standardise.safetensors", {"mean": standard.mean, "std": standard.std}, {}
+    )
     return _finish(run, data, standard, watcher)
 
 
@@ -95,7 +101,9 @@ def resume(path: str | Path, watcher: Watcher | None = None) -> Run:
         return run
     backend = keras.backend.backend()
     if backend != run.info["backend"]:
-        raise UserError(f"{path} was started on {run.info['backend']}: add --backend {run.info['backend']}")
+        raise UserError(
+            f"{path} was started on {run.info['backend']}: add --backend {run.info['backend']}"
+        )
     data = evaluation.reload(run)
     try:
         arrays, _ = read_arrays(run.path / "standardise.safetensors")

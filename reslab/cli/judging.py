@@ -37,7 +37,9 @@ def evaluate(run: Path, data: str | None, as_json: bool, backend: str | None) ->
     for row in worst:
         click.echo(f"  {row['class']}: {row['error'] or 0:.2%} of {row['n']} wrong")
     for pair in judged["confused"][:5]:
-        click.echo(f"  {pair['true']} taken for {pair['predicted']}: {pair['count']} of {pair['of']}")
+        click.echo(
+            f"  {pair['true']} taken for {pair['predicted']}: {pair['count']} of {pair['of']}"
+        )
 
 
 @click.command()

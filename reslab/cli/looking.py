@@ -31,7 +31,13 @@ def list_(as_json: bool) -> None:
     ]
     if as_json:
         recipes = [{"name": r.name, "promise": r.promise} for r in RECIPES.values()]
-        print_json({"networks": networks, "recipes": recipes, "data": [{"name": n, "title": t} for n, t in sources()]})
+        print_json(
+            {
+                "networks": networks,
+                "recipes": recipes,
+                "data": [{"name": n, "title": t} for n, t in sources()],
+            }
+        )
         return
     table = _table("network", "parameters", "multiply-adds", "input", "")
     for row in networks:

@@ -20,19 +20,29 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name", required=False)
 @click.option("--data", metavar="SOURCE", help="A name of `reslab list`, or a folder.")
-@click.option("--recipe", metavar="R", default="quick", show_default=True, help="A name, or a .toml file.")
+@click.option(
+    "--recipe", metavar="R", default="quick", show_default=True, help="A name, or a .toml file."
+)
 @click.option("--set", "changes", metavar="FIELD=VALUE", multiple=True, help="Change the recipe.")
 @click.option("--epochs", type=float, metavar="N", help="Length; the schedule is rescaled to it.")
 @click.option("--batch", type=int, metavar="B", help="Images per step.")
 @click.option("--size", type=int, metavar="PIXELS", help="Side of the images.")
 @click.option(
-    "--precision", metavar="P", default="float32", show_default=True, help="float32 or mixed (bfloat16)."
+    "--precision",
+    metavar="P",
+    default="float32",
+    show_default=True,
+    help="float32 or mixed (bfloat16).",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--balance", is_flag=True, help="Weigh every class alike, however many images it has.")
+@click.option(
+    "--balance", is_flag=True, help="Weigh every class alike, however many images it has."
+)
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--keep-checkpoints", is_flag=True, help="Keep the weights of every epoch.")
-@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Decoders.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Decoders."
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the run goes.")
 @click.option(
     "--resume", "resumed", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a run."
@@ -125,7 +135,13 @@ class Bar:
         if progress.step:
             self.console.print(f"going on after step {progress.step}")
         self.task = self.bar.add_task(
-            "", total=total, completed=progress.step, epoch=progress.epoch + 1, loss=0, error=0, speed=0
+            "",
+            total=total,
+            completed=progress.step,
+            epoch=progress.epoch + 1,
+            loss=0,
+            error=0,
+            speed=0,
         )
 
     def step(self, progress: Progress, now: dict[str, float]) -> None:

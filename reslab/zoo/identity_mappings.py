@@ -51,7 +51,9 @@ def first_stage(block: Block, width: int, units: int) -> Part:
     return replace(block(width), lead=()), Repeat(block(width), units - 1)  # type: ignore[type-var]
 
 
-def imagenet(block: Block, n2: int, n3: int, n4: int, n5: int, classes: int = 1000) -> dict[str, Part]:
+def imagenet(
+    block: Block, n2: int, n3: int, n4: int, n5: int, classes: int = 1000
+) -> dict[str, Part]:
     return {
         "conv1": (Conv(64, 7, 2), BN(), ReLU),
         "conv2_x": (MaxPool(3, 2, fill="0"), first_stage(block, 64, n2)),

@@ -52,7 +52,9 @@ def bottleneck_v1(width: int, stride: int = 1) -> Residual:
     return Residual(body, shortcut=(Conv(4 * width, 1, stride), BN()), tail=(ReLU,))
 
 
-def imagenet(block: Block, n2: int, n3: int, n4: int, n5: int, classes: int = 1000) -> dict[str, Part]:
+def imagenet(
+    block: Block, n2: int, n3: int, n4: int, n5: int, classes: int = 1000
+) -> dict[str, Part]:
     """Table 1, one row a line."""
     return {
         "conv1": (Conv(64, 7, 2), BN(), ReLU),

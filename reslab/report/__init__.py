@@ -1,0 +1,84 @@
+"""A run, or several side by side, as one HTML page that holds all it needs and opens offline.
+
+The page asks for nothing from anywhere: the charts' library is in it, the pictures are in it, and
+its content security policy forbids every request and every script but its own. All words that
+come from a run (names of classes, of files, commands) are escaped where they are put in.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reslab.errors import UserError
+from reslab.report.contents import Run, page
+from reslab.run import write as write_file
+from reslab.run import writing
+
+__all__ = ["Run", "write"]
+
+PAGE = Path(__file__).parent / "page"
+
+
+def write(runs: Sequence[Run], path: str | Path) -> Path:
+    """Writes the report of one run, or of several compared, and returns where it lies.
+
+    A run that failed or was not evaluated gets a report that says so. The file appears whole or
+    not at all. Raises UserError without a run, or where the file cannot be written.
+    """
+    if not runs:
+        raise UserError("a report needs a run; name at least one run folder")
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file for the report, such as report.html")
+    whole = _render(page(runs))
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, lambda temp: temp.write_text(whole, encoding="utf-8"))
+    return path
+
+
+def _render(contents: dict[str, Any]) -> str:
+    import jinja2
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    from reslab.report import words
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = (
+        "count",
+        "large",
+        "percent",
+        "interval",
+        "duration",
+        "moment",
+        "value",
+        "heading",
+        "ticked",
+    )
+    environment.filters |= {name: getattr(words, name) for name in names}
+    environment.tests["counts"] = words.counts
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    scripts = [get_plotlyjs(), (PAGE / "page.js").read_text(encoding="utf-8")]
+    return environment.get_template("page.html").render(
+        **contents,
+        style=Markup((PAGE / "style.css").read_text(encoding="utf-8")),
+        scripts=[Markup(script) for script in scripts],
+        hashes=[_hash(script) for script in scripts],
+    )
+
+
+def _hash(script: str) -> str:
+    """The name by which the content security policy lets this one script run."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

@@ -1,0 +1,281 @@
+"""What stands in a report, read from its text: numbers, states of a run, escaping."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from made import FASHION, make_run
+
+from reslab import report
+from reslab.errors import UserError
+from reslab.judge import judge
+from reslab.run import Run
+
+NASTY = [
+    "</script><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "<!--<b>&amp;",
+    "é",
+]
+
+
+class Reader(HTMLParser):
+    """Visible text, start tags, and what stands in each script."""
+
+    def __init__(self, page: str):
+        super().__init__(convert_charrefs=True)
+        self.words: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self._inside = ""
+        self.feed(page)
+        self.close()
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag):
+        self._inside = ""
+
+    def handle_data(self, data):
+        if self._inside == "script":
+            self.scripts.append((self.tags[-1][1], data))
+        elif self._inside != "style":
+            self.words.append(data)
+
+    def charts(self) -> dict[str, dict]:
+        found = [(a, s) for a, s in self.scripts if a.get("type") == "application/json"]
+        return {str(a["id"]).removesuffix("-data"): json.loads(s) for a, s in found}
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory) -> Reader:
+    folder = tmp_path_factory.mktemp("runs")
+    run = make_run(folder / "first")
+    path = report.write([Run.open(run.path)], folder / "deep" / "report.html")
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+    return Reader(path.read_text(encoding="utf-8"))
+
+
+def test_one_run_says_its_numbers_with_what_they_rest_on(one, tmp_path):
+    evaluation = make_run(tmp_path / "first").evaluation
+    assert evaluation is not None
+    error = evaluation["top1_error"]
+    assert "resnet20 on fashion-mnist" in one.text
+    assert f"test error {100 * error['value']:.1f} %" in one.text
+    assert f"95 % interval {100 * error['low']:.1f} to {100 * error['high']:.1f} %" in one.text
+    assert "n = 600 images" in one.text
+    assert re.search(r"Epoch \d chosen on validation. Test set read once", one.text)
+    assert "269,722" in one.text
+    assert "40.55 million" in one.text
+    assert "reslab train resnet20 --data fashion-mnist" in one.text
+    assert "[3x3, 16; 3x3, 16] x 3" in one.text
+    assert "coat/broken.png: truncated" in one.text
+    assert "train Sans, Serif test Mono" in one.text
+    assert "Trouser 5,400 600" in one.text  # of training and validation
+    assert "9f8b1de0" in one.text  # the checksum
+    assert "1f3c9a7e5d2b" in one.text  # the commit
+    assert "one-cycle" in one.text  # the recipe
+
+
+def test_the_charts_are_those_that_were_asked_for(one):
+    assert set(one.charts()) == {
+        "curves-error",
+        "curves-loss",
+        "curves-rate",
+        "run-0-confusion",
+        "run-0-classes",
+        "run-0-reliability",
+    }
+    by_epoch = [t for t in one.charts()["curves-error"]["data"] if t.get("name") == "validation"]
+    assert by_epoch[0]["x"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_pictures_have_words_and_tables_have_headers(one):
+    images = [attrs for tag, attrs in one.tags if tag == "img"]
+    assert images
+    assert all("taken for" in (image["alt"] or "") for image in images)
+    assert all((image["src"] or "").startswith("data:image/png;base64,") for image in images)
+    charts = [attrs for _, attrs in one.tags if attrs.get("class") == "chart"]
+    assert len(charts) == 6
+    assert all(chart["aria-label"] for chart in charts)
+    headers = [attrs for tag, attrs in one.tags if tag == "th"]
+    assert headers
+    assert all(header.get("scope") in ("col", "row") for header in headers)
+    ids = [attrs["id"] for _, attrs in one.tags if attrs.get("id")]
+    assert len(ids) == len(set(ids))
+
+
+def test_nothing_is_asked_for_from_elsewhere(one):
+    for tag, attrs in one.tags:
+        for name in ("src", "href", "srcset", "data", "action"):
+            address = attrs.get(name) or ""
+            assert address.startswith(("data:", "#")) or not address, (tag, address)
+    policy = next(a["content"] for t, a in one.tags if t == "meta" and "http-equiv" in a)
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe-inline" not in policy.split("script-src")[1]
+
+
+def test_words_of_the_user_stay_words(tmp_path):
+    run = make_run(tmp_path / "x", classes=NASTY, data="<i>&", n=80, error=0.5)
+    run.save(command=f"reslab train {NASTY[0]}", name=NASTY[1])
+    page = report.write([run], tmp_path / "report.html").read_text(encoding="utf-8")
+    found = Reader(page)
+    assert "alert(1)</script>" in found.text
+    plain = Reader(report.write([make_run(tmp_path / "y")], tmp_path / "y.html").read_text())
+    count = [sum(tag == "script" for tag, _ in reader.tags) for reader in (found, plain)]
+    assert count[0] == count[1] == 8  # six charts, the library, the page's own
+    assert not [attrs for _, attrs in found.tags if "onerror" in attrs]
+    ticks = found.charts()["run-0-confusion"]["layout"]["yaxis"]["ticktext"]
+    assert ticks[3] == "é"
+    assert not any("<" in tick for tick in ticks)
+
+
+def test_several_runs_are_compared(tmp_path):
+    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", "plain20", error=0.2, seed=1)]
+    found = Reader(report.write(runs, tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "resnet20 and plain20 on fashion-mnist" in found.text
+    assert "2 runs side by side" in found.text
+    assert "do not share their data" not in found.text
+    charts = found.charts()
+    assert {"test-errors", "run-0-confusion", "run-1-confusion"} <= set(charts)
+    colours = {t["line"]["color"] for t in charts["curves-error"]["data"] if "line" in t}
+    assert colours == {"--run-0", "--run-1"}
+    assert charts["test-errors"]["data"][0]["marker"]["color"] == ["--run-0", "--run-1"]
+
+
+def test_runs_on_different_data_say_so(tmp_path):
+    a, b = make_run(tmp_path / "a"), make_run(tmp_path / "b")
+    b.save(data={**b.info["data"], "checksum": "other"})
+    found = Reader(report.write([a, b], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "do not share their data" in found.text
+
+
+def test_two_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    runs = [make_run(tmp_path / side / "same", n=100) for side in ("here", "there")]
+    found = Reader(report.write(runs, tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert str(tmp_path / "here" / "same") in found.text
+    assert str(tmp_path / "there" / "same") in found.text
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ("running", "This run is not finished: 6 of 6 epochs are logged"),
+        ("failed", "This run failed after 6 of 6 epochs, so it has no test error"),
+        ("done", "This run is not evaluated: no test set has been read"),
+    ],
+)
+def test_a_run_without_an_evaluation_says_so(tmp_path, status, says):
+    run = make_run(tmp_path / "run", status=status, evaluated=False)
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert says in found.text.replace(" :", ":")
+    assert "test error 0" not in found.text
+    assert "read once," not in found.text.split("reads it")[0]
+    assert set(found.charts()) == {"curves-error", "curves-loss", "curves-rate"}
+
+
+def test_a_run_that_only_began_has_a_report_too(tmp_path):
+    run = make_run(tmp_path / "run", status="running", evaluated=False)
+    (run.path / "log.jsonl").unlink()
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "0 of 6 epochs are logged" in found.text
+    assert found.charts() == {}
+
+
+def test_a_run_that_says_little_has_a_report_too(tmp_path):
+    run = make_run(tmp_path / "run", evaluated=False)
+    run.info = {"network": run.info["network"]}
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "resnet20 on unknown" in found.text
+    assert "269,722" in found.text
+
+
+def test_a_loss_that_is_nan_leaves_a_gap(tmp_path):
+    run = make_run(tmp_path / "run", status="failed", evaluated=False)
+    run.append(kind="steps", step=9999, epoch=6.5, loss=float("nan"), error=1.0, rate=0.1)
+    run.append(kind="note", text="the loss is NaN at step 9999")
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "Its last note: the loss is NaN at step 9999" in found.text
+    assert found.charts()["curves-loss"]["data"][0]["y"][-1] is None
+
+
+def test_validation_error_is_not_passed_off_as_test_error(tmp_path):
+    run = make_run(tmp_path / "run")
+    evaluation = {**(run.evaluation or {}), "split": "validation"}
+    (run.path / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "too good by an unknown amount" in found.text
+    assert "Test set read once" not in found.text
+
+
+def test_data_other_than_the_trained_ones_are_named(tmp_path):
+    run = make_run(tmp_path / "run")
+    evaluation = {**(run.evaluation or {}), "data": "mnist"}
+    (run.path / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "test error on mnist" in found.text
+
+
+def test_many_classes_are_cut_to_the_worst_and_the_page_says_so(tmp_path):
+    classes = [f"class {i}" for i in range(130)]
+    run = make_run(tmp_path / "run", classes=classes, n=260, error=0.3)
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "of the 100 classes that are wrong most often" in found.text
+    assert len(found.charts()["run-0-confusion"]["data"][0]["z"]) == 100
+
+
+def test_classes_without_images_are_named_not_drawn(tmp_path):
+    run = make_run(tmp_path / "run", classes=FASHION, n=7)
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "Without an image in the test split" in found.text
+
+
+def test_a_net_without_a_mistake_is_reported_as_one(tmp_path):
+    run = make_run(tmp_path / "run")
+    labels = np.arange(40) % 10
+    found = {"split": "test", "data": "fashion-mnist", "mistakes": []}
+    found |= judge(np.eye(10)[labels], labels, FASHION)
+    (run.path / "evaluation.json").write_text(json.dumps(found), encoding="utf-8")
+    page = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "test error 0.0 % 95 % interval 0.0 to 8.8 %" in page.text
+    assert "Not one of 40 images was taken for another class." in page.text
+
+
+def test_a_picture_that_is_none_is_left_out(tmp_path):
+    run = make_run(tmp_path / "run")
+    evaluation = run.evaluation or {}
+    for mistake, png in zip(evaluation["mistakes"], ["no base64!", "aGVsbG8=", None], strict=False):
+        mistake["png"] = png
+    (run.path / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    images = [attrs for tag, attrs in found.tags if tag == "img"]
+    assert 0 < len(images) <= len(evaluation["mistakes"]) - 3
+
+
+def test_bad_ways_to_ask(tmp_path):
+    with pytest.raises(UserError, match="needs a run"):
+        report.write([], tmp_path / "r.html")
+    with pytest.raises(UserError, match="is a folder"):
+        report.write([make_run(tmp_path / "run", evaluated=False)], tmp_path)
+
+
+def test_any_object_with_the_attributes_of_a_run_will_do(tmp_path):
+    run = make_run(tmp_path / "run", evaluated=False)
+    other = SimpleNamespace(
+        path=Path("elsewhere"),
+        info=run.info,
+        evaluation=None,
+        network=run.network,
+        log=list,
+    )
+    assert report.write([other], tmp_path / "r.html").exists()
