@@ -21,14 +21,10 @@ from reslab.machine import machine, versions
 CANDIDATES: list[dict[str, object]] = [
     {"rate": 0.4},
     {"rate": 0.2},
-    {"rate": 0.8},
+    {"rate": 0.4, "label_smoothing": 0.05},
     {"rate": 0.2, "batch": 64},
     {"rate": 0.4, "augment": "pad-crop(2),flip"},
-    {"rate": 0.4, "label_smoothing": 0.05},
     {"rate": 0.4, "weight_decay": 1e-3},
-    {"rate": 0.4, "weight_decay": 2e-4},
-    {"rate": 0.2, "batch": 64, "weight_decay": 1e-3},
-    {"rate": 0.4, "peak": 0.15},
 ]
 
 

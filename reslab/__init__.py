@@ -29,6 +29,12 @@ _HOMES = {
     "UserError": "reslab.errors",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
+_UNTOUCHED = {  # what Keras writes into keras.json when it is first imported: nobody's choice
+    "floatx": "float32",
+    "epsilon": 1e-07,
+    "backend": "tensorflow",
+    "image_data_format": "channels_last",
+}
 
 
 def _choose_backend() -> None:
@@ -37,7 +43,8 @@ def _choose_backend() -> None:
         return
     home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
     try:
-        configured = json.loads((Path(home) / "keras.json").read_text()).get("backend")
+        settings = json.loads((Path(home) / "keras.json").read_text())
+        configured = settings.get("backend") if settings != _UNTOUCHED else None
     except (OSError, ValueError, AttributeError):
         configured = None
     found = [b for b in ("torch", "jax", "tensorflow") if importlib.util.find_spec(b)]

@@ -6,7 +6,7 @@ where Keras's "same" would be lopsided.
 
 from __future__ import annotations
 
-import math
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
@@ -98,10 +98,8 @@ def create(
         name: value.made if inside == data_format else _to_channels_first(name, value)
         for name, value in rows.items()
     }
-    model = keras.Model(
-        inputs, outputs if taps else outputs.popitem()[1], name=_identifier(net.name)
-    )
-    return model
+    end = outputs if taps else outputs.popitem()[1]
+    return keras.Model(inputs, end, name=_identifier(net.name))
 
 
 def _rows(net: Network, value: Value, data_format: str, taps: tuple[str, ...]) -> dict[str, Value]:
@@ -224,7 +222,9 @@ def _(leaf: Dense, site: Site) -> Rule:
 
 @rule.register
 def _(leaf: Dropout, site: Site) -> Rule:
-    dropout = layers.Dropout(leaf.rate, name=site.path)
+    # With no seed, Keras's dropout on torch draws from torch's own generator, whose state is no
+    # variable and would be missing from a checkpoint. `keras.utils.set_random_seed` seeds this one.
+    dropout = layers.Dropout(leaf.rate, seed=random.getrandbits(31), name=site.path)
     return lambda x: dropout(x[0])
 
 
@@ -329,11 +329,10 @@ def _identifier(name: str) -> str:
     return "".join(c if c.isalnum() or c in "_-." else "_" for c in name).strip("_") or "network"
 
 
-def weights_by_path(model: keras.Model) -> dict[str, Any]:
-    """The model's variables by `layer/weight`: `conv3_x_4_body_conv1/kernel`."""
-    return {
-        f"{layer.name}/{variable.name}": variable
-        for layer in model.layers
-        for variable in layer.weights
-        if math.prod(variable.shape) > 0
-    }
+def variables(model: keras.Model) -> dict[str, Any]:
+    """All variables of a model by `layer/variable`: `conv3_x_4_body_conv1/kernel`.
+
+    Running statistics and the states of random generators are among them. Unlike Keras's own
+    paths, these do not depend on what else was built in the process.
+    """
+    return {f"{layer.name}/{v.name}": v for layer in model.layers for v in layer.variables}

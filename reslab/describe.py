@@ -1,13 +1,16 @@
-"""What a network weighs, costs and looks like as a column of Table 1: all from `walk`, no Keras."""
+"""What a network weighs, costs and looks like as a column of Table 1, without Keras."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from itertools import groupby
 from typing import Any
 
+from reslab.errors import UserError
+from reslab.shapes import Shape
 from reslab.spec import (
     BN,
     Activation,
@@ -18,14 +21,16 @@ from reslab.spec import (
     Dropout,
     Flatten,
     GlobalAverage,
-    Layer,
     Leaf,
     MaxPool,
     Network,
+    Part,
     Residual,
+    Value,
     ZeroPadShortcut,
+    image,
     steps,
-    walk,
+    thread,
 )
 
 InputShape = tuple[int | None, int | None, int]
@@ -33,23 +38,68 @@ InputShape = tuple[int | None, int | None, int]
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of a whole network; multiply-adds of one image, None where its size is open."""
+    """Numbers of a network or a part of one; multiply-adds of one image, None where its size is
+    open."""
 
-    trainable_params: int
-    total_params: int
-    multiply_adds: int | None
+    trainable_params: int = 0
+    total_params: int = 0
+    multiply_adds: int | None = 0
+
+    def plus(self, other: Counts, times: int = 1) -> Counts:
+        adds = (self.multiply_adds, other.multiply_adds)
+        return Counts(
+            self.trainable_params + times * other.trainable_params,
+            self.total_params + times * other.total_params,
+            None if None in adds else adds[0] + times * adds[1],  # type: ignore[operator]
+        )
 
 
 def counts(network: Network, input_shape: InputShape | None = None) -> Counts:
-    return total(walk(network, input_shape))
+    """Raises UserError where the image is too small, or a part does not fit the one before it."""
+    return _sum(sums for sums, _ in _rows(network, input_shape).values())
 
 
-def total(layers: list[Layer]) -> Counts:
-    trainable = sum(math.prod(s) for layer in layers for s in layer.weights.values())
-    state = sum(math.prod(s) for layer in layers for s in layer.state.values())
-    adds = [layer.multiply_adds for layer in layers]
-    known = None if None in adds else sum(n for n in adds if n is not None)
-    return Counts(trainable, trainable + state, known)
+def _rows(network: Network, input_shape: InputShape | None) -> dict[str, tuple[Counts, Shape]]:
+    """What each row weighs and costs, and the shape it ends in."""
+    rows, value = {}, Value(image(network, input_shape))
+    for row, part in network.rows.items():
+        sums, value = _chain(part, value, row)
+        rows[row] = sums, value.shape
+    return rows
+
+
+def _chain(part: Part, value: Value, path: str) -> tuple[Counts, Value]:
+    """The counts of a row. Of equal units that keep the shape one is visited for all."""
+    found: list[Counts] = []
+
+    def visit(leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape) -> None:
+        shape = inputs[0].shape
+        trainable = _size(leaf.weights(shape))
+        whole = trainable + _size(leaf.state(shape))
+        found.append(Counts(trainable, whole, leaf.multiply_adds(shape, out)))
+
+    sums, start = Counts(), value
+    try:
+        for step, same in groupby(steps(part)):
+            left = len(list(same))
+            while left:
+                found.clear()
+                after = thread(step, value, path, visit)
+                times = left if after.shape == value.shape else 1
+                sums = sums.plus(_sum(found), times)
+                value, left = after, left - times
+    except UserError:
+        thread(part, start, path, lambda *_: None)  # the same fault, with the layer's whole path
+        raise
+    return sums, value
+
+
+def _sum(each: Iterable[Counts]) -> Counts:
+    return reduce(Counts.plus, each, Counts())
+
+
+def _size(tensors: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in tensors.values())
 
 
 def depth(network: Network) -> int:
@@ -72,21 +122,16 @@ def depth(network: Network) -> int:
 def table(network: Network, input_shape: InputShape | None = None) -> list[dict[str, Any]]:
     """Row by row: `row`, `output` size, `layers` in the paper's notation, `params` (trainable),
     `multiply_adds`."""
-    layers = walk(network, input_shape)
-    rows = []
-    for name, part in network.rows.items():
-        here = [layer for layer in layers if layer.row == name]
-        sums = total(here)
-        rows.append(
-            {
-                "row": name,
-                "output": here[-1].out_shape.size if here else "",
-                "layers": ", ".join(_runs(part)),
-                "params": sums.trainable_params,
-                "multiply_adds": sums.multiply_adds,
-            }
-        )
-    return rows
+    return [
+        {
+            "row": row,
+            "output": shape.size,
+            "layers": ", ".join(_runs(network.rows[row])),
+            "params": sums.trainable_params,
+            "multiply_adds": sums.multiply_adds,
+        }
+        for row, (sums, shape) in _rows(network, input_shape).items()
+    ]
 
 
 def summary(network: Network, input_shape: InputShape | None = None) -> dict[str, Any]:

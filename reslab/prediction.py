@@ -88,11 +88,10 @@ def _check(image: Path) -> None:
 
 def _view(image: Path, card: dict[str, Any]) -> np.ndarray:
     """As the model's own data were brought to size: uint8 (height, width, channels)."""
-    height, width, channels = card["image_shape"]
-    picture = pictures.open_picture(image, at_least=height if card["view"] else 0)
-    if card["view"]:  # a folder's view: the centre of the scaled picture
-        return pictures.to_array(pictures.view(picture, height, None, None), channels)
-    array = np.asarray(picture)
+    height, _, channels = card["image_shape"]
+    if card["view"]:  # a folder's: the centre of the scaled picture
+        return pictures.read_view(image, height, channels)
+    array = np.asarray(pictures.open_picture(image))
     array = array[..., None] if array.ndim == 2 else array
     return pictures.resize_array(array[None], height, channels)[0]
 

@@ -166,8 +166,8 @@ RECIPES = {
         ),
         Recipe(
             name="li2018",
-            promise="`reslab train resnet56_b --data cifar10 --recipe li2018`: 5.89 % test error in "
-            "the paper; deep nets without skips want --set rate=0.01",
+            promise="`reslab train resnet56_b --data cifar10 --recipe li2018`: 5.89 % test error "
+            "in the paper; deep nets without skips want --set rate=0.01",
             source="Li et al. 2018, arXiv 1712.09913, and the released training code",
             epochs=300,
             nesterov=True,

@@ -41,7 +41,7 @@ class Run:
     @classmethod
     def create(cls, path: str | Path, info: Mapping[str, Any]) -> Run:
         """A new folder; raises UserError if there is something at `path` already."""
-        run = cls(path, {"format": FORMAT, **info})
+        run = cls(path, json.loads(json.dumps({"format": FORMAT, **info})))
         with writing(run.path):
             try:
                 run.path.mkdir(parents=True)
@@ -128,7 +128,7 @@ def write_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any]) -> None:
     """Named arrays and a JSON-able `meta` as one safetensors file, whole or not at all."""
     from safetensors.numpy import save_file
 
-    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write(path, lambda temp: save_file(plain, temp, metadata={"reslab": json.dumps(meta)}))
 
 

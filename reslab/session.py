@@ -31,7 +31,6 @@ from reslab.run import Run
 from reslab.scores import score
 
 WINDOW = 50  # steps between lines of the log
-CHECKPOINT_SECONDS = 60.0
 
 
 class Interrupted(Exception):
@@ -124,7 +123,7 @@ class Session:
                 self._epoch(stop)
         best = self.run.checkpoints / "best.safetensors"
         if best.exists():
-            self._assign(files.read_arrays(best)[0], self.model.variables, best)
+            _assign(files.read_arrays(best)[0], build.variables(self.model), best)
 
     def _epoch(self, stop: threading.Event) -> None:
         p = self.progress
@@ -183,16 +182,13 @@ class Session:
     # Checkpoints ---------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write the checkpoint that `restore` goes on from; raises NotFinite rather than spoil it."""
-        weights = _arrays(self.model.trainable_variables).values()
-        if not all(np.isfinite(array).all() for array in weights):
+        """Write the checkpoint that `restore` goes on from; NotFinite rather than spoil it."""
+        state = _arrays(self._state())
+        if not all(np.isfinite(array).all() for array in state.values()):
             raise NotFinite(f"the weights are not finite after step {self.progress.step}")
         self.progress.log_bytes = self.run.log_bytes
-        arrays = _arrays(self.model.variables) | _arrays(
-            self.model.optimizer.variables, "optimizer/"
-        )
         files.write_arrays(
-            self.run.checkpoints / "last.safetensors", arrays, {"progress": asdict(self.progress)}
+            self.run.checkpoints / "last.safetensors", state, {"progress": asdict(self.progress)}
         )
         self.saved_at = time.monotonic()
 
@@ -201,28 +197,21 @@ class Session:
         path = self.run.checkpoints / "last.safetensors"
         if path.exists():
             arrays, meta = files.read_arrays(path)
-            self._assign(arrays, self.model.variables, path)
-            self._assign(arrays, self.model.optimizer.variables, path, "optimizer/")
+            _assign(arrays, self._state(), path)
             self.progress = Progress(**meta["progress"])
         self.run.cut_log(self.progress.log_bytes)
+
+    def _state(self) -> dict[str, Any]:
+        """Every variable that a step reads or writes, by a name that outlives the process."""
+        own = enumerate(self.model.optimizer.variables)
+        return build.variables(self.model) | {f"optimizer/{i}_{v.name}": v for i, v in own}
 
     def _keep(self, name: str, always: bool = False) -> None:
         """Keep the weights of this moment: the best, or, on request, those of every epoch."""
         if always or self.run.info["keep_checkpoints"]:
             path = self.run.checkpoints / f"{name}.safetensors"
-            files.write_arrays(path, _arrays(self.model.variables), {"step": self.progress.step})
-
-    def _assign(
-        self, arrays: files.Arrays, variables: list[Any], path: Path, prefix: str = ""
-    ) -> None:
-        for variable in variables:
-            array = arrays.get(prefix + variable.path)
-            if array is None or tuple(array.shape) != tuple(variable.shape):
-                raise UserError(
-                    f"{path} belongs to another network: {variable.path} is "
-                    f"{'missing' if array is None else array.shape}, not {tuple(variable.shape)}"
-                )
-            variable.assign(array)
+            weights = _arrays(build.variables(self.model))
+            files.write_arrays(path, weights, {"step": self.progress.step})
 
 
 class Steps(keras.callbacks.Callback):
@@ -252,7 +241,7 @@ class Steps(keras.callbacks.Callback):
         if p.step % WINDOW == 0:
             self._line()
         session.watcher.step(p, {"loss": p.loss / p.seen, "error": p.wrong / p.seen})
-        due = time.monotonic() - session.saved_at > CHECKPOINT_SECONDS
+        due = time.monotonic() - session.saved_at > session.run.info["checkpoint_seconds"]
         if due or self.stop.is_set():
             assert (
                 self.model is session.model
@@ -311,7 +300,16 @@ def stopped_by_signals() -> Iterator[threading.Event]:
             signal.signal(kind, handler)
 
 
-def _arrays(variables: list[Any], prefix: str = "") -> dict[str, np.ndarray]:
-    arrays = {prefix + v.path: np.asarray(keras.ops.convert_to_numpy(v)) for v in variables}
-    assert len(arrays) == len(variables), "two variables of one path"
-    return arrays
+def _arrays(variables: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(keras.ops.convert_to_numpy(v)) for name, v in variables.items()}
+
+
+def _assign(arrays: files.Arrays, variables: dict[str, Any], path: Path) -> None:
+    for name, variable in variables.items():
+        array = arrays.get(name)
+        if array is None or tuple(array.shape) != tuple(variable.shape):
+            raise UserError(
+                f"{path} belongs to another network: {name} is "
+                f"{'missing' if array is None else array.shape}, not {tuple(variable.shape)}"
+            )
+        variable.assign(array)

@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reslab.errors import UserError, unknown
+from reslab.errors import UserError
 from reslab.shapes import Maps, Shape, Vector, window
 
 
 @dataclass(frozen=True)
 class Init:
-    """Variance scaling: deviation sqrt(scale / fan). With a seed, every kernel of a shape is the same."""
+    """Variance scaling: deviation sqrt(scale / fan).
+
+    With a seed, every kernel of a shape starts the same.
+    """
 
     scale: float = 2.0
     mode: str = "fan_out"
@@ -87,7 +90,8 @@ class Conv(Leaf):
         x = _maps(self, shapes[0])
         if x.channels % self.groups or self.filters % self.groups:
             raise UserError(
-                f"{self.groups} groups divide neither {x.channels} channels nor {self.filters} filters"
+                f"{self.groups} groups divide neither {x.channels} channels"
+                f" nor {self.filters} filters"
             )
         return window(x, self.reach, self.stride, self.pad, channels=self.filters)
 
@@ -273,7 +277,7 @@ class Join(Leaf):
 
 @dataclass(frozen=True)
 class Residual:
-    """`tail(join(body(f), s))` with f = lead(x); s is x, or shortcut(f) where the shape must change.
+    """`tail(join(body(f), s))` with f = lead(x); s is x, or shortcut(f) where shapes change.
 
     Channels and cumulative stride decide, so that it holds for maps of any size. `when="always"`
     takes the shortcut in every unit (option C; 1x1, dropout or scaled shortcuts).
@@ -405,7 +409,7 @@ def _visit(leaf: Leaf, inputs: tuple[Value, ...], path: str, visit: Visit) -> Va
 
 @dataclass(frozen=True)
 class Layer:
-    """One line of `walk`. Shapes are those of a single image; `inputs` are paths ("" is the image)."""
+    """One line of `walk`. Shapes are of a single image; `inputs` are paths ("" is the image)."""
 
     path: str
     row: str

@@ -43,6 +43,7 @@ def train(
     balance: bool = False,
     skip_bad: bool = False,
     keep_checkpoints: bool = False,
+    checkpoint_seconds: float = 60.0,
     workers: int = 2,
     watcher: Watcher | None = None,
 ) -> Run:
@@ -50,8 +51,9 @@ def train(
 
     `network` is a name of the zoo or a description; `data` a source (see `reslab.data.load`) or
     loaded data; `changes` are fields of the recipe. `epochs` rescales the recipe's schedule.
-    `size` is the side of the images in pixels. `balance` weighs every class alike. `out` defaults
-    to runs/NETWORK-DATA-RECIPE-N. Returns the run, which holds the model, the judgement and the
+    `size` is the side of the images in pixels. `balance` weighs every class alike.
+    `checkpoint_seconds` is what a kill costs at most. `out` defaults to
+    runs/NETWORK-DATA-RECIPE-N. Returns the run, which holds the model, the judgement and the
     report. Raises UserError for whatever does not fit, and where the loss stops being a number;
     `session.Interrupted` after SIGINT or SIGTERM.
     """
@@ -78,6 +80,7 @@ def train(
         "precision": precision,
         "balance": balance,
         "keep_checkpoints": keep_checkpoints,
+        "checkpoint_seconds": checkpoint_seconds,
         "workers": workers,
     }
     path = Path(out) if out is not None else _free(f"runs/{net.name}-{data.name}-{chosen.name}")
@@ -117,14 +120,18 @@ def load_data(
     source: str | Path, net: Network, recipe: Recipe, size: int | None, skip_bad: bool = False
 ) -> Data:
     """The data for this network: folders of pictures come in the network's own size."""
-    if size is None and Path(source).is_dir():
-        size = net.input_shape[0]
-    return sets.load(source, size=size, validation=recipe.validation, skip_bad=skip_bad)
+    return sets.load(
+        source,
+        size=size,
+        validation=recipe.validation,
+        skip_bad=skip_bad,
+        folder_size=net.input_shape[0] or sets.FOLDER_SIZE,
+    )
 
 
 def fit_to(net: Network, data: Data) -> Network:
     """The network for these images and classes."""
-    return replace(with_classes(net, len(data.classes)), input_shape=tuple(data.image_shape))
+    return replace(with_classes(net, len(data.classes)), input_shape=data.image_shape)
 
 
 def _finish(run: Run, data: Data, standard: Standardise, watcher: Watcher | None) -> Run:
@@ -138,8 +145,8 @@ def _finish(run: Run, data: Data, standard: Standardise, watcher: Watcher | None
         run.save(status="failed", why=str(error))
         report.write([run], run.path / "report.html")
         raise UserError(
-            f"{error}: stopped; {run.checkpoints / 'last.safetensors'} holds the last good weights. "
-            "Try a smaller rate: --set rate=..."
+            f"{error}: stopped; {run.checkpoints / 'last.safetensors'} holds the last good "
+            "weights. Try a smaller rate: --set rate=..."
         ) from None
     run.save(chosen_epoch=session.progress.best_epoch)
     whole.save(

@@ -22,7 +22,7 @@ def rewrite(part: Part, rule: Callable[[Part], Part]) -> Part:
     elif isinstance(part, Concat):
         part = replace(part, branches=tuple(rewrite(each, rule) for each in part.branches))
     elif isinstance(part, Residual):
-        inner = {name: rewrite(getattr(part, name), rule) for name in _PATHS}
+        inner: dict[str, Any] = {name: rewrite(getattr(part, name), rule) for name in _PATHS}
         part = replace(part, **inner)
     return rule(part)
 
@@ -69,7 +69,9 @@ def with_classes(network: Network, classes: int) -> Network:
         raise UserError(f"{network.name} has no head to give {classes} classes to")
     head = list(steps(network.rows["head"]))
     last = max(i for i, step in enumerate(head) if isinstance(step, Dense))
-    head[last] = replace(head[last], units=classes)  # type: ignore[arg-type]
+    dense = head[last]
+    assert isinstance(dense, Dense)
+    head[last] = replace(dense, units=classes)
     return replace(network, rows={**network.rows, "head": tuple(head)})
 
 

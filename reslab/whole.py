@@ -37,7 +37,8 @@ def whole(net: keras.Model, shape: tuple[int, int, int], mean: Any, std: Any) ->
     x = standard(inputs)
     if net.input_shape[1:] != shape:
         x = layers.Permute((3, 1, 2), name="to_channels_first")(x)
-    x = layers.Softmax(name="probabilities", dtype="float32")(net(x))
+    bare = keras.Model(net.input, net.output, name=net.name)  # without how it was trained
+    x = layers.Softmax(name="probabilities", dtype="float32")(bare(x))
     return keras.Model(inputs, x, name=f"{net.name}_whole")
 
 
@@ -87,6 +88,7 @@ def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
         raise UserError(f"{path} cannot be loaded as a model: {text[0]}") from None
     if model.output_shape[-1] != len(card["classes"]):
         raise UserError(
-            f"{path} is damaged: {model.output_shape[-1]} outputs for {len(card['classes'])} classes"
+            f"{path} is damaged: {model.output_shape[-1]} outputs for "
+            f"{len(card['classes'])} classes"
         )
     return model, card

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from reslab.build import weights_by_path
+from reslab.build import variables
 from reslab.spec import (
     BN,
     Activation,
@@ -29,7 +29,9 @@ def randomise(model: keras.Model, seed: int = 0) -> dict[str, np.ndarray]:
     """Fill every weight and running statistic with numbers unlike the defaults; returns them."""
     rng = np.random.default_rng(seed)
     values = {}
-    for path, variable in weights_by_path(model).items():
+    for path, variable in variables(model).items():
+        if path.endswith("seed_generator_state"):
+            continue
         shape = tuple(variable.shape)
         if path.endswith(("variance", "gamma")):
             value = rng.uniform(0.5, 1.5, shape)

@@ -164,7 +164,7 @@ def test_what_does_not_fit_is_said(arguments: dict, words: str) -> None:
 
 @pytest.mark.core
 def test_twin_kernels_of_the_printed_network_start_identical() -> None:
-    """One integer seed on the slide: a block's first 3x3 and the 3x3 of its shortcut are the same."""
+    """One integer seed: a block's first 3x3 and the 3x3 of its shortcut are the same."""
     model = create("characters_printed")
     for block in range(1, 5):
         body = model.get_layer(f"block{block}_1_body_conv1").get_weights()[0]

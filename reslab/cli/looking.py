@@ -14,7 +14,7 @@ from reslab.cli.options import as_json, print_json
 def list_(as_json: bool) -> None:
     """The networks, recipes and data sets that reslab knows by name."""
     from reslab import describe
-    from reslab.data import sources
+    from reslab.catalogue import sources
     from reslab.recipes import RECIPES
     from reslab.zoo import NETWORKS
 

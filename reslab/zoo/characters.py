@@ -39,16 +39,16 @@ def printed(width: int) -> Residual:
     identical.
     """
     body = (
-        (keras_bn(), ReLU, Conv(width, 3, 2, pad="same", bias=True, init=SEEDED))
-        + (keras_bn(), ReLU, Conv(width, 3, 1, pad="same", bias=True, init=SEEDED))
-        + (Conv(1, 1, pad="same", bias=True, init=GLOROT),)
+        (keras_bn(), ReLU, Conv(width, 3, 2, pad="same", bias=True, init=SEEDED)),
+        (keras_bn(), ReLU, Conv(width, 3, 1, pad="same", bias=True, init=SEEDED)),
+        Conv(1, 1, pad="same", bias=True, init=GLOROT),
     )
     shortcut = Conv(width, 3, 2, pad="same", bias=True, init=SEEDED)
     return Residual(body, shortcut, join=Add(broadcast=True), when="always")
 
 
 def corrected(width: int) -> Residual:
-    """He 2016, Fig. 4(e): a body as wide as the block, and a 1x1 projection of the activated input."""
+    """He 2016, Fig. 4(e): a body as wide as the block, a 1x1 projection as shortcut."""
     body = Conv(width, 3, 2), BN(), ReLU, Conv(width, 3)
     return Residual(body, shortcut=Conv(width, 1, 2), lead=(BN(), ReLU))
 

@@ -41,7 +41,7 @@ def option_c(width: int, stride: int = 1) -> Residual:
 
 
 def bottleneck(width: int, stride: int = 1) -> Residual:
-    """Fig. 5 right, with the stride in the 3x3: what everybody trains since fb.resnet.torch (v1.5)."""
+    """Fig. 5 right, stride in the 3x3: what everybody trains since fb.resnet.torch (v1.5)."""
     body = Conv(width, 1), BN(), ReLU, Conv(width, 3, stride), BN(), ReLU, Conv(4 * width, 1), BN()
     return Residual(body, shortcut=(Conv(4 * width, 1, stride), BN()), tail=(ReLU,))
 

@@ -1,0 +1,116 @@
+"""The rules of momentum and decay against references in numpy, over a change of rate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from reslab.optimizers import Rates, optimizer
+from reslab.recipes import Recipe
+
+pytestmark = pytest.mark.core
+
+RATES = [0.1, 0.1, 0.1, 0.01, 0.01, 0.5]
+M, D = 0.9, 0.03
+
+
+def caffe(w: np.ndarray, gradients: list[np.ndarray], decay: float, nesterov: bool) -> np.ndarray:
+    v = np.zeros_like(w)
+    for rate, g in zip(RATES, gradients, strict=True):
+        g = g + decay * w
+        v = M * v + rate * g
+        w = w - (M * v + rate * g if nesterov else v)
+    return w
+
+
+def torch(w: np.ndarray, gradients: list[np.ndarray], decay: float, nesterov: bool) -> np.ndarray:
+    v = np.zeros_like(w)
+    for rate, g in zip(RATES, gradients, strict=True):
+        g = g + decay * w
+        v = M * v + g
+        w = w - rate * (g + M * v if nesterov else v)
+    return w
+
+
+def keras_(w: np.ndarray, gradients: list[np.ndarray], decay: float, nesterov: bool) -> np.ndarray:
+    v = np.zeros_like(w)
+    for rate, g in zip(RATES, gradients, strict=True):
+        w = w - rate * decay * w
+        v = M * v - rate * g
+        w = w + (M * v - rate * g if nesterov else v)
+    return w
+
+
+def model() -> keras.Model:
+    inputs = keras.Input((3,))
+    x = keras.layers.BatchNormalization(name="bn")(keras.layers.Dense(4, name="dense")(inputs))
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("decay", ["kernels", "all"])
+@pytest.mark.parametrize(
+    ("rule", "reference"), [("caffe", caffe), ("torch", torch), ("keras", keras_)]
+)
+def test_rule(rule: str, reference: object, decay: str, nesterov: bool) -> None:
+    recipe = Recipe(
+        "r", epochs=1, rule=rule, momentum=M, weight_decay=D, decay=decay, nesterov=nesterov
+    )
+    net = model()
+    sgd = optimizer(recipe, RATES, net)
+    sgd.build(net.trainable_variables)
+    rng = np.random.default_rng(0)
+    start = {v.path: rng.normal(size=v.shape) for v in net.trainable_variables}
+    gradients = [{p: rng.normal(size=w.shape) for p, w in start.items()} for _ in RATES]
+    for v in net.trainable_variables:
+        v.assign(start[v.path])
+    for step in gradients:
+        given = [
+            keras.ops.convert_to_tensor(step[v.path], "float32") for v in net.trainable_variables
+        ]
+        sgd.apply(given, net.trainable_variables)
+    for v in net.trainable_variables:
+        own = D if decay == "all" or v.name == "kernel" else 0.0
+        wanted = reference(start[v.path], [g[v.path] for g in gradients], own, nesterov)  # type: ignore[operator]
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(v), wanted, rtol=2e-5, atol=2e-6)
+
+
+def test_the_rules_differ_where_they_are_said_to() -> None:
+    rng = np.random.default_rng(0)
+    w, g = rng.normal(size=5), [rng.normal(size=5) for _ in RATES]
+    assert np.abs(caffe(w, g, D, False) - torch(w, g, D, False)).max() > 1e-3
+    assert np.abs(caffe(w, g, D, False) - keras_(w, g, D, False)).max() > 1e-3
+    # up to the first change of rate, Caffe's and Torch's are one
+    steady = RATES[:3]
+    v, a = np.zeros(5), w
+    u, b = np.zeros(5), w
+    for rate, each in zip(steady, g, strict=False):
+        v = M * v + rate * each
+        a = a - v
+        u = M * u + each
+        b = b - rate * u
+    np.testing.assert_allclose(a, b)
+
+
+def test_without_momentum_all_is_plain_descent() -> None:
+    net = model()
+    recipe = replace(Recipe("r", epochs=1), momentum=0.0)
+    sgd = optimizer(recipe, [0.5], net)
+    before = [keras.ops.convert_to_numpy(v) for v in net.trainable_variables]
+    sgd.apply([keras.ops.ones(v.shape) for v in net.trainable_variables], net.trainable_variables)
+    for was, v in zip(before, net.trainable_variables, strict=True):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(v), was - 0.5, rtol=1e-6)
+
+
+def test_adadelta_is_keras_s() -> None:
+    made = optimizer(Recipe("r", epochs=1, optimizer="adadelta", rate=0.1), [0.1], model())
+    assert isinstance(made, keras.optimizers.Adadelta)
+    assert (made.rho, made.epsilon) == (0.95, 1e-7)
+
+
+def test_rates_survive_serialisation_and_hold_their_last() -> None:
+    rates = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(Rates(RATES)))
+    assert [float(rates(step)) for step in (0, 3, 5, 99)] == pytest.approx([0.1, 0.01, 0.5, 0.5])
