@@ -7,6 +7,7 @@ where Keras's "same" would be lopsided.
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
@@ -35,6 +36,7 @@ from reslab.spec import (
     Network,
     Value,
     ZeroPadShortcut,
+    all_leaves,
     image,
     thread,
 )
@@ -102,6 +104,15 @@ def create(
     return keras.Model(inputs, end, name=_identifier(net.name))
 
 
+def allow_depth(network: Network) -> None:
+    """Let Python recurse as deep as the network: Keras follows a graph recursively, one by one.
+
+    The limit stays up, so that cloning, saving and loading work as well.
+    """
+    layers = sum(1 for part in network.rows.values() for _ in all_leaves(part))
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 3 * layers))
+
+
 def _rows(net: Network, value: Value, data_format: str, taps: tuple[str, ...]) -> dict[str, Value]:
     """The values at the taps, or at the end where there are none."""
 
@@ -110,6 +121,7 @@ def _rows(net: Network, value: Value, data_format: str, taps: tuple[str, ...]) -
         return rule(leaf, site)([v.made for v in inputs])
 
     found: dict[str, Value] = {}
+    allow_depth(net)
     for row, part in net.rows.items():
         value = thread(part, value, row, visit)
         if row in taps or not taps:

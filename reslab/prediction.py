@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +38,16 @@ def files(names: Iterable[str | Path]) -> list[Path]:
 
 
 def predict(
-    model: str | Path | Run, images: Sequence[str | Path], top: int = 3
+    model: str | Path | Run, images: Iterable[str | Path], top: int = 3
 ) -> list[dict[str, Any]]:
     """The `top` most probable classes of each picture, most probable first.
 
-    `model` is a run, its folder, or a model file that reslab wrote; `images` are files. Returns
-    {"file", "predictions": [{"class", "probability"}]} for each. Raises UserError where the model
-    or a picture cannot be read.
+    `model` is a run, its folder, or a model file that reslab wrote; `images` are files, or
+    folders of them. Returns {"file", "predictions": [{"class", "probability"}]} for each. Raises
+    UserError where the model or a picture cannot be read.
     """
     path = model.model_path if isinstance(model, Run) else _model_path(Path(model))
-    shown = [Path(image) for image in images]
+    shown = files(images)
     for image in shown:
         _check(image)
     from reslab import whole

@@ -66,13 +66,16 @@ class Recipe:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        if (self.epochs > 0) == (self.steps > 0):
-            raise UserError(f"recipe {self.name}: give either epochs or steps, above 0")
         limits = {"batch": 1, "rate": 0, "momentum": 0, "weight_decay": 0, "validation": 0}
+        limits |= {"epochs": 0, "steps": 0}
         for name, low in limits.items():
             value = getattr(self, name)
             if not math.isfinite(value) or value < low:
                 raise UserError(f"recipe {self.name}: {name} is {value}, must be {low} or more")
+        if (self.epochs > 0) == (self.steps > 0):
+            raise UserError(f"recipe {self.name}: give either epochs or steps, above 0")
+        if not all(0 <= drop <= 1 for drop in self.drops):
+            raise UserError(f"recipe {self.name}: drops are parts of the training, 0 to 1")
         for name in ("warmup", "peak", "label_smoothing", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"recipe {self.name}: {name} is a fraction below 1")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -28,6 +29,7 @@ from reslab.errors import UserError
 from reslab.spec import Network
 
 FORMAT = 1
+NEEDED = "name", "network", "recipe", "data", "seed", "backend", "status"
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -42,7 +44,7 @@ class Run:
     def create(cls, path: str | Path, info: Mapping[str, Any]) -> Run:
         """A new folder; raises UserError if there is something at `path` already."""
         run = cls(path, json.loads(json.dumps({"format": FORMAT, **info})))
-        with writing(run.path):
+        with writing(run.path, "choose another --out"):
             try:
                 run.path.mkdir(parents=True)
             except FileExistsError:
@@ -50,9 +52,19 @@ class Run:
                     f"{run.path} exists already: choose another --out, or go on with "
                     f"`reslab train --resume {run.path}`"
                 ) from None
-        run.checkpoints.mkdir()
-        run.save()
+        with run.or_nothing():
+            run.checkpoints.mkdir()
+            run.save()
         return run
+
+    @contextmanager
+    def or_nothing(self) -> Iterator[None]:
+        """Leave no folder behind where the training cannot begin."""
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -62,10 +74,14 @@ class Run:
             info = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"{path} is no run: there is no {file}") from None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file} cannot be read: {error}") from None
+        except OSError as error:
+            raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
+        except ValueError as error:
+            raise UserError(f"{file} is damaged: {error}") from None
         if not isinstance(info, dict) or info.get("format") != FORMAT:
             raise UserError(f"{file} was not written by this version of reslab")
+        if missing := [name for name in NEEDED if name not in info]:
+            raise UserError(f"{file} is damaged: it has no {missing[0]!r}")
         return cls(path, info)
 
     def __repr__(self) -> str:
@@ -126,10 +142,18 @@ class Run:
 
 def write_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any]) -> None:
     """Named arrays and a JSON-able `meta` as one safetensors file, whole or not at all."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write(path, lambda temp: save_file(plain, temp, metadata={"reslab": json.dumps(meta)}))
+
+    def fill(temp: Path) -> None:
+        try:
+            save_file(plain, temp, metadata={"reslab": json.dumps(meta)})
+        except SafetensorError as error:  # how it says that the disk is full
+            raise OSError(str(error)) from error
+
+    write(path, fill)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -178,17 +202,16 @@ _REASONS = {
 }
 
 
+SAFE = "nothing written before is lost, `reslab train --resume` goes on from it"
+
+
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Say in a line what stands in the way of writing."""
+def writing(path: Path, then: str = SAFE) -> Iterator[None]:
+    """Say in a line what stands in the way of writing, and what to do `then`."""
     try:
         yield
     except OSError as error:
         full = error.errno == errno.ENOSPC or "No space left" in str(error)
-        reason = _REASONS[errno.ENOSPC] if full else _REASONS.get(error.errno or 0)
-        if reason is None:
-            raise
-        raise UserError(
-            f"cannot write {path}: {reason}; nothing written before is lost, "
-            "`reslab train --resume` goes on from it"
-        ) from None
+        known = _REASONS.get(errno.ENOSPC if full else error.errno or 0)
+        reason = known or error.strerror or " ".join(str(error).split())
+        raise UserError(f"cannot write {path}: {reason}; {then}") from None

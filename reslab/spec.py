@@ -10,269 +10,71 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from reslab.errors import UserError
-from reslab.shapes import Maps, Shape, Vector, window
-
-
-@dataclass(frozen=True)
-class Init:
-    """Variance scaling: deviation sqrt(scale / fan).
-
-    With a seed, every kernel of a shape starts the same.
-    """
-
-    scale: float = 2.0
-    mode: str = "fan_out"
-    distribution: str = "untruncated_normal"
-    seed: int | None = None
-
-
-HE = Init(mode="fan_in")  # He 2015, "Delving Deep into Rectifiers", eq. 10
-HE_OUT = Init()  # the same over outputs, eq. 14: what the released Torch code draws from
-GLOROT = Init(1.0, "fan_avg", "uniform")
-LINEAR = Init(
-    1 / 3, "fan_in", "uniform"
-)  # U(-1/sqrt(n), 1/sqrt(n)): Torch's own for full connections
-
-
-class Leaf:
-    """One layer. Subclasses say what comes out, what they weigh and what they cost."""
-
-    @property
-    def kind(self) -> str:
-        """The word for this layer in a path: `conv` in `conv3_x_4_body_conv1`."""
-        return type(self).__name__.lower()
-
-    def out(self, *shapes: Shape) -> Shape:
-        return shapes[0]
-
-    def weights(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        """Trainable tensors by Keras's names, for this input shape; kernels are HWIO."""
-        return {}
-
-    def state(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        """Tensors that training updates without a gradient."""
-        return {}
-
-    def multiply_adds(self, shape: Shape, out: Shape) -> int | None:
-        """For one image; only convolutions and full connections count, as in the papers.
-
-        None where the size of the maps is not known.
-        """
-        return 0
-
-
-@dataclass(frozen=True)
-class Conv(Leaf):
-    """A `kernel` x `kernel` convolution.
-
-    `pad` is "even" ((k - 1) / 2 rows on every side: the papers, Caffe, PyTorch), "same"
-    (TensorFlow's, lopsided where the stride leaves a remainder) or a number of rows per side.
-    """
-
-    filters: int
-    kernel: int
-    stride: int = 1
-    pad: int | str = "even"
-    groups: int = 1
-    bias: bool = False
-    dilation: int = 1
-    init: Init = HE_OUT
-
-    @property
-    def reach(self) -> int:
-        return (self.kernel - 1) * self.dilation + 1
-
-    def out(self, *shapes: Shape) -> Shape:
-        x = _maps(self, shapes[0])
-        if x.channels % self.groups or self.filters % self.groups:
-            raise UserError(
-                f"{self.groups} groups divide neither {x.channels} channels"
-                f" nor {self.filters} filters"
-            )
-        return window(x, self.reach, self.stride, self.pad, channels=self.filters)
-
-    def weights(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        channels = _maps(self, shape).channels // self.groups
-        kernel = {"kernel": (self.kernel, self.kernel, channels, self.filters)}
-        return kernel | ({"bias": (self.filters,)} if self.bias else {})
-
-    def multiply_adds(self, shape: Shape, out: Shape) -> int | None:
-        size = _maps(self, out).positions
-        channels = _maps(self, shape).channels
-        each = self.kernel**2 * (channels // self.groups) * self.filters
-        return None if size is None else size * each
-
-
-@dataclass(frozen=True)
-class BN(Leaf):
-    """Batch normalisation (Ioffe and Szegedy 2015), with the papers' Torch values by default.
-
-    `over` is "channels", or "width": what Keras's default axis means in channels_first data.
-    """
-
-    momentum: float = 0.9
-    epsilon: float = 1e-5
-    over: str = "channels"
-    gamma: float = 1.0  # what gamma starts from
-
-    def features(self, shape: Shape) -> int:
-        if isinstance(shape, Vector):
-            return shape.features
-        size = shape.channels if self.over == "channels" else shape.width
-        if size is None:
-            raise UserError("batch norm over the width needs an input of known size")
-        return size
-
-    def weights(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        return dict.fromkeys(("gamma", "beta"), (self.features(shape),))
-
-    def state(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        return dict.fromkeys(("moving_mean", "moving_variance"), (self.features(shape),))
-
-
-@dataclass(frozen=True)
-class Activation(Leaf):
-    """A function of each number: "relu", "sigmoid" and whatever else Keras knows by name."""
-
-    function: str
-
-    @property
-    def kind(self) -> str:
-        return self.function
-
-
-ReLU = Activation("relu")
-
-
-@dataclass(frozen=True)
-class MaxPool(Leaf):
-    """`fill` pads with -inf or with 0; after a ReLU the two are the same, and zeros are cheaper."""
-
-    size: int
-    stride: int
-    pad: int | str = "even"
-    fill: str = "-inf"
-
-    def out(self, *shapes: Shape) -> Shape:
-        return window(_maps(self, shapes[0]), self.size, self.stride, self.pad)
-
-
-@dataclass(frozen=True)
-class AvgPool(Leaf):
-    size: int
-    stride: int
-    pad: int | str = 0
-
-    def out(self, *shapes: Shape) -> Shape:
-        return window(_maps(self, shapes[0]), self.size, self.stride, self.pad)
-
-
-@dataclass(frozen=True)
-class GlobalAverage(Leaf):
-    """The mean of each map."""
-
-    def out(self, *shapes: Shape) -> Shape:
-        return Vector(_maps(self, shapes[0]).channels)
-
-
-GlobalAvgPool = GlobalAverage()
-
-
-@dataclass(frozen=True)
-class Flatten(Leaf):
-    """Maps to a vector, in the `order` "hwc" (Keras) or "chw" (Caffe, Torch, channels_first)."""
-
-    order: str = "hwc"
-
-    def out(self, *shapes: Shape) -> Shape:
-        x = _maps(self, shapes[0])
-        if x.positions is None:
-            raise UserError("a network that flattens its maps needs an input of known size")
-        return Vector(x.positions * x.channels)
-
-
-@dataclass(frozen=True)
-class Dense(Leaf):
-    """A full connection. The last one of the row `head` is the classifier."""
-
-    units: int
-    bias: bool = True
-    init: Init = LINEAR
-
-    def out(self, *shapes: Shape) -> Shape:
-        if not isinstance(shapes[0], Vector):
-            raise UserError("Dense takes a vector: put GlobalAvgPool or Flatten before it")
-        return Vector(self.units)
-
-    def weights(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        assert isinstance(shape, Vector)
-        kernel = {"kernel": (shape.features, self.units)}
-        return kernel | ({"bias": (self.units,)} if self.bias else {})
-
-    def multiply_adds(self, shape: Shape, out: Shape) -> int | None:
-        assert isinstance(shape, Vector)
-        return shape.features * self.units
-
-
-@dataclass(frozen=True)
-class Dropout(Leaf):
-    rate: float
-
-
-@dataclass(frozen=True)
-class ZeroPadShortcut(Leaf):
-    """Option A (He 2015, Sec. 3.3): every `stride`-th position, new channels filled with zeros.
-
-    The zeros come last, as in the released Torch code.
-    """
-
-    channels: int
-    stride: int = 1
-
-    @property
-    def kind(self) -> str:
-        return "zeropad"
-
-    def out(self, *shapes: Shape) -> Shape:
-        x = _maps(self, shapes[0])
-        if self.channels < x.channels:
-            raise UserError(f"option A cannot go from {x.channels} to {self.channels} channels")
-        return window(x, 1, self.stride, 0, channels=self.channels)
-
-
-@dataclass(frozen=True)
-class Add(Leaf):
-    """The sum of the two paths. With `broadcast`, maps of one channel are added to every other."""
-
-    broadcast: bool = False
-
-    def out(self, *shapes: Shape) -> Shape:
-        body, shortcut = shapes
-        widen = self.broadcast and isinstance(body, Maps) and body.channels == 1
-        if body != shortcut and not (
-            widen and isinstance(shortcut, Maps) and replace(shortcut, channels=1) == body
-        ):
-            raise UserError(f"a residual unit adds {body} to {shortcut}: the shapes must agree")
-        return shortcut
-
-
-@dataclass(frozen=True)
-class Join(Leaf):
-    """Maps of several branches, one behind the other along the channels."""
-
-    @property
-    def kind(self) -> str:
-        return "concat"
-
-    def out(self, *shapes: Shape) -> Shape:
-        maps = [_maps(self, shape) for shape in shapes]
-        if len({replace(x, channels=0) for x in maps}) > 1:
-            raise UserError(f"the branches of a Concat differ in size: {', '.join(map(str, maps))}")
-        return replace(maps[0], channels=sum(x.channels for x in maps))
+from reslab.leaves import (
+    BN,
+    GLOROT,
+    HE,
+    HE_OUT,
+    LINEAR,
+    Activation,
+    Add,
+    AvgPool,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAverage,
+    GlobalAvgPool,
+    Init,
+    Join,
+    Leaf,
+    MaxPool,
+    ReLU,
+    ZeroPadShortcut,
+)
+from reslab.shapes import Maps, Shape
+
+__all__ = [
+    "BN",
+    "GLOROT",
+    "HE",
+    "HE_OUT",
+    "LINEAR",
+    "Activation",
+    "Add",
+    "AvgPool",
+    "Block",
+    "Concat",
+    "Conv",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAverage",
+    "GlobalAvgPool",
+    "Init",
+    "Join",
+    "Layer",
+    "Leaf",
+    "MaxPool",
+    "Network",
+    "Part",
+    "ReLU",
+    "Repeat",
+    "Residual",
+    "Value",
+    "Visit",
+    "ZeroPadShortcut",
+    "all_leaves",
+    "image",
+    "stage",
+    "steps",
+    "thread",
+    "walk",
+]
 
 
 @dataclass(frozen=True)
@@ -379,6 +181,17 @@ def steps(part: Part) -> Iterator[Leaf | Residual | Concat]:
         yield part
 
 
+def all_leaves(part: Part) -> Iterator[Leaf]:
+    """Every leaf of a part, those of shortcuts too, whether or not they will be taken."""
+    for step in steps(part):
+        if isinstance(step, Residual):
+            yield from all_leaves((step.lead, step.body, step.shortcut, step.join, step.tail))
+        elif isinstance(step, Concat):
+            yield from all_leaves(step.branches)
+        else:
+            yield step
+
+
 def thread(part: Part, x: Value, path: str, visit: Visit) -> Value:
     """Send x through the part; `visit(leaf, path, inputs, out_shape)` is called layer by layer.
 
@@ -461,12 +274,6 @@ def walk(
 def image(network: Network, input_shape: tuple[int | None, int | None, int] | None = None) -> Maps:
     """The network's input as a shape."""
     return Maps(*(input_shape or network.input_shape))
-
-
-def _maps(part: Leaf, shape: Shape) -> Maps:
-    if not isinstance(shape, Maps):
-        raise UserError(f"{type(part).__name__} takes maps, not {shape}")
-    return shape
 
 
 def _changes(x: Shape, y: Shape) -> bool:

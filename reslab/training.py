@@ -17,7 +17,7 @@ from reslab import data as sets
 from reslab import describe, evaluation, recipes, report, whole, zoo
 from reslab import machine as place
 from reslab.codec import encode_network
-from reslab.data import Data, Standardise, standardise
+from reslab.data import Data, Standardise, augment, standardise
 from reslab.errors import UserError, unknown
 from reslab.recipes import Recipe
 from reslab.run import Run, read_arrays, write_arrays
@@ -59,8 +59,12 @@ def train(
     """
     net = zoo.network(network) if isinstance(network, str) else network
     chosen = _recipe(recipe, changes, epochs, batch)
+    for step in chosen.augment:
+        augment.parse(step)  # an unknown one is answered before the data are loaded
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed is {seed}; it is a number from 0 to {2**32 - 1}")
     if out is not None and Path(out).exists():
         raise UserError(
             f"{out} exists already: choose another --out, or `reslab train --resume {out}`"
@@ -85,13 +89,15 @@ def train(
     }
     path = Path(out) if out is not None else _free(f"runs/{net.name}-{data.name}-{chosen.name}")
     run = Run.create(path, {"name": path.name, **info})
-    for note in notes:
-        run.append(kind="note", text=note)
-    standard = standardise(data.train, chosen.standardise)
-    write_arrays(
-        run.path / "standardise.safetensors", {"mean": standard.mean, "std": standard.std}, {}
-    )
-    return _finish(run, data, standard, watcher)
+    with run.or_nothing():
+        for note in notes:
+            run.append(kind="note", text=note)
+        standard = standardise(data.train, chosen.standardise)
+        arrays = {"mean": standard.mean, "std": standard.std}
+        write_arrays(run.path / "standardise.safetensors", arrays, {})
+        session = _session(run, data, standard, watcher)
+        session.save()
+    return _finish(session)
 
 
 def resume(path: str | Path, watcher: Watcher | None = None) -> Run:
@@ -113,7 +119,10 @@ def resume(path: str | Path, watcher: Watcher | None = None) -> Run:
         standard = Standardise(arrays["mean"], arrays["std"])
     except UserError:  # killed between run.json and this file: made again, it is the same
         standard = standardise(data.train, run.info["recipe"]["standardise"])
-    return _finish(run, data, standard, watcher)
+    session = _session(run, data, standard, watcher)
+    session.restore()
+    run.save(status="running", why=None)
+    return _finish(session)
 
 
 def load_data(
@@ -134,16 +143,17 @@ def fit_to(net: Network, data: Data) -> Network:
     return replace(with_classes(net, len(data.classes)), input_shape=data.image_shape)
 
 
-def _finish(run: Run, data: Data, standard: Standardise, watcher: Watcher | None) -> Run:
+def _session(run: Run, data: Data, standard: Standardise, watcher: Watcher | None) -> Session:
     recipe = recipes.change(Recipe("run", epochs=1), run.info["recipe"])
-    run.save(status="running")
-    session = Session(run, recipe, data, standard, watcher or Watcher())
-    session.restore()
+    return Session(run, recipe, data, standard, watcher or Watcher())
+
+
+def _finish(session: Session) -> Run:
+    run, data, standard = session.run, session.data, session.standard
     try:
         session.train()
     except NotFinite as error:
-        run.save(status="failed", why=str(error))
-        report.write([run], run.path / "report.html")
+        _failed(run, error)
         raise UserError(
             f"{error}: stopped; {run.checkpoints / 'last.safetensors'} holds the last good "
             "weights. Try a smaller rate: --set rate=..."
@@ -155,10 +165,19 @@ def _finish(run: Run, data: Data, standard: Standardise, watcher: Watcher | None
         card(run),
     )
     if data.test is not None or data.validation is not None:
-        evaluation.evaluate(run, None)
+        try:
+            evaluation.evaluate(run, None)
+        except UserError as error:  # finite weights that give no finite answer
+            _failed(run, error)
+            raise
     run.save(status="done", finished=_now())
     report.write([run], run.path / "report.html")
     return run
+
+
+def _failed(run: Run, why: Exception) -> None:
+    run.save(status="failed", why=str(why))
+    report.write([run], run.path / "report.html")
 
 
 def card(run: Run) -> dict[str, Any]:

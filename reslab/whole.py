@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 from keras import layers
 
 from reslab import run as files
+from reslab.build import allow_depth
+from reslab.codec import decode_network
 from reslab.errors import UserError
 
 CARD = "reslab.json"
@@ -62,7 +65,7 @@ def read_card(path: Path) -> dict[str, Any]:
     """The card of a model file; raises UserError where the file is none of reslab's."""
     try:
         with zipfile.ZipFile(path) as file:
-            return json.loads(file.read(CARD))
+            card = json.loads(file.read(CARD))
     except FileNotFoundError:
         raise UserError(f"there is no model at {path}") from None
     except IsADirectoryError:
@@ -74,21 +77,44 @@ def read_card(path: Path) -> dict[str, Any]:
             f"{path} is a Keras model that reslab did not train: it has no {CARD}, so its classes "
             "and its preprocessing are not known"
         ) from None
-    except ValueError:
+    except (ValueError, zlib.error):
         raise UserError(f"{path} is damaged: its {CARD} cannot be read") from None
+    if not _is_card(card):
+        raise UserError(f"{path} is damaged: its {CARD} is not what reslab writes")
+    return card
+
+
+def _is_card(card: Any) -> bool:
+    """Whether what `predict` and `evaluate` read of it is there."""
+    try:
+        words = [*card["classes"], card["data"]]
+        height, width, channels = card["image_shape"]
+        return (
+            all(isinstance(word, str) for word in words)
+            and all(isinstance(n, int) and n > 0 for n in (height, width, channels))
+            and channels in (1, 3)
+            and {"view", "network"} <= card.keys()
+        )
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return False
 
 
 def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
     """The model and its card; raises UserError. Never runs code from the file."""
     card = read_card(path)
     try:
+        allow_depth(decode_network(card["network"]))
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises anything here, KeyError to OSError
         text = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{path} cannot be loaded as a model: {text[0]}") from None
-    if model.output_shape[-1] != len(card["classes"]):
-        raise UserError(
-            f"{path} is damaged: {model.output_shape[-1]} outputs for "
-            f"{len(card['classes'])} classes"
-        )
+    outside = *card["image_shape"], len(card["classes"])
+    inside = *_shape(model.input_shape), *_shape(model.output_shape)
+    if inside != outside:
+        raise UserError(f"{path} is damaged: {CARD} says {outside}, the model in it is {inside}")
     return model, card
+
+
+def _shape(shape: Any) -> tuple[Any, ...]:
+    """Without the batch; nothing of a model with several inputs or outputs."""
+    return tuple(shape[1:]) if isinstance(shape, tuple) else ()

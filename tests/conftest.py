@@ -1,8 +1,33 @@
-"""What every test finds: a backend, and a cache of its own."""
+"""What every test finds: a backend, and a cache of its own; and one trained run for those who ask."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+if TYPE_CHECKING:
+    from reslab.run import Run
+
+
+@pytest.fixture(scope="session")
+def thirds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small set of `tests.tiny` as IDX files; to be read only."""
+    from tests import tiny
+
+    return tiny.folder(tmp_path_factory.mktemp("data") / "thirds")
+
+
+@pytest.fixture(scope="session")
+def trained(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run on `thirds`; to be read only."""
+    import reslab
+    from tests import tiny
+
+    out = tmp_path_factory.mktemp("runs") / "trained"
+    return reslab.train(tiny.NETWORK, thirds, epochs=2, batch=16, out=out)

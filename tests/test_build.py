@@ -205,3 +205,14 @@ def test_compiles_fits_clones_saves_and_loads(tmp_path: Path) -> None:
     )
     environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet1202", "resnet1001_v2"])
+def test_giants_agree_with_walk_and_compute(name: str, tmp_path: Path) -> None:
+    test_built_model_agrees_with_walk(name)
+    model = create(name)
+    model.save(tmp_path / "giant.keras")
+    again = keras.saving.load_model(tmp_path / "giant.keras")
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(again.predict_on_batch(x), model.predict_on_batch(x))

@@ -1,4 +1,4 @@
-"""Descriptions that nobody wrote build, count, survive JSON and train, with no code of their own."""
+"""Descriptions nobody wrote build, count, survive JSON and train, with no code of their own."""
 
 from __future__ import annotations
 

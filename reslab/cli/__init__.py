@@ -9,9 +9,8 @@ import click
 
 import reslab
 from reslab.cli import judging, looking, training
+from reslab.cli.options import INTERRUPTED
 from reslab.errors import UserError, unknown
-
-INTERRUPTED = 130  # what a shell calls a command stopped by Ctrl-C
 
 
 class Commands(click.Group):
@@ -23,15 +22,22 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(reslab.__version__, prog_name="reslab")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Residual networks for Keras 3: name a network and a data set, get an honestly judged model.
 
     \b
       reslab train resnet20 --data fashion-mnist --recipe quick --epochs 3
       reslab report runs/resnet20-fashion-mnist-quick-1
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for command in (*looking.COMMANDS, *training.COMMANDS, *judging.COMMANDS):
@@ -39,14 +45,14 @@ for command in (*looking.COMMANDS, *training.COMMANDS, *judging.COMMANDS):
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command; whatever a person did wrong is one line on standard error and exit code 2."""
+    """Run the command; what a person did wrong is one line on standard error and exit code 2."""
     try:
         cli.main(args, prog_name="reslab", standalone_mode=False)
     except UserError as error:
         _fail(str(error))
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        _fail(f"{error.format_message()} (see `{_help(context)}`)")
+        _fail(f"{error.format_message().rstrip('.')} (see `{_help(context)}`)")
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # `reslab list | head`
@@ -59,5 +65,5 @@ def _help(context: click.Context | None) -> str:
 
 
 def _fail(message: str) -> None:
-    click.echo(f"reslab: {message}", err=True)
+    click.echo(f"reslab: {' '.join(message.splitlines())}", err=True)
     sys.exit(2)

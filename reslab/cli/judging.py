@@ -28,14 +28,17 @@ def evaluate(run: Path, data: str | None, as_json: bool, backend: str | None) ->
     if as_json:
         print_json({key: value for key, value in judged.items() if key != "mistakes"})
         return
+    from reslab.report.words import percent
+
+    n = judged["n"]
     click.echo(sentence(judged))
     if judged["top5_error"]:
-        click.echo(f"top-5 error {_interval(judged['top5_error'])}")
-    click.echo(f"balanced accuracy {judged['balanced_accuracy']:.2%}, ", nl=False)
+        click.echo(f"top-5 error {_interval(judged['top5_error'], n)}")
+    click.echo(f"balanced accuracy {percent(judged['balanced_accuracy'], n)}, ", nl=False)
     click.echo(f"calibration error {judged['calibration']['ece']:.3f}, loss {judged['loss']:.4f}")
     worst = sorted(judged["per_class"], key=lambda row: row["error"] or 0, reverse=True)[:5]
     for row in worst:
-        click.echo(f"  {row['class']}: {row['error'] or 0:.2%} of {row['n']} wrong")
+        click.echo(f"  {row['class']}: {percent(row['error'], row['n'])} of {row['n']} wrong")
     for pair in judged["confused"][:5]:
         click.echo(
             f"  {pair['true']} taken for {pair['predicted']}: {pair['count']} of {pair['of']}"
@@ -45,23 +48,28 @@ def evaluate(run: Path, data: str | None, as_json: bool, backend: str | None) ->
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True)
-@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option(
+    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes to name."
+)
 @as_json
 @backend
 def predict(
     model: Path, images: tuple[str, ...], top: int, as_json: bool, backend: str | None
 ) -> None:
-    """What a run or a model file sees in IMAGES: files, folders, or - for a list on standard input."""
+    """What a model sees in images.
+
+    MODEL is a run or a model file; IMAGES are files, folders, or - for a list on standard input.
+    """
     from reslab import prediction
 
-    files = prediction.files(line for word in images for line in _words(word))
     use_backend(backend)
-    found = prediction.predict(model, files, top=top)
+    found = prediction.predict(model, [line for word in images for line in _words(word)], top=top)
     if as_json:
         print_json(found)
         return
     for one in found:
-        words = (f"{guess['class']} {guess['probability']:.1%}" for guess in one["predictions"])
+        guesses = one["predictions"]
+        words = (f"{guess['class']} {100 * guess['probability']:.1f} %" for guess in guesses)
         click.echo(f"{one['file']}: {', '.join(words)}")
 
 
@@ -83,12 +91,15 @@ COMMANDS = evaluate, predict, report
 
 
 def sentence(judged: dict[str, Any]) -> str:
-    """The result in a line: `test error 9.10 % (8.55 to 9.68 %, n = 10,000)`."""
-    return f"{judged['split']} error {_interval(judged['top1_error'])} of {judged['n']:,} images"
+    """`test error 9.10 % (95 % interval 8.55 to 9.68 %) of 10,000 images`."""
+    n = judged["n"]
+    return f"{judged['split']} error {_interval(judged['top1_error'], n)} of {n:,} images"
 
 
-def _interval(error: dict[str, float]) -> str:
-    return f"{error['value']:.2%} (95 % interval {error['low']:.2%} to {error['high']:.2%})"
+def _interval(error: dict[str, float], n: int) -> str:
+    from reslab.report.words import interval, percent
+
+    return f"{percent(error['value'], n)} (95 % interval {interval(error, n)})"
 
 
 def _words(word: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ def list_(as_json: bool) -> None:
     from reslab.recipes import RECIPES
     from reslab.zoo import NETWORKS
 
-    networks = [
+    networks: list[dict[str, Any]] = [
         {
             "name": network.name,
             "title": network.title,
@@ -39,12 +40,11 @@ def list_(as_json: bool) -> None:
             }
         )
         return
-    table = _table("network", "parameters", "multiply-adds", "input", "")
+    table = _table("network", "parameters", "multiply-adds", "input", "", whole=True)
     for row in networks:
         size = "x".join(map(str, row["input_shape"]))
-        table.add_row(
-            row["name"], _n(row["trainable_params"]), _n(row["multiply_adds"]), size, row["title"]
-        )
+        numbers = _millions(row["trainable_params"]), _millions(row["multiply_adds"])
+        table.add_row(row["name"], *numbers, size, row["title"])
     _print(table)
     table = _table("recipe", "promise", numbers=0)
     for recipe in RECIPES.values():
@@ -62,7 +62,10 @@ def list_(as_json: bool) -> None:
 @click.option("--size", type=click.IntRange(min=1), metavar="PIXELS", help="Side of the images.")
 @as_json
 def show(name: str, classes: int | None, size: int | None, as_json: bool) -> None:
-    """The network NAME as a column of Table 1, with parameters and multiply-adds."""
+    """A network as a column of Table 1.
+
+    With its parameters and multiply-adds, row by row.
+    """
     from reslab import describe
     from reslab.transforms import with_classes
     from reslab.zoo import network
@@ -82,7 +85,7 @@ def show(name: str, classes: int | None, size: int | None, as_json: bool) -> Non
             row["row"], row["output"], row["layers"], _n(row["params"]), _n(row["multiply_adds"])
         )
     table.add_section()
-    table.add_row("", "", "", _n(summary["trainable_params"]), _n(summary["multiply_adds"]))
+    table.add_row("total", "", "", _n(summary["trainable_params"]), _n(summary["multiply_adds"]))
     _print(table)
     click.echo(
         f"{summary['total_params'] - summary['trainable_params']:,} more numbers are batch norm's "
@@ -93,15 +96,22 @@ def show(name: str, classes: int | None, size: int | None, as_json: bool) -> Non
 COMMANDS = list_, show
 
 
-def _table(*columns: str, numbers: int = 2, first: int = 1) -> Any:
-    """A table whose `numbers` columns from the one numbered `first` stand right."""
+def _table(*columns: str, numbers: int = 2, first: int = 1, whole: bool = False) -> Any:
+    """A table whose `numbers` columns from the one numbered `first` stand right.
+
+    Where a terminal is narrower, the last column wraps, or is cut to keep `whole` lines.
+    """
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for i, column in enumerate(columns):
         right = first <= i < first + numbers
-        table.add_column(column, justify="right" if right else "left", no_wrap=right or i == 0)
+        table.add_column(
+            column, justify="right" if right else "left", no_wrap=whole or right or i == 0
+        )
+    if whole and sys.stdout.isatty():
+        table.columns[-1].ratio, table.expand = 1, True
     return table
 
 
@@ -112,7 +122,12 @@ def _print(table: Any) -> None:
     if not console.is_terminal:  # a pipe has no width to wrap to
         console.width = 160
     console.print(table)
+    console.print()
 
 
 def _n(number: int | None) -> str:
     return "?" if number is None else f"{number:,}"
+
+
+def _millions(number: int) -> str:
+    return f"{number / 1e6:,.2f} M" if number < 1e8 else f"{number / 1e6:,.0f} M"

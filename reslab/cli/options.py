@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ import click
 
 from reslab.errors import UserError, unknown
 
+INTERRUPTED = 130  # what a shell calls a command stopped by Ctrl-C
 BACKENDS = {"torch": "torch", "jax": "jax", "tensorflow": "tensorflow"}
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -26,7 +29,7 @@ def backend(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def use_backend(name: str | None) -> None:
-    """Choose Keras's backend, before Keras is loaded; raises UserError for one that is not there."""
+    """Choose Keras's backend before Keras is loaded; raises UserError where there is none such."""
     chosen = name or os.environ.get("KERAS_BACKEND")
     if chosen is None:
         raise UserError('no backend is installed: pip install "reslab[torch]"')
@@ -35,7 +38,32 @@ def use_backend(name: str | None) -> None:
     if importlib.util.find_spec(BACKENDS[chosen]) is None:
         raise UserError(f'{chosen} is not installed: pip install "reslab[{chosen}]"')
     os.environ["KERAS_BACKEND"] = chosen
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on standard error
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if chosen == "tensorflow":
+        load_tensorflow()
+
+
+def load_tensorflow() -> None:
+    """Load it where it is installed, without its greeting, which it writes past Python.
+
+    Keras loads it for any backend once it draws seeds, so a training does so beforehand.
+    """
+    if "tensorflow" in sys.modules or importlib.util.find_spec("tensorflow") is None:
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        importlib.import_module("keras")  # first: loaded after TensorFlow, PyTorch may crash
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def percent(part: float) -> str:
+    return f"{100 * part:.2f} %"
 
 
 def print_json(data: Any) -> None:

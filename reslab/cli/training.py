@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import backend, use_backend
+from reslab.cli.options import INTERRUPTED, backend, load_tensorflow, percent, use_backend
 from reslab.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,14 +34,20 @@ if TYPE_CHECKING:
     show_default=True,
     help="float32 or mixed (bfloat16).",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of first weights, order, augmentation."
+)
 @click.option(
     "--balance", is_flag=True, help="Weigh every class alike, however many images it has."
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--keep-checkpoints", is_flag=True, help="Keep the weights of every epoch.")
 @click.option(
-    "--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Decoders."
+    "--workers",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Threads that decode images.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the run goes.")
 @click.option(
@@ -56,7 +62,11 @@ def train(
     resumed: Path | None,
     **options: Any,
 ) -> None:
-    """Train the network NAME on --data, choose the epoch on validation images, judge it once."""
+    """Train a network, and judge it once.
+
+    NAME is one of `reslab list`. The epoch is chosen on validation images; the test images are
+    looked at once, at the end.
+    """
     if resumed is not None:
         if name or data:
             raise UserError("--resume DIR stands alone: the run knows its network and its data")
@@ -68,6 +78,7 @@ def train(
 
         network(name)  # an unknown name is answered before Keras is loaded
         use_backend(backend)
+    load_tensorflow()
     from reslab import training
     from reslab.session import Interrupted
 
@@ -76,13 +87,16 @@ def train(
             if resumed is not None:
                 run = training.resume(resumed, bar.watcher())
             else:
-                assert name and data
+                assert name is not None
+                assert data is not None
                 settings = dict(_pair(change) for change in changes)
                 run = training.train(name, data, changes=settings, watcher=bar.watcher(), **options)
         except Interrupted:
             bar.close()
             click.echo(f"stopped and saved; go on with: reslab train --resume {bar.path}", err=True)
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
+    if bar.path is None:
+        click.echo(f"{run.path} is finished already")
     _summary(run)
 
 
@@ -102,7 +116,7 @@ class Bar:
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
             TextColumn("{task.completed}/{task.total} steps"),
-            TextColumn("loss {task.fields[loss]:.4f}  error {task.fields[error]:.2%}"),
+            TextColumn("loss {task.fields[loss]:.4f}, error {task.fields[error]}"),
             TextColumn("{task.fields[speed]:.0f} images/s"),
             TimeRemainingColumn(),
             TextColumn("left"),
@@ -111,6 +125,7 @@ class Bar:
             disable=not self.console.is_terminal,
         )
         self.task: Any = None
+        self.total = 0
 
     def __enter__(self) -> Bar:
         self.bar.start()
@@ -128,7 +143,7 @@ class Bar:
         return Watcher(start=self.start, step=self.step, epoch=self.epoch)
 
     def start(self, run: Run, progress: Progress, total: int) -> None:
-        self.path = run.path
+        self.path, self.total = run.path, total
         self.console.print(f"{run.path}: {run.info['params']:,} parameters, {total} steps")
         for line in run.log("note"):
             self.console.print(line["text"])
@@ -140,22 +155,31 @@ class Bar:
             completed=progress.step,
             epoch=progress.epoch + 1,
             loss=0,
-            error=0,
+            error="?",
             speed=0,
         )
 
     def step(self, progress: Progress, now: dict[str, float]) -> None:
         speed = progress.seen / progress.seconds if progress.seconds else 0
         self.bar.update(
-            self.task, completed=progress.step, epoch=progress.epoch + 1, speed=speed, **now
+            self.task,
+            completed=progress.step,
+            epoch=progress.epoch + 1,
+            speed=speed,
+            loss=now["loss"],
+            error=percent(now["error"]),
         )
 
     def epoch(self, progress: Progress, line: dict[str, Any]) -> None:
-        seen = f", validation {line['val_error']:.2%}" if "val_error" in line else ""
+        seen = f", validation {percent(line['val_error'])}" if "val_error" in line else ""
         self.console.print(
-            f"epoch {line['epoch']}: loss {line['train_loss']:.4f}, error {line['train_error']:.2%}"
-            f"{seen}; {line['seconds']:.0f} s, {line['images_per_second']:.0f} images/s"
+            f"epoch {line['epoch']}: loss {line['train_loss']:.4f},"
+            f" error {percent(line['train_error'])}{seen};"
+            f" {line['seconds']:.0f} s, {line['images_per_second']:.0f} images/s"
         )
+        if progress.step >= self.total:
+            self.close()
+            self.console.print("trained; judging it ...")
 
 
 def _summary(run: Run) -> None:
@@ -176,6 +200,6 @@ def _pair(text: str) -> tuple[str, str]:
 def _backend_of(path: Path) -> str | None:
     """What the run was started on, so that --resume need not say it."""
     try:
-        return json.loads((path / "run.json").read_text(encoding="utf-8"))["backend"]
+        return str(json.loads((path / "run.json").read_text(encoding="utf-8"))["backend"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # `resume` says what is wrong with the folder
