@@ -19,12 +19,9 @@ from reslab.data import load
 from reslab.machine import machine, versions
 
 CANDIDATES: list[dict[str, object]] = [
-    {"rate": 0.4},
-    {"rate": 0.2},
+    {"rate": 0.4, "label_smoothing": 0.0},
+    {"rate": 0.2, "label_smoothing": 0.0},
     {"rate": 0.4, "label_smoothing": 0.05},
-    {"rate": 0.2, "batch": 64},
-    {"rate": 0.4, "augment": "pad-crop(2),flip"},
-    {"rate": 0.4, "weight_decay": 1e-3},
 ]
 
 

@@ -135,6 +135,7 @@ RECIPES = {
             nesterov=True,
             weight_decay=5e-4,
             schedule="one-cycle",
+            label_smoothing=0.05,
             augment=("flip",),
             standardise="channel",
         ),
