@@ -47,7 +47,7 @@ def told(*words: object, stdin: str = "") -> str:
 
 
 def refused(*words: object, stdin: str = "") -> str:
-    """The one line that a command which cannot begin says; it leaves all files here as they were."""
+    """The one line that a command says which cannot begin; all files here stay as they were."""
     before = snapshot()
     answer = ask(*words, stdin=stdin)
     assert answer.code == 2, answer

@@ -1,4 +1,4 @@
-"""What every test finds: a backend, and a cache of its own; and one trained run for those who ask."""
+"""What every test finds: a backend; and a small data set and a trained run for those who ask."""
 
 from __future__ import annotations
 
