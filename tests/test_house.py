@@ -1,0 +1,105 @@
+"""The order of the house: imports point down, starting is light, and what is public is there."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import reslab
+
+ROOT = Path(reslab.__file__).parent
+# From the cellar up. What stands in one line does not know of its neighbours; packages are one.
+FLOORS = (
+    "errors machine catalogue",
+    "shapes recipes judge",
+    "leaves",
+    "spec",
+    "transforms codec describe data",
+    "zoo run scores optimizers",
+    "build report",
+    "whole session",
+    "evaluation prediction",
+    "training",
+    "cli",
+    "__main__",
+)
+FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names.split()}
+
+
+def room(path: Path) -> str:
+    """`data` for reslab/data/idx.py, `spec` for reslab/spec.py."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The rooms that a module of reslab imports, wherever in it the import stands."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [f"{node.module}.{name.name}" for name in node.names]
+        for name in names:
+            package, _, inner = name.partition(".")
+            if package == "reslab" and (found := inner.split(".")[0]) not in ("", "__version__"):
+                yield found
+
+
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_imports_point_down(path: Path) -> None:
+    here = room(path)
+    for there in imported(path):
+        assert there == here or FLOOR[there] < FLOOR[here], f"{here} imports {there}"
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room(path) for path in MODULES} == set(FLOOR)
+
+
+def test_files_stay_short() -> None:
+    for path in MODULES:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
+HEAVY = "keras", "torch", "jax", "tensorflow", "numpy", "plotly", "grain", "PIL", "jinja2"
+
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        "import reslab.zoo",
+        "import reslab.describe, reslab.recipes, reslab.catalogue",
+        "from reslab.cli import main; main(['--help'])",
+        "from reslab.cli import main; main(['train', '--help'])",
+        "from reslab.cli import main; main(['list'])",
+        "from reslab.cli import main; main(['show', 'resnet50', '--json'])",
+    ],
+)
+def test_what_needs_no_keras_does_not_load_it(do: str) -> None:
+    """Loading it takes seconds: `reslab --help`, `list` and `show` start at once."""
+    script = (
+        "import sys, io, contextlib\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        f"    {do}\n"
+        f"print(*[name for name in {HEAVY} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_what_is_public_is_there() -> None:
+    assert reslab.__all__ == sorted(reslab.__all__, key=lambda name: (name != "__version__", name))
+    assert dir(reslab) == sorted(reslab.__all__)
+    for name in reslab.__all__:
+        assert getattr(reslab, name) is not None
+    with pytest.raises(AttributeError, match="teapot"):
+        reslab.teapot  # noqa: B018
