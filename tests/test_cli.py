@@ -67,7 +67,13 @@ def test_show_as_json() -> None:
     assert shown["trainable_params"] == 269_722
     assert shown["total_params"] == 269_722 + 2 * (7 * 16 + 6 * 32 + 6 * 64)
     assert shown["multiply_adds"] == 40_551_040
-    assert [row["row"] for row in shown["rows"]] == "conv1 conv2_x conv3_x conv4_x head".split()
+    assert [row["row"] for row in shown["rows"]] == [
+        "conv1",
+        "conv2_x",
+        "conv3_x",
+        "conv4_x",
+        "head",
+    ]
 
 
 def test_show_at_another_size_and_number_of_classes() -> None:
