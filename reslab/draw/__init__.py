@@ -9,7 +9,7 @@ from reslab.draw.placing import picture
 from reslab.errors import UserError
 from reslab.spec import Network
 
-__all__ = ["networks", "picture"]
+__all__ = ["blocks", "networks", "picture"]
 
 
 def networks(
@@ -27,3 +27,14 @@ def networks(
     if not found:
         raise UserError("name a network to draw, such as resnet34")
     return paint.write(paint.files(picture(found, size)), stem)
+
+
+def blocks(names: Iterable[str], stem: str | Path) -> tuple[Path, ...]:
+    """Draws building blocks (names of `reslab.draw.gallery.BLOCKS`) side by side, with every layer.
+
+    Raises UserError as `networks` does.
+    """
+    from reslab.draw import paint
+    from reslab.draw.gallery import picture
+
+    return paint.write(paint.files(picture(list(names))), stem)

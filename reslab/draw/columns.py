@@ -12,9 +12,10 @@ from itertools import groupby
 from typing import Any
 
 from reslab.draw import words
+from reslab.draw.marks import Box
 from reslab.draw.pieces import Piece, after, box, few, piece
 from reslab.shapes import Maps, Shape
-from reslab.spec import Concat, Leaf, Network, Part, Repeat, Residual, image, steps
+from reslab.spec import Concat, Network, Part, Repeat, Residual, image, steps
 
 LONGEST = 60  # boxes: where a column would have more, repetitions are drawn once, with their number
 BOX_WIDTH = 92.0
@@ -73,19 +74,46 @@ class Column:
 
     @property
     def boxes(self) -> int:
-        return sum(1 for item in self.items for mark in item.piece.marks if words.is_layer(mark))
+        marks = (mark for item in self.items for mark in item.piece.marks)
+        return sum(isinstance(mark, Box) and mark.layer for mark in marks)
 
     def _add(self, part: Part, x: Shape, least: Size) -> Shape:
         """Everything in the part; no item counts as smaller than `least`."""
         for each, times in runs(part):
-            start = len(self.items)
-            for _ in range(1 if self.fold else times):
-                x = self._one(each, x, least)
-            if self.fold and times > 1 and len(self.items) > start:
-                self.folds.append(Fold(start, len(self.items), times, _level(self.folds, start)))
-            if self.fold:
-                x = _again(each, x, times - 1)
+            left = times
+            while left:
+                start, skips = len(self.items), len(self.skips)
+                y = self._one(each, x, least)
+                if self.fold and left > 1 and self._alike(each, x, y, least, start, skips):
+                    y = _again(each, y, left - 1)
+                    self._fold(start, left)
+                    left = 1
+                x, left = y, left - 1
         return x
+
+    def _alike(self, part: Part, x: Shape, y: Shape, least: Size, start: int, skips: int) -> bool:
+        """Whether the part looks the same once more, now that it is given y.
+
+        ResNet-50's first three units are equal, but only the first one has a projection.
+        """
+        if x == y:
+            return True
+        more, added, folds, size = len(self.items), len(self.skips), len(self.folds), self.size
+        self._one(part, y, least)
+        alike = self._said(start, skips, more, added) == self._said(more, added)
+        del self.items[more:], self.skips[added:], self.folds[folds:]
+        self.size = size
+        return alike
+
+    def _said(self, start: int, skips: int, end: int | None = None, last: int | None = None) -> Any:
+        boxes = [
+            m.words for i in self.items[start:end] for m in i.piece.marks if isinstance(m, Box)
+        ]
+        return boxes, [skip.look for skip in self.skips[skips:last]]
+
+    def _fold(self, start: int, times: int) -> None:
+        if len(self.items) > start:
+            self.folds.append(Fold(start, len(self.items), times, _level(self.folds, start)))
 
     def _one(self, part: Part, x: Shape, least: Size) -> Shape:
         if isinstance(part, tuple | Repeat):

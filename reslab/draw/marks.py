@@ -1,4 +1,4 @@
-"""What a picture is made of: boxes, lines and words, in points, y downwards (standard library only).
+"""What a picture is made of: boxes, lines and words, in points, y downwards.
 
 Layout ends here and painting begins here, so that a test can ask where a box lies.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 Point = tuple[float, float]
 SIZES = {"box": 7.5, "sign": 9.0, "title": 10.0, "label": 8.5, "note": 7.0}  # of letters, in points
+LAYERS = "conv", "pool", "fc", "bn", "activation", "other"  # looks of boxes that are layers
 WIDE = 0.62  # the mean width of a letter, in its size: DejaVu Sans, a wide type
 
 
@@ -38,6 +39,11 @@ class Box:
         """Left, top, right, bottom."""
         w, h = self.width / 2, self.height / 2
         return self.x - w, self.y - h, self.x + w, self.y + h
+
+    @property
+    def layer(self) -> bool:
+        """Whether it is a layer, rather than a join or a frame."""
+        return self.look in LAYERS
 
 
 @dataclass(frozen=True)

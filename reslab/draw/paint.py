@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reslab.draw.marks import SIZES, Box, Line, Mark, Picture, Words
+from reslab.draw.marks import SIZES, Box, Line, Mark, Picture, Point
 from reslab.errors import UserError
 
 INK, QUIET = "#1f2430", "#5c6470"
@@ -93,7 +95,7 @@ def write(made: dict[str, bytes], stem: str | Path) -> tuple[Path, ...]:
     with writing(stem, then):
         stem.parent.mkdir(parents=True, exist_ok=True)
     for path, content in paths.items():
-        write_file(path, lambda temp, content=content: temp.write_bytes(content), then)
+        write_file(path, partial(Path.write_bytes, data=content), then)
     return tuple(paths)
 
 
@@ -148,27 +150,26 @@ def _box(axes: Any, box: Box, order: int) -> None:
 
 
 def _line(axes: Any, line: Line, order: int) -> None:
-    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.patches import PathPatch, Polygon
     from matplotlib.path import Path as Curve
 
-    kind: dict[str, Any] = dict(LINES[line.look])
+    kind: dict[str, Any] = {"capstyle": "round", "zorder": order, **LINES[line.look]}
     if line.stage is not None:
         kind["color"] = CURVES[line.stage % len(CURVES)]
     codes = [{"M": Curve.MOVETO, "L": Curve.LINETO, "C": Curve.CURVE4}[code] for code in line.codes]
-    shape = "-|>,head_length=3.2,head_width=1.6" if line.arrow else "-"
-    axes.add_patch(
-        FancyArrowPatch(
-            path=Curve(line.points, codes),
-            arrowstyle=shape,
-            mutation_scale=1,
-            shrinkA=0,
-            shrinkB=0,
-            joinstyle="round",
-            capstyle="round" if line.look == "change" else "butt",
-            zorder=order,
-            **kind,
-        )
-    )
+    axes.add_patch(PathPatch(Curve(line.points, codes), fill=False, **kind))
+    if line.arrow:
+        head = _head(line.points[-2], line.points[-1])
+        axes.add_patch(Polygon(head, color=kind["color"], linewidth=0, zorder=order))
+
+
+def _head(before: Point, end: Point, long: float = 4.2, half: float = 1.9) -> list[Point]:
+    """The three corners of an arrow's head."""
+    dx, dy = end[0] - before[0], end[1] - before[1]
+    apart = math.hypot(dx, dy) or 1.0
+    dx, dy = dx / apart, dy / apart
+    x, y = end[0] - long * dx, end[1] - long * dy
+    return [end, (x - half * dy, y + half * dx), (x + half * dy, y - half * dx)]
 
 
 def _words(

@@ -130,7 +130,7 @@ def bracket(left: float, top: float, bottom: float, times: int) -> tuple[Mark, .
     hook = straight(
         (x + 4, top + 2), (x, top + 2), (x, bottom - 2), (x + 4, bottom - 2), look="fold"
     )
-    return hook, Words(x - 4, (top + bottom) / 2, f"× {times}", "label", "right")
+    return hook, Words(x - 4, (top + bottom) / 2, f"x {times}", "label", "right")
 
 
 def _residual(part: Residual, x: Shape, say: Say) -> Piece:

@@ -34,7 +34,7 @@ LEGEND = {
 def picture(networks: list[Network], size: int | None = None) -> Picture:
     """The networks side by side, for images of `size` pixels or their own."""
     each = columns(networks, size)
-    tops, bottom = _bands(each)
+    tops = _bands(each)
     marks: list[Mark] = [
         Words(0, top + GAP + 7.5, side(band), "label", "left") for band, top in tops.items()
     ]
@@ -49,7 +49,7 @@ def picture(networks: list[Network], size: int | None = None) -> Picture:
     return Picture(tuple(marks), ", ".join(net.name for net in networks))
 
 
-def _bands(each: list[Column]) -> tuple[dict[Size, float], float]:
+def _bands(each: list[Column]) -> dict[Size, float]:
     """Where the maps of each size begin: below the tallest part above them."""
     sizes = sorted({item.size for column in each for item in column.items}, reverse=True)
     tops, y = {}, 0.0
@@ -58,7 +58,7 @@ def _bands(each: list[Column]) -> tuple[dict[Size, float], float]:
         y += BAND + max(
             sum(item.piece.height for item in column.items if item.size == size) for column in each
         )
-    return tops, y
+    return tops
 
 
 def _column(column: Column, tops: dict[Size, float]) -> list[Mark]:
@@ -107,9 +107,9 @@ def _heads(column: Column) -> list[Mark]:
     """The name, what it costs, and the image that goes in."""
     net = column.network
     sums = describe.counts(net, column.input_shape)
-    adds = f"{sums.multiply_adds / 1e9:.2f}e9 multiply-adds\n" if sums.multiply_adds else ""
+    adds = f"{amount(sums.multiply_adds)} multiply-adds\n" if sums.multiply_adds else ""
     title = textwrap.fill(net.title or net.name, 24)
-    cost = f"{adds}{sums.trainable_params / 1e6:.2f}M parameters"
+    cost = f"{adds}{amount(sums.trainable_params)} parameters"
     high = SIZES["title"] * 1.3 * (title.count("\n") + 1)
     shape = "x".join("?" if n is None else str(n) for n in column.input_shape)
     return [
@@ -117,6 +117,11 @@ def _heads(column: Column) -> list[Mark]:
         Words(0, -34, cost, "note"),
         Words(0, -8, f"image, {shape}", "box"),
     ]
+
+
+def amount(n: int) -> str:
+    """ "3.66 billion"."""
+    return f"{n / 1e9:.2f} billion" if n >= 1e9 else f"{n / 1e6:.2f} million"
 
 
 def _guides(tops: dict[Size, float], extent: tuple[float, float, float, float]) -> list[Mark]:

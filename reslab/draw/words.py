@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reslab.draw.marks import Box
 from reslab.shapes import Maps, Shape
 from reslab.spec import (
     BN,
@@ -18,8 +17,8 @@ from reslab.spec import (
     ZeroPadShortcut,
 )
 
-LAYERS = "conv", "pool", "fc", "bn", "activation", "other"  # what a box stands for
-SIGNS = {"add": "+", "multiply": "×", "gate": "×", "scale": "×"}  # joins; others by their kind
+TIMES = "\N{MULTIPLICATION SIGN}"
+SIGNS = {"add": "+", "multiply": TIMES, "gate": TIMES, "scale": TIMES}  # joins, by their kind
 
 
 def long(leaf: Leaf) -> str:
@@ -89,8 +88,3 @@ def sign(join: Leaf) -> str:
 def size(shape: Shape) -> str:
     """ "64 maps"."""
     return f"{shape.channels} maps" if isinstance(shape, Maps) else f"{shape.features} numbers"
-
-
-def is_layer(mark: object) -> bool:
-    """Whether a mark is a layer's box, rather than a join's or a frame."""
-    return isinstance(mark, Box) and mark.look in LAYERS
