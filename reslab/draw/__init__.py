@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from reslab.draw.chart import depth
 from reslab.draw.placing import picture
 from reslab.errors import UserError
 from reslab.spec import Network
 
-__all__ = ["blocks", "networks", "picture"]
+__all__ = ["blocks", "depth", "networks", "picture"]
 
 
 def networks(

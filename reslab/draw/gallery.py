@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reslab.draw import words
 from reslab.draw.marks import Mark, Picture, Words, around, straight
 from reslab.draw.pieces import GAP, piece
 from reslab.errors import unknown
@@ -83,11 +84,12 @@ def block(name: str) -> Block:
 
 
 def _titled(block: Block) -> list[Mark]:
-    drawn = piece(block.part, Maps(block.side, block.side, block.channels))
+    maps = Maps(block.side, block.side, block.channels)
+    drawn = piece(block.part, maps)
     return [
         Words(0, -46, block.title, "title"),
         Words(0, -32, block.source, "note"),
-        Words(0, -8, f"{block.channels} maps", "box"),
+        Words(0, -8, words.size(maps), "box"),
         *drawn.marks,
         straight((0, drawn.height), (0, drawn.height + GAP), arrow=True),
     ]

@@ -64,8 +64,20 @@ class Line:
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        xs, ys = zip(*self.points, strict=True)
+        xs, ys = zip(*self._passed(), strict=True)
         return min(xs), min(ys), max(xs), max(ys)
+
+    def _passed(self) -> Iterator[Point]:
+        """Where it goes through; a curve goes half-way between its ends and its handles' pull."""
+        at, i = self.points[0], 0
+        while i < len(self.points):
+            if self.codes[i] == "C":
+                (a, b), (c, d), end = self.points[i : i + 3]
+                yield (at[0] + 3 * a + 3 * c + end[0]) / 8, (at[1] + 3 * b + 3 * d + end[1]) / 8
+                i += 2
+            at = self.points[i]
+            yield at
+            i += 1
 
 
 @dataclass(frozen=True)

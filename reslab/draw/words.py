@@ -87,4 +87,6 @@ def sign(join: Leaf) -> str:
 
 def size(shape: Shape) -> str:
     """ "64 maps"."""
-    return f"{shape.channels} maps" if isinstance(shape, Maps) else f"{shape.features} numbers"
+    if not isinstance(shape, Maps):
+        return f"{shape.features} numbers"
+    return f"{shape.channels} map{'' if shape.channels == 1 else 's'}"
