@@ -88,6 +88,8 @@ def write(made: dict[str, bytes], stem: str | Path) -> tuple[Path, ...]:
     stem = Path(stem)
     if stem.suffix in (".svg", ".png"):
         stem = stem.with_suffix("")
+    if not stem.name:
+        raise UserError(f"{str(stem)!r} names no file; {then}")
     paths = {Path(f"{stem}.{ending}"): content for ending, content in made.items()}
     for path in paths:
         if path.is_dir():

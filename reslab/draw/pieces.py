@@ -143,7 +143,8 @@ def _residual(part: Residual, x: Shape, say: Say) -> Piece:
     detour = part.detours(x, y)
     down = lead.then(line(), body) if detour else line().then(lead, body)
     top = lead.height + FORK / 2 if detour else FORK / 2
-    side = piece(part.shortcut, f, say) if detour else Piece()
+    # Fig. 3 shows of a projection only that its line is dotted
+    side = piece(part.shortcut, f, say) if detour and say is every else Piece()
     low = max(down.height, top + ASIDE + side.height) + GAP
     down = down.longer(low - GAP)
     out = max(down.right, width(words.sign(part.join)) / 2) + ASIDE - side.left
