@@ -34,7 +34,10 @@ def draw(
 
     \b
       reslab draw vgg19 plain34 resnet34
-      reslab draw --block plain --block basic --block dense
+      reslab draw --block plain --block basic
+
+    Blocks: plain, basic, projection, option_a, bottleneck, preact, dense, inception, characters,
+    characters_printed.
     """
     from reslab import draw as pictures
 

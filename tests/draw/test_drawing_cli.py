@@ -13,6 +13,7 @@ from PIL import Image
 
 import reslab
 from reslab.draw.chart import PUBLISHED
+from reslab.draw.gallery import BLOCKS
 from tests.asked import refused, told
 from tests.report.made import CHARACTERS, make_run
 
@@ -54,6 +55,11 @@ def test_draw_writes_both_files() -> None:
 )
 def test_refusals(words: str, says: str) -> None:
     assert says in refused(*words.split())
+
+
+def test_the_help_names_the_blocks() -> None:
+    listed = told("draw", "--help").split("Blocks: ")[1].split(".")[0]
+    assert [word.strip() for word in listed.split(",")] == list(BLOCKS)
 
 
 def test_a_file_in_the_way_is_not_replaced_by_half_a_picture() -> None:
