@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
@@ -132,6 +132,40 @@ def table(network: Network, input_shape: InputShape | None = None) -> list[dict[
         }
         for row, (sums, shape) in _rows(network, input_shape).items()
     ]
+
+
+def side_by_side(networks: Sequence[Network]) -> dict[str, Any]:
+    """Table 1: `networks` with their totals, `rows` with each network's layers by its name.
+
+    Raises UserError where the networks have other rows or output sizes than the first.
+    """
+    tables = {net.name: _rows(net, None) for net in networks}
+    sizes = {name: [(r, shape.size) for r, (_, shape) in t.items()] for name, t in tables.items()}
+    first = networks[0].name
+    for name, each in sizes.items():
+        if each != sizes[first]:
+            raise UserError(f"{name} has other rows than {first}: a table needs the same ones")
+    totals = {name: _sum(sums for sums, _ in rows.values()) for name, rows in tables.items()}
+    return {
+        "networks": [
+            {
+                "name": net.name,
+                "depth": depth(net),
+                "source": net.source,
+                "params": totals[net.name].trainable_params,
+                "multiply_adds": totals[net.name].multiply_adds,
+            }
+            for net in networks
+        ],
+        "rows": [
+            {
+                "row": row,
+                "output": size,
+                "layers": {n.name: [*_runs(n.rows[row])] for n in networks},
+            }
+            for row, size in sizes[first]
+        ],
+    }
 
 
 def summary(network: Network, input_shape: InputShape | None = None) -> dict[str, Any]:

@@ -95,10 +95,14 @@ class Residual:
     def thread(self, x: Value, path: str, visit: Visit) -> Value:
         f = thread(self.lead, x, f"{path}_lead", visit)
         y = thread(self.body, f, f"{path}_body", visit)
-        if self.when == "always" or _changes(x.shape, y.shape):
+        if self.detours(x.shape, y.shape):
             x = thread(self.shortcut, f, f"{path}_shortcut", visit)
         total = _visit(self.join, (y, x), f"{path}_{self.join.kind}", visit)
         return thread(self.tail, total, f"{path}_tail", visit)
+
+    def detours(self, x: Shape, y: Shape) -> bool:
+        """Whether the shortcut is taken, where the body makes y of x."""
+        return self.when == "always" or _changes(x, y)
 
 
 @dataclass(frozen=True)
