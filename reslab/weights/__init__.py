@@ -1,0 +1,13 @@
+"""Weights from and to torchvision, timm, keras.applications and KerasHub.
+
+`load` and `save` cross between their names and ours; `create` makes a model with weights that a
+library publishes. A network's names under a scheme follow from its description: no network has a
+table of its own.
+"""
+
+from __future__ import annotations
+
+from reslab.weights.bridge import About, about, load, save
+from reslab.weights.preprocessing import Preprocessing
+
+__all__ = ["About", "Preprocessing", "about", "load", "save"]

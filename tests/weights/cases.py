@@ -1,0 +1,27 @@
+"""Every net that another library and the zoo both have."""
+
+from __future__ import annotations
+
+from tests.weights.parity import Case
+
+ROWS = "conv2_x", "conv3_x", "conv4_x", "conv5_x"
+UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+
+def resnet(library: str, theirs: str, ours: str, depth: int) -> Case:
+    if library == "keras_hub":
+        ends = {r: f"stack{i}_block{n - 1}_out" for i, (r, n) in enumerate(zip(ROWS, UNITS[depth]))}
+    elif library == "keras":
+        ends = {r: f"{r[:-2]}_block{n}_out" for r, n in zip(ROWS, UNITS[depth])}
+    elif theirs.startswith("resnetv2"):
+        ends = {r: f"stages.{i}" for i, r in enumerate(ROWS)}
+    else:
+        ends = {r: f"layer{i}" for i, r in enumerate(ROWS, 1)}
+    return Case(library, theirs, ours, ends, slow=depth > 50)
+
+
+CASES = [
+    *(resnet("torchvision", f"resnet{d}", f"resnet{d}", d) for d in UNITS),
+    *(resnet("timm", f"resnet{d}", f"resnet{d}", d) for d in UNITS),
+    *(resnet("keras_hub", f"resnet_{d}", f"resnet{d}", d) for d in UNITS if d != 34),
+]
