@@ -8,6 +8,8 @@ table of its own.
 from __future__ import annotations
 
 from reslab.weights.bridge import About, about, load, save
+from reslab.weights.crossing import compare, convert
 from reslab.weights.preprocessing import Preprocessing
+from reslab.weights.pretrained import create
 
-__all__ = ["About", "Preprocessing", "about", "load", "save"]
+__all__ = ["About", "Preprocessing", "about", "compare", "convert", "create", "load", "save"]

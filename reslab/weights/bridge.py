@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,14 @@ def layers_of(model: keras.Model, net: Network) -> list[Layer]:
     shape = tuple(model.input_shape[1:])
     size = (shape[1], shape[2], shape[0]) if _channels_first(model) else shape
     own = {name: tuple(v.shape) for name, v in variables(model).items() if _weight(name)}
-    layers = walk(net, size)  # type: ignore[arg-type]
+    layers = walk(net, size)
     for layer in layers:
         for name, wanted in {**layer.weights, **layer.state}.items():
             found = own.pop(f"{layer.path}/{name}", wanted)
             if found != wanted:
-                raise UserError(f"{layer.path}/{name} is {found} in the model, {wanted} in {net.name}")
+                raise UserError(
+                    f"{layer.path}/{name} is {found} in the model, {wanted} in {net.name}"
+                )
     if own:
         raise UserError(f"the model has {next(iter(own))}, which {net.name} has not: network=NAME")
     return layers
@@ -90,6 +93,47 @@ def _channels_first(model: keras.Model) -> bool:
 
 def _weight(name: str) -> bool:
     return not name.endswith("seed_generator_state")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Arrays to load, and what is known of them."""
+
+    contents: Contents
+    scheme: str
+    network: Network | None  # that they were trained for
+    preprocessing: Preprocessing | None
+    classes: tuple[str, ...] | None
+
+
+def source(name: str | Path, network: str, scheme: str = "auto") -> Source:
+    """A file, or what a library publishes for the network or its twin there ("keras/imagenet").
+
+    Raises UserError where there is none, or it cannot be read or fetched.
+    """
+    from reslab.weights import published
+
+    found = None if Path(name).exists() else published.find(network, str(name))
+    if found is not None:
+        theirs = zoo.network(found.network)
+        return Source(
+            published.contents(found), found.scheme, theirs, found.preprocessing, found.classes
+        )
+    contents = files.read(name)
+    said = contents.note
+    return Source(
+        contents,
+        scheme,
+        decode_network(said["network"]) if "network" in said else None,
+        decode(said["preprocessing"]) if "preprocessing" in said else None,
+        _class_names(contents),
+    )
+
+
+def _class_names(contents: Contents) -> tuple[str, ...] | None:
+    said = contents.note.get("classes")
+    good = isinstance(said, list) and all(isinstance(word, str) for word in said)
+    return tuple(said) if good and said else None
 
 
 def load(
@@ -107,55 +151,55 @@ def load(
 
     Raises UserError where the file cannot be read or does not fit; the model is then unchanged.
     """
-    from reslab.weights import published
-
     known = about(model, network)
-    found = published.find(known.network.name, str(source)) if not Path(source).exists() else None
-    if found is not None:
-        if odd := fitting.unlike(zoo.network(found.network), known.network):
-            raise UserError(
-                f"{source} belongs to {found.network}, not to {known.network.name}: {odd}"
-            )
-        contents, scheme = published.contents(found), found.scheme
-    else:
-        contents = files.read(source)
-    fill(model, known, contents, scheme)
-    said = found.preprocessing if found else _preprocessing(contents)
-    names = found.classes if found else _class_names(contents)
-    if known.network.classes != len(names or ()):
-        names = None
-    model.reslab = replace(known, preprocessing=said or known.preprocessing, classes=names)
-    return model
+    return fill(model, known, _open(source, known.network.name, scheme))
 
 
-def fill(model: keras.Model, known: About, contents: Contents, named: str = "auto") -> Fit:
-    """Assign every variable of the model from the file; all or none."""
-    net = known.network
+_open = source  # `load` has an argument of that name
+
+
+def fill(model: keras.Model, known: About, given: Source) -> keras.Model:
+    """Assign every variable of the model, and note what came with them; all or none."""
+    net, contents = known.network, given.contents
     layers = layers_of(model, net)
-    _same_network(contents, net)
-    if named == "auto":
+    if given.network and (odd := fitting.unlike(given.network, net)):
+        raise UserError(
+            f"{contents.path} belongs to {given.network.name}, not to {net.name}: {odd}"
+        )
+    if given.scheme == "auto":
         fit = fitting.best(layers, contents, net.name)
     else:
-        fit = fitting.fit(scheme(named), layers, contents)
+        fit = fitting.fit(scheme(given.scheme), layers, contents)
     own = variables(model)
     absent = {name for name, t in fit.tensors.items() if t.ours not in own}
     left = _head_left_out(fit, absent)
     if differences := fit.differences(missing_ok=absent | left, extra_ok=absent | left):
         raise _complaint(contents, net, layers, fit, differences)
-    if left:
-        log.warning(
-            "%s has %s classes, the model %s: the head (%s) is left as it was",
-            contents.path, fit.classes or "no", net.classes, ", ".join(sorted(left)),
-        )
-    if fit.scheme.name in ("torchvision", "timm") and strided_1x1(layers):
-        log.warning(
-            "%s strides in a 1x1 convolution (v1); %s's ResNets stride in the 3x3: the weights "
-            "fit, but were trained for the network without _v1", net.name, fit.scheme.library,
-        )
+    _remark(fit, left, given, net, layers)
     for name, tensor in fit.tensors.items():
         if name not in absent and name not in left:
             own[tensor.ours].assign(tensor.to_ours(fit.arrays[name]))
-    return fit
+    names = given.classes if len(given.classes or ()) == net.classes and not left else None
+    model.reslab = About(net, given.preprocessing or known.preprocessing, names)
+    return model
+
+
+def _remark(fit: Fit, left: set[str], given: Source, net: Network, layers: Sequence[Layer]) -> None:
+    if left:
+        log.warning(
+            "%s has %s classes, the model %s: the head (%s) is left as it was",
+            given.contents.path,
+            fit.classes or "no",
+            net.classes,
+            ", ".join(sorted(left)),
+        )
+    if fit.scheme.torch and given.network is None and strided_1x1(layers):
+        log.warning(
+            "%s strides in a 1x1 convolution (v1), %s's nets stride in the 3x3 (v1.5): the "
+            "weights fit, but may have been trained for the other",
+            net.name,
+            fit.scheme.library,
+        )
 
 
 def _head_left_out(fit: Fit, absent: set[str]) -> set[str]:
@@ -194,26 +238,6 @@ def _complaint(
     return fitting.complain(contents, net.name, fit, differences)
 
 
-def _same_network(contents: Contents, net: Network) -> None:
-    """Refuse a file that says that it is of a network with other strides or epsilons."""
-    if "network" not in contents.note:
-        return
-    theirs = decode_network(contents.note["network"])
-    if odd := fitting.unlike(theirs, net):
-        raise UserError(f"{contents.path} belongs to {theirs.name}, not to {net.name}: {odd}")
-
-
-def _preprocessing(contents: Contents) -> Preprocessing | None:
-    said = contents.note.get("preprocessing")
-    return None if said is None else decode(said)
-
-
-def _class_names(contents: Contents) -> tuple[str, ...] | None:
-    said = contents.note.get("classes")
-    good = isinstance(said, list) and all(isinstance(word, str) for word in said)
-    return tuple(said) if good and said else None
-
-
 # Saving -----------------------------------------------------------------------------------------
 
 
@@ -235,17 +259,17 @@ def save(
     if Path(path).name.endswith(".keras"):
         _save_keras(model, Path(path), known, scheme)
     else:
-        write(path, known, layers, own, scheme)
+        write(path, layers, own, scheme, note(known, scheme))
 
 
 def write(
     path: str | Path,
-    known: About,
     layers: Sequence[Layer],
     own: Mapping[str, np.ndarray],
     named: str,
+    said: Mapping[str, Any],
 ) -> None:
-    """Our arrays by `layer/variable` under a library's names."""
+    """Our arrays by `layer/variable` under a library's names; `said` is the file's note."""
     chosen = scheme(named)
     by_layer: dict[str, dict[str, np.ndarray]] = {}
     for name, tensor in tensors(chosen, layers).items():
@@ -253,11 +277,11 @@ def write(
             layer = tensor.ours.rpartition("/")[0]
             by_layer.setdefault(layer, {})[name] = tensor.to_theirs(own[tensor.ours])
     if str(path).endswith(".h5"):  # Keras finds layers by their order
-        by_layer = {p: by_layer[p] for p in order.by_depth(layers) if p in by_layer}
+        listed = order.by_depth(layers, shortcut_first=chosen is not OWN)
+        by_layer = {path: by_layer[path] for path in listed if path in by_layer}
     arrays = {name: array for group in by_layer.values() for name, array in group.items()}
-    outer = chosen.nest(places(layers)) if chosen.nest else None
-    nest = (lambda layer: () if layer == "predictions" else (outer,)) if outer else None
-    files.write(path, arrays, note(known, named), nest)
+    nest = partial(chosen.nest, places(layers)) if chosen.nest else None
+    files.write(path, arrays, said, nest)
 
 
 def note(known: About, named: str) -> dict[str, Any]:

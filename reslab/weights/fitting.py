@@ -38,7 +38,9 @@ class Fit:
         wide = [a.shape[0 if self.scheme.torch else -1] for a in found if a.ndim > 1]
         return next(iter(lone + wide), None)
 
-    def differences(self, missing_ok: Iterable[str] = (), extra_ok: Iterable[str] = ()) -> list[str]:
+    def differences(
+        self, missing_ok: Iterable[str] = (), extra_ok: Iterable[str] = ()
+    ) -> list[str]:
         """In words: shapes that differ, then what the file lacks, then what it has too many."""
         missing_ok, extra_ok = set(missing_ok), set(extra_ok)
         words, missing = [], []

@@ -53,7 +53,9 @@ def _read(path: Path, file: Path | IO[bytes]) -> tuple[dict[str, np.ndarray], An
     try:
         with h5py.File(file, "r") as opened:
             note = json.loads(opened.attrs.get("reslab", "{}"))
-            new = any(name in opened for name in ("layers", "vars", "_layer_checkpoint_dependencies"))
+            new = any(
+                name in opened for name in ("layers", "vars", "_layer_checkpoint_dependencies")
+            )
             arrays = _keras3(opened) if new else _by_layer(opened)
             return arrays, note
     except UserError as error:
@@ -92,7 +94,7 @@ def _keras3(file: Any) -> dict[str, np.ndarray]:
 
 def _by_layer(file: Any) -> dict[str, np.ndarray]:
     """Keras 1's and 2's layout: groups by layer, each with a list of its weights' names."""
-    root = file["model_weights"] if "model_weights" in file else file
+    root = file.get("model_weights", file)
     found: dict[str, np.ndarray] = {}
     for layer in _words(root.attrs["layer_names"]):
         for weight in _words(root[layer].attrs["weight_names"]):
@@ -161,9 +163,7 @@ def _class(variables: Mapping[str, np.ndarray]) -> tuple[str, tuple[str, ...]]:
     return "conv2d" if variables["kernel"].ndim == 4 else "dense", OTHER
 
 
-def write_by_layer(
-    path: Path, arrays: Mapping[str, np.ndarray], note: Mapping[str, Any]
-) -> None:
+def write_by_layer(path: Path, arrays: Mapping[str, np.ndarray], note: Mapping[str, Any]) -> None:
     """The older layout, which `keras.applications` takes as `weights=`, by order of layers."""
     import h5py
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from reslab.errors import UserError
@@ -70,4 +71,9 @@ def vgg(places: Sequence[Place]) -> Names:
     }
 
 
-SCHEME = Scheme("keras", "keras.applications", names, rename=lambda n: n.replace("conv1/", "conv1_"))
+def rename(name: str) -> str:
+    """DenseNet's first layers were called `conv1/conv` and `conv1/bn` when its files were made."""
+    return re.sub(r"^conv1/(conv|bn)/", r"conv1_\1/", name)
+
+
+SCHEME = Scheme("keras", "keras.applications", names, rename=rename)

@@ -54,10 +54,14 @@ def dense(places: Sequence[Place]) -> Names:
     return found
 
 
-def nest(places: Sequence[Place]) -> str:
-    """How Keras writes the class of the backbone, which holds all but the classifier."""
-    classes = {"dense": "dense_net_backbone", "sequential": "vgg_backbone"}
-    return classes.get(family(places), "res_net_backbone")
+def nest(places: Sequence[Place], layer: str) -> tuple[str, ...]:
+    """In which model a layer lies, as Keras's files write its class: the backbone or the head."""
+    kind = family(places)
+    head = layer == "predictions" or (kind == "sequential" and layer.startswith("fc"))
+    if head:
+        return ("sequential",) if kind == "sequential" else ()
+    return ({"dense": "dense_net_backbone", "sequential": "vgg_backbone"}.get(kind, RESNET),)
 
 
+RESNET = "res_net_backbone"
 SCHEME = Scheme("keras_hub", "KerasHub", names, nest=nest)

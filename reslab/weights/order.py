@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reslab.spec import Layer
+from reslab.spec import Add, Layer
 
 
-def by_depth(layers: Sequence[Layer]) -> list[str]:
-    """Paths, farthest from the output first; of equally far ones the shortcut's before the body's.
+def by_depth(layers: Sequence[Layer], shortcut_first: bool) -> list[str]:
+    """Paths, farthest from the output first; of equally far ones, those before a sum's first term.
 
-    So `Functional` sorts (Keras 3.15.1, `functional.py`, `map_graph`), where a sum is written
-    `Add()([shortcut, body])`, as keras.applications and KerasHub write it.
+    So `Functional` sorts (Keras 3.15.1, `ops/function.py`, `map_graph`). keras.applications and
+    KerasHub write `Add()([shortcut, body])`, reslab the other way round.
     """
-    depth = {layers[-1].path: 0} if layers else {}
+    if not layers:
+        return []
+    by_path = {layer.path: layer for layer in layers}
+    depth = {layers[-1].path: 0}
     for layer in reversed(layers):
         mine = depth.get(layer.path, 0)
         for before in layer.inputs:
             depth[before] = max(depth.get(before, 0), mine + 1)
 
-    def rank(layer: Layer) -> tuple[int, bool]:
-        return -depth.get(layer.path, 0), "_shortcut_" not in layer.path
-
-    return [layer.path for layer in sorted(layers, key=rank)]
+    met: dict[str, int] = {}
+    waiting = [layers[-1].path]
+    while waiting:
+        path = waiting.pop()
+        if path in met or path not in by_path:
+            continue
+        met[path] = len(met)
+        inputs = list(by_path[path].inputs)
+        if not (shortcut_first and isinstance(by_path[path].part, Add)):
+            inputs.reverse()  # the last one in is the next one out
+        waiting += inputs
+    return sorted(met, key=lambda path: (-depth[path], met[path]))

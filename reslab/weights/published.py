@@ -207,7 +207,9 @@ def _timm(network: str, version: str) -> Published:
     if zoo_name(architecture) != network:
         raise UserError(f"timm/{version} is of {architecture}, not of {network}")
     pointer = here / POINTER
-    sums = re.search(r"oid sha256:([0-9a-f]{64})", pointer.read_text()) if pointer.exists() else None
+    sums = (
+        re.search(r"oid sha256:([0-9a-f]{64})", pointer.read_text()) if pointer.exists() else None
+    )
     if not sums:
         log.warning("%s: its checksum is not known, so it is not verified", here / MODEL)
     url = f"{_hub()}/timm/{version}/resolve/main/{MODEL}"
@@ -240,7 +242,7 @@ def _from_hub(version: str, folder: str) -> None:
 
 
 def _prepared(said: dict) -> Preprocessing:
-    """timm's own rule (`data/config.py`, `transforms_factory.py`): size / crop_pct, rounded down."""
+    """timm's own rule (`data/transforms_factory.py`): size / crop_pct, rounded down."""
     size = int(said["input_size"][-1])
     squeezed = said.get("crop_mode", "center") == "squash"
     return decode(

@@ -46,7 +46,7 @@ class Scheme:
     torch: bool = False  # axes, variables and flattened maps as Torch has them, else as Keras
     ignored: tuple[str, ...] = ()  # names that begin or end like this belong to no layer
     rename: Callable[[str], str] = str  # from a name in an older file to today's
-    nest: Callable[[Sequence[Place]], str] | None = None  # the model that holds all but the head
+    nest: Callable[[Sequence[Place], str], tuple[str, ...]] | None = None  # models it lies in
 
 
 @dataclass(frozen=True)

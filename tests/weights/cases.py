@@ -5,19 +5,26 @@ from __future__ import annotations
 from tests.weights.parity import Case
 
 ROWS = "conv2_x", "conv3_x", "conv4_x", "conv5_x"
-UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+UNITS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
 
 
 def resnet(library: str, theirs: str, ours: str, depth: int) -> Case:
+    ends = list(zip(ROWS, UNITS[depth], strict=True))
     if library == "keras_hub":
-        ends = {r: f"stack{i}_block{n - 1}_out" for i, (r, n) in enumerate(zip(ROWS, UNITS[depth]))}
+        stages = {r: f"stack{i}_block{n - 1}_out" for i, (r, n) in enumerate(ends)}
     elif library == "keras":
-        ends = {r: f"{r[:-2]}_block{n}_out" for r, n in zip(ROWS, UNITS[depth])}
+        stages = {r: f"{r[:-2]}_block{n}_out" for r, n in ends}
     elif theirs.startswith("resnetv2"):
-        ends = {r: f"stages.{i}" for i, r in enumerate(ROWS)}
+        stages = {r: f"stages.{i}" for i, r in enumerate(ROWS)}
     else:
-        ends = {r: f"layer{i}" for i, r in enumerate(ROWS, 1)}
-    return Case(library, theirs, ours, ends, slow=depth > 50)
+        stages = {r: f"layer{i}" for i, r in enumerate(ROWS, 1)}
+    return Case(library, theirs, ours, stages, slow=depth > 50)
 
 
 CASES = [

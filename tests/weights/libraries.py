@@ -69,9 +69,7 @@ def fill_keras(net: Any) -> Any:
     return net
 
 
-def random(
-    rng: np.random.Generator, name: str, shape: tuple[int, ...], first: bool
-) -> np.ndarray:
+def random(rng: np.random.Generator, name: str, shape: tuple[int, ...], first: bool) -> np.ndarray:
     """Of a size that keeps the signal's; scales and variances are positive, unlike 1."""
     if len(shape) > 1:
         fan = np.prod(shape) / shape[0 if first else -1]

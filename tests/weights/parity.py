@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,6 +175,11 @@ class Hub(Keras):
         from tests.weights import hub
 
         return hub.make(self.case.theirs, self.case.size)
+
+    def load(self) -> None:
+        with warnings.catch_warnings():  # it comes compiled, and the file has no optimiser's state
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            self.net.load_weights(self.file)
 
     @property
     def inside(self) -> keras.Model:

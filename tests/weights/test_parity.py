@@ -9,7 +9,8 @@ from tests.weights.cases import CASES
 from tests.weights.parity import CLOSE, Case, measure
 
 pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="compared on PyTorch; the core tests compare backends"
+    keras.backend.backend() != "torch",
+    reason="compared on PyTorch; the core tests compare backends",
 )
 
 
