@@ -1,7 +1,7 @@
 """What the libraries publish: where it is, its checksum, which of our networks it is for, and how
 its pictures are prepared.
 
-torchvision: URLs and sizes read in torchvision 0.29.1, `models/*.py`; a file's name carries the
+torchvision: URLs and sizes read in torchvision 0.28.0, `models/*.py`; a file's name carries the
 first letters of its sha256. keras.applications: URLs and md5 read in Keras 3.15.1. timm: the hub's
 `config.json` says how pictures are prepared, and the pointer of a large file its sha256.
 """

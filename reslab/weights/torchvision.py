@@ -1,4 +1,4 @@
-"""torchvision's names (read in torchvision 0.29.1, `models/*.py`)."""
+"""torchvision's names (read in torchvision 0.28.0, `models/*.py`)."""
 
 from __future__ import annotations
 

@@ -15,15 +15,18 @@ import numpy as np
 def library(name: str) -> ModuleType:
     """torchvision, timm or keras_hub, imported beside our PyTorch.
 
-    torchvision's wheel brings operators that are built for one version of PyTorch alone. None of
-    the nets calls them, but importing it asks for the names of two: they are declared here, with
-    nothing behind them.
+    torchvision's plain wheel brings operators that are built for PyTorch with CUDA, and do not
+    load beside a PyTorch without. None of the nets calls them, but importing it asks for the
+    names of two: they are then declared here, with nothing behind them.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if name in ("torchvision", "timm"):
-            _declare_operators()
-            importlib.import_module("torchvision")
+            try:
+                importlib.import_module("torchvision")
+            except RuntimeError:
+                _declare_operators()
+                importlib.import_module("torchvision")
         return importlib.import_module(name)
 
 
