@@ -31,12 +31,17 @@ def residual(places: Sequence[Place]) -> Names:
             found[p.path] = f"{p.row}_{p.kind}"
         else:
             block = f"conv{p.row_number}_block{p.unit}"
-            found[p.path] = f"{block}_{_role(p, 'preact')}_{p.kind}"
+            found[p.path] = f"{block}_{role(p, 'preact')}_{p.kind}"
     return found
 
 
-def _role(p: Place, lead: str) -> str:
-    return {"lead": lead, "shortcut": "0"}.get(p.arm, str(p.number))
+def role(p: Place, first: str) -> str:
+    """0 for the shortcut's, `first` for a norm before all convolutions, else the convolution's."""
+    if p.arm == "shortcut":
+        return "0"
+    if p.kind == "bn":
+        return str(p.after or first)
+    return str(p.number)
 
 
 def dense(places: Sequence[Place]) -> Names:
@@ -50,7 +55,7 @@ def dense(places: Sequence[Place]) -> Names:
         elif p.unit is None:
             found[p.path] = f"{p.row}_{p.kind}"
         else:
-            number = p.number - (p.kind == "bn")  # norms from 0, convolutions from 1
+            number = p.after if p.kind == "bn" else p.number
             found[p.path] = f"conv{p.row_number + 1}_block{p.unit}_{number}_{p.kind}"
     return found
 

@@ -36,7 +36,7 @@ def residual(places: Sequence[Place]) -> Names:
         elif p.unit is None:
             found[p.path] = f"conv{p.number}_{p.kind}"
         else:
-            role = {"lead": "pre_activation", "shortcut": "0"}.get(p.arm, str(p.number))
+            role = keras_applications.role(p, "pre_activation")
             found[p.path] = f"stack{p.row_number - 2}_block{p.unit - 1}_{role}_{p.kind}"
     return found
 

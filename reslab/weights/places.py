@@ -7,8 +7,9 @@ convolution in the body of the second unit of conv4_x.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reslab.spec import Layer
 
@@ -25,6 +26,8 @@ class Place:
     """`conv3_x_4_body_conv1` is row conv3_x, unit 4, arm body, kind conv, number 1.
 
     `inner` is the number of a unit inside the unit (squeeze and excitation); None outside one.
+    `after` counts the convolutions before it in its arm: 0 for a batch norm that comes first
+    (pre-activation), 2 for the one behind the second convolution.
     """
 
     path: str
@@ -34,6 +37,7 @@ class Place:
     inner: int | None
     kind: str
     number: int
+    after: int = 0
 
     @property
     def row_number(self) -> int:
@@ -65,7 +69,13 @@ def place(layer: Layer) -> Place | None:
 
 def places(layers: Sequence[Layer]) -> list[Place]:
     """Of the layers that a scheme can speak of, in order of computation."""
-    return [found for layer in layers if (found := place(layer))]
+    convolutions: Counter[tuple] = Counter()
+    all_places = []
+    for found in filter(None, map(place, layers)):
+        arm = found.row, found.unit, found.arm, found.inner
+        all_places.append(replace(found, after=convolutions[arm]))
+        convolutions[arm] += found.kind == "conv"
+    return all_places
 
 
 def family(all_places: Sequence[Place]) -> str:
@@ -76,7 +86,9 @@ def family(all_places: Sequence[Place]) -> str:
         return "dense"
     if any(row.startswith("inception") for row in rows):
         return "inception"
-    if any(p.arm == "lead" for p in all_places):
+    if any(
+        p.arm == "lead" or (p.kind == "bn" and p.arm == "body" and not p.after) for p in all_places
+    ):
         return "preact"
     if any(p.arm == "body" for p in all_places):
         return "residual"

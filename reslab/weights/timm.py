@@ -39,7 +39,7 @@ def preact(places: Sequence[Place]) -> Names:
             if p.arm == "shortcut":
                 found[p.path] = f"{block}.downsample.{word}"
             else:
-                number = p.number + (p.kind == "bn" and p.arm == "body")
+                number = p.after + 1 if p.kind == "bn" else p.number
                 found[p.path] = f"{block}.{word}{number}"
     return found
 

@@ -19,7 +19,7 @@ import reslab
 from reslab import weights, zoo
 from reslab.build import variables
 from reslab.spec import Network, walk
-from tests.weights import libraries
+from tests.weights import libraries, nets
 
 CLOSE = 1e-4  # of the largest logit, in float32
 
@@ -34,11 +34,10 @@ class Case:
     stages: Mapping[str, str]
     size: int = 64
     slow: bool = False
-    network: Network | None = None  # where the zoo has none
 
     @property
     def net(self) -> Network:
-        return self.network or zoo.network(self.ours)
+        return zoo.NETWORKS.get(self.ours) or nets.described(self.ours)
 
 
 @dataclass(frozen=True)
