@@ -42,7 +42,7 @@ class Scheme:
 
     name: str
     library: str
-    names: Callable[[Sequence[Place]], Names]
+    names: Callable[[Sequence[Place]], Names] | None  # None: our paths themselves
     torch: bool = False  # axes, variables and flattened maps as Torch has them, else as Keras
     ignored: tuple[str, ...] = ()  # names that begin or end like this belong to no layer
     rename: Callable[[str], str] = str  # from a name in an older file to today's
@@ -95,7 +95,7 @@ def tensors(scheme: Scheme, layers: Sequence[Layer]) -> dict[str, Tensor]:
 
     Raises UserError where the library has no net like this one.
     """
-    names = scheme.names(places(layers))
+    names = scheme.names(places(layers)) if scheme.names else {x.path: x.path for x in layers}
     by_path = {layer.path: layer for layer in layers}
     found: dict[str, Tensor] = {}
     for layer in layers:
@@ -164,11 +164,7 @@ def classifier(layers: Sequence[Layer]) -> str | None:
     return heads[-1] if heads else None
 
 
-def _own(all_places: Sequence[Place]) -> Names:
-    return {p.path: p.path for p in all_places}
-
-
-OWN = Scheme("reslab", "reslab", _own)
+OWN = Scheme("reslab", "reslab", None)
 HOMES = {  # name -> module; the first that fits a file is taken
     "torchvision": "torchvision",
     "timm": "timm",
