@@ -121,13 +121,12 @@ def source(name: str | Path, network: str, scheme: str = "auto") -> Source:
         )
     contents = files.read(name)
     said = contents.note
-    return Source(
-        contents,
-        scheme,
-        decode_network(said["network"]) if "network" in said else None,
-        decode(said["preprocessing"]) if "preprocessing" in said else None,
-        _class_names(contents),
-    )
+    try:
+        net = decode_network(said["network"]) if "network" in said else None
+        how = decode(said["preprocessing"]) if "preprocessing" in said else None
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    return Source(contents, scheme, net, how, _class_names(contents))
 
 
 def _class_names(contents: Contents) -> tuple[str, ...] | None:
@@ -229,6 +228,8 @@ def _complaint(
     contents: Contents, net: Network, layers: Sequence[Layer], fit: Fit, differences: list[str]
 ) -> UserError:
     """What differs; and under whose names it would fit, where there is one."""
+    if contents.nameless:
+        return fitting.complain(contents, net.name, fit, differences)
     other = fitting.best(layers, contents, net.name)
     if other.names_found > fit.names_found:
         return UserError(

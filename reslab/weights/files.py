@@ -29,6 +29,11 @@ class Contents:
     arrays: dict[str, np.ndarray]
     note: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def nameless(self) -> bool:
+        """Keras 3's earlier files tell layers apart by their class and order alone."""
+        return any(name.startswith("layers/") for name in self.arrays)
+
 
 def read(path: str | Path) -> Contents:
     """Raises UserError where the file is not there, not of a known kind, or damaged."""

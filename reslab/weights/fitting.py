@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from reslab import zoo
 from reslab.errors import UserError
-from reslab.spec import Dense, Layer, Network, walk
+from reslab.spec import BN, Conv, Dense, Layer, Network, walk
 from reslab.transforms import with_classes
+from reslab.weights import h5, order
 from reslab.weights.files import Contents
-from reslab.weights.schemes import Scheme, Tensor, classifier, schemes, tensors
+from reslab.weights.places import places
+from reslab.weights.schemes import OWN, Scheme, Tensor, classifier, schemes, tensors
 
 SHOWN = 3
 
@@ -62,9 +65,12 @@ class Fit:
 def fit(scheme: Scheme, layers: Sequence[Layer], contents: Contents) -> Fit:
     """Raises UserError where the scheme has no names for the network."""
     found = tensors(scheme, layers)
+    given = contents.arrays
+    if contents.nameless and not scheme.torch:
+        given = _by_order(scheme, layers, found, given)
     arrays = {
         renamed: array
-        for name, array in contents.arrays.items()
+        for name, array in given.items()
         if not _ignored(scheme, renamed := scheme.rename(name))
     }
     last = classifier(layers)
@@ -72,11 +78,43 @@ def fit(scheme: Scheme, layers: Sequence[Layer], contents: Contents) -> Fit:
     return Fit(scheme, found, arrays, frozenset(head))
 
 
+def _by_order(
+    scheme: Scheme,
+    layers: Sequence[Layer],
+    found: Mapping[str, Tensor],
+    arrays: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Arrays called `layers/conv2d_3/kernel` under the names of the layers that stand there."""
+    classes = {Conv: "conv2d", BN: "batch_normalization", Dense: "dense"}
+    names = {t.ours.rpartition("/")[0]: theirs.rpartition("/")[0] for theirs, t in found.items()}
+    kinds = {layer.path: classes[type(layer.part)] for layer in layers if layer.path in names}
+    listed = order.by_depth(layers, shortcut_first=scheme is not OWN)
+    ordered = {names[path]: kinds[path] for path in listed if path in names}
+    nest = partial(scheme.nest, places(layers)) if scheme.nest else None
+    tries = [h5.groups(ordered, nest), h5.groups(ordered)]  # a classifier's file, a backbone's
+    group = max(tries, key=lambda g: sum(name.rpartition("/")[0] in g.values() for name in arrays))
+    layer_at = {place: layer for layer, place in group.items()}
+    renamed = {}
+    for name, array in arrays.items():
+        place, _, variable = name.rpartition("/")
+        renamed[f"{layer_at.get(place, place)}/{variable}"] = array
+    return renamed
+
+
+def _refuse_nameless(contents: Contents) -> None:
+    if contents.nameless:
+        raise UserError(
+            f"{contents.path} does not say which layer is which: say whose it is, with scheme "
+            "'keras' or 'keras_hub', and its layers are taken in that library's order"
+        )
+
+
 def best(layers: Sequence[Layer], contents: Contents, network: str) -> Fit:
     """Under the scheme that knows the most of the file's names.
 
     Raises UserError where none knows any.
     """
+    _refuse_nameless(contents)
     fits = []
     for scheme in schemes().values():
         try:
@@ -98,6 +136,7 @@ def identify(contents: Contents) -> tuple[Network, Fit]:
 
     Networks that differ in strides alone have the same tensors. Raises UserError where none fits.
     """
+    _refuse_nameless(contents)
     for network in zoo.NETWORKS.values():
         layers = walk(network)
         for scheme in schemes().values():

@@ -76,12 +76,7 @@ def _keras3(file: Any) -> dict[str, np.ndarray]:
         if last != "vars":
             raise UserError(f"{path} is not where Keras keeps weights")
         kind = parent.rpartition("/")[2]
-        name = file[group].attrs.get("name")
-        if name is None:
-            raise UserError(
-                "it does not say which layer is which; load it into its model with a newer Keras "
-                "and save it again"
-            )
+        name = file[group].attrs.get("name", parent)  # older ones have no names: see `groups`
         if kind.startswith(("seed_generator", "normalization")):
             return
         words = BN if kind.startswith("batch_normalization") else OTHER
@@ -138,23 +133,34 @@ def write_weights(
 ) -> None:
     """As `keras.Model.save_weights` of Keras 3 does: `layers/conv2d_3/vars/0`.
 
-    Layers of a class are numbered as they come; `nest` names the models that a layer lies in.
+    Layers come in the order of their model; `nest` names the models that a layer lies in.
     """
     import h5py
 
-    seen: Counter[str] = Counter()
+    layers = _layers(arrays)
+    places = groups({layer: _class(variables)[0] for layer, variables in layers.items()}, nest)
     with h5py.File(path, "w") as file:
         file.attrs["reslab"] = json.dumps(note)
-        for layer, variables in _layers(arrays).items():
-            kind, words = _class(variables)
-            place = "/".join(f"layers/{outer}" for outer in (nest(layer) if nest else ()))
-            place = f"{place}/layers/{kind}".lstrip("/")
-            number = seen[place]
-            seen[place] += 1
-            group = file.create_group(f"{place}{f'_{number}' if number else ''}/vars")
+        for layer, variables in layers.items():
+            group = file.create_group(f"{places[layer]}/vars")
             group.attrs["name"] = layer
-            for i, word in enumerate(word for word in words if word in variables):
+            words = (word for word in _class(variables)[1] if word in variables)
+            for i, word in enumerate(words):
                 group[str(i)] = np.ascontiguousarray(variables[word])
+
+
+def groups(
+    classes: Mapping[str, str], nest: Callable[[str], Sequence[str]] | None = None
+) -> dict[str, str]:
+    """Where Keras 3 puts each layer, given their classes in the order of the model."""
+    seen: Counter[str] = Counter()
+    found = {}
+    for layer, kind in classes.items():
+        place = "/".join(f"layers/{outer}" for outer in (nest(layer) if nest else ()))
+        place = f"{place}/layers/{kind}".lstrip("/")
+        found[layer] = f"{place}_{seen[place]}" if seen[place] else place
+        seen[place] += 1
+    return found
 
 
 def _class(variables: Mapping[str, np.ndarray]) -> tuple[str, tuple[str, ...]]:

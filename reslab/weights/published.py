@@ -125,15 +125,16 @@ def local(published: Published) -> Path:
 
     Raises UserError, in a line that says which file goes where, where it cannot be fetched.
     """
-    places = [*store.folders(published.folder, None), *_theirs(published.scheme)]
+    places = [*store.folders(published.folder, None), *_theirs(published.source)]
     for place in places:
         if (found := place / published.file.name).exists():
             return store.verify(found, published.file)
     return store.fetch(published.file, store.cache_dir() / published.folder)
 
 
-def _theirs(library: str) -> list[Path]:
+def _theirs(source: str) -> list[Path]:
     """Where the library itself keeps what it has downloaded."""
+    library = source.partition("/")[0]
     homes = {
         "torchvision": Path(os.environ.get("TORCH_HOME", "~/.cache/torch"), "hub/checkpoints"),
         "keras": Path(os.environ.get("KERAS_HOME", "~/.keras"), "models"),
@@ -215,7 +216,7 @@ def _timm(network: str, version: str) -> Published:
     url = f"{_hub()}/timm/{version}/resolve/main/{MODEL}"
     names = imagenet_classes() if classes == 1000 else None
     file = Remote(MODEL, url, sha256=sums[1] if sums else "")
-    return Published(f"timm/{version}", network, "timm", file, folder, how, names)
+    return Published(f"timm/{version}", network, "auto", file, folder, how, names)
 
 
 def _hub() -> str:
