@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+from pathlib import Path
+
 import keras
 import pytest
 
@@ -12,6 +16,21 @@ pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "torch",
     reason="compared on PyTorch; the core tests compare backends",
 )
+
+
+def test_the_page_is_of_all_nets_and_of_what_was_measured() -> None:
+    """If not: `python docs/parity.py` with what is missing, or `--write`."""
+    place = Path(__file__).parents[2] / "docs" / "parity.py"
+    spec = importlib.util.spec_from_file_location("parity_page", place)
+    assert spec is not None
+    assert spec.loader is not None
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    kept = json.loads(page.KEPT.read_text(encoding="utf-8"))
+    assert list(kept) == [page.name(case) for case in CASES]
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(kept)
+    for found in kept.values():
+        assert max(found["to_ours"], found["to_theirs"], *found["stages"].values()) < CLOSE
 
 
 @pytest.mark.parametrize(
