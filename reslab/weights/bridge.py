@@ -260,7 +260,8 @@ def save(
     if Path(path).name.endswith(".keras"):
         _save_keras(model, Path(path), known, scheme)
     else:
-        write(path, layers, own, scheme, note(known, scheme))
+        listed = [layer.name for layer in model.layers] if scheme == OWN.name else None
+        write(path, layers, own, scheme, note(known, scheme), listed)
 
 
 def write(
@@ -269,8 +270,12 @@ def write(
     own: Mapping[str, np.ndarray],
     named: str,
     said: Mapping[str, Any],
+    listed: Sequence[str] | None = None,
 ) -> None:
-    """Our arrays by `layer/variable` under a library's names; `said` is the file's note."""
+    """Our arrays by `layer/variable` under a library's names; `said` is the file's note.
+
+    `listed` is the order of the layers' paths in their Keras model, where that is known.
+    """
     chosen = scheme(named)
     by_layer: dict[str, dict[str, np.ndarray]] = {}
     for name, tensor in tensors(chosen, layers).items():
@@ -278,7 +283,7 @@ def write(
             layer = tensor.ours.rpartition("/")[0]
             by_layer.setdefault(layer, {})[name] = tensor.to_theirs(own[tensor.ours])
     if str(path).endswith(".h5"):  # Keras finds layers by their order
-        listed = order.by_depth(layers, shortcut_first=chosen is not OWN)
+        listed = listed or order.by_depth(layers, shortcut_first=chosen is not OWN)
         by_layer = {path: by_layer[path] for path in listed if path in by_layer}
     arrays = {name: array for group in by_layer.values() for name, array in group.items()}
     nest = partial(chosen.nest, places(layers)) if chosen.nest else None

@@ -22,6 +22,7 @@ from reslab.errors import UserError
 
 BN = "gamma", "beta", "moving_mean", "moving_variance"
 OTHER = "kernel", "bias"
+NOTE = "reslab"  # what the file says of itself: JSON, in bytes, for attributes end at 64 KB
 _OLD = {  # Keras 1's `block1_conv1_W_1:0` and the like
     "W": "kernel",
     "b": "bias",
@@ -52,7 +53,7 @@ def _read(path: Path, file: Path | IO[bytes]) -> tuple[dict[str, np.ndarray], An
 
     try:
         with h5py.File(file, "r") as opened:
-            note = json.loads(opened.attrs.get("reslab", "{}"))
+            note = json.loads(bytes(opened[NOTE][()])) if NOTE in opened else {}
             new = any(
                 name in opened for name in ("layers", "vars", "_layer_checkpoint_dependencies")
             )
@@ -70,7 +71,7 @@ def _keras3(file: Any) -> dict[str, np.ndarray]:
 
     def visit(path: str, item: Any) -> None:
         group, _, index = path.rpartition("/")
-        if path.startswith("optimizer") or not hasattr(item, "shape"):
+        if path.startswith("optimizer") or path == NOTE or not hasattr(item, "shape"):
             return
         parent, _, last = group.rpartition("/")
         if last != "vars":
@@ -140,13 +141,17 @@ def write_weights(
     layers = _layers(arrays)
     places = groups({layer: _class(variables)[0] for layer, variables in layers.items()}, nest)
     with h5py.File(path, "w") as file:
-        file.attrs["reslab"] = json.dumps(note)
+        _put_note(file, note)
         for layer, variables in layers.items():
             group = file.create_group(f"{places[layer]}/vars")
             group.attrs["name"] = layer
             words = (word for word in _class(variables)[1] if word in variables)
             for i, word in enumerate(words):
                 group[str(i)] = np.ascontiguousarray(variables[word])
+
+
+def _put_note(file: Any, note: Mapping[str, Any]) -> None:
+    file[NOTE] = np.frombuffer(json.dumps(note).encode(), "uint8")
 
 
 def groups(
@@ -177,7 +182,7 @@ def write_by_layer(path: Path, arrays: Mapping[str, np.ndarray], note: Mapping[s
         layers = _layers(arrays)
         file.attrs["layer_names"] = np.array(list(layers), dtype="S")
         file.attrs["backend"], file.attrs["keras_version"] = b"reslab", b"3"
-        file.attrs["reslab"] = json.dumps(note)
+        _put_note(file, note)
         for layer, variables in layers.items():
             words = [word for word in _class(variables)[1] if word in variables]
             group = file.create_group(layer)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.weights.nets import DENSE, UNITS
+from itertools import accumulate
+
+from tests.weights.nets import DENSE, UNITS, VGG
 from tests.weights.parity import Case
 
 ROWS = "conv2_x", "conv3_x", "conv4_x", "conv5_x"
@@ -42,10 +44,13 @@ def densenet(library: str, theirs: str, ours: str, depth: int) -> Case:
     return case(library, theirs, ours, stages)
 
 
-def vgg(library: str, theirs: str, ours: str) -> Case:
-    if library in ("torchvision", "timm"):  # whose full connections want 7x7 maps
-        return case(library, theirs, ours, {}, size=224)
-    return case(library, theirs, ours, {f"conv{i}": f"block{i}_pool" for i in range(1, 6)})
+def vgg(library: str, theirs: str, ours: str, depth: int) -> Case:
+    if library not in ("torchvision", "timm"):
+        return case(library, theirs, ours, {f"conv{i}": f"block{i}_pool" for i in range(1, 6)})
+    each = 3 if theirs.endswith("_bn") else 2  # modules a convolution
+    pools = [each * n + i for i, n in enumerate(accumulate(VGG[depth]))]
+    stages = {f"conv{i}": f"features.{pool}" for i, pool in enumerate(pools, 1)}
+    return case(library, theirs, ours, stages, size=224)  # full connections want 7x7 maps
 
 
 WIDE = {
@@ -55,6 +60,7 @@ WIDE = {
     "wide_resnet50_2": 50,
     "wide_resnet101_2": 101,
 }
+ALEXNET = {f"conv{i}": f"features.{n}" for i, n in enumerate((2, 5, 7, 9, 12), 1)}
 INCEPTIONS = [f"inception_{n}" for n in ("3a", "4a", "4d", "5a", "5b")]
 CASES = [
     # torchvision
@@ -62,29 +68,29 @@ CASES = [
     *(resnet("torchvision", name, name, d) for name, d in WIDE.items()),
     *(densenet("torchvision", f"densenet{d}", f"densenet{d}", d) for d in DENSE),
     *(
-        vgg("torchvision", f"vgg{d}{bn}", f"vgg{d}{bn}")
+        vgg("torchvision", f"vgg{d}{bn}", f"vgg{d}{bn}", d)
         for d in (11, 13, 16, 19)
         for bn in ("", "_bn")
     ),
     case("torchvision", "googlenet", "googlenet", {r: r.replace("_", "") for r in INCEPTIONS}),
-    case("torchvision", "alexnet", "alexnet", {"conv1": "features.2", "conv3": "features.7"}, 224),
+    case("torchvision", "alexnet", "alexnet", ALEXNET, 224),
     # timm
     *(resnet("timm", f"resnet{d}", f"resnet{d}", d) for d in UNITS),
     *(resnet("timm", f"resnet{d}d", f"resnet{d}_d", d) for d in UNITS),
     *(resnet("timm", f"resnetv2_{d}", f"timm_resnet{d}_v2", d) for d in (50, 101, 152)),
     *(resnet("timm", name, name, d) for name, d in WIDE.items()),
     *(densenet("timm", f"densenet{d}", f"densenet{d}", d) for d in DENSE),
-    *(vgg("timm", f"vgg{d}{bn}", f"vgg{d}{bn}") for d in (11, 13, 16, 19) for bn in ("", "_bn")),
+    *(vgg("timm", f"vgg{d}{bn}", f"vgg{d}{bn}", d) for d in VGG for bn in ("", "_bn")),
     # keras.applications
     *(resnet("keras", f"ResNet{d}", f"keras_resnet{d}", d) for d in (50, 101, 152)),
     *(resnet("keras", f"ResNet{d}V2", f"keras_resnet{d}_v2", d) for d in (50, 101, 152)),
     *(densenet("keras", f"DenseNet{d}", f"keras_densenet{d}", d) for d in (121, 169, 201)),
-    *(vgg("keras", f"VGG{d}", f"keras_vgg{d}") for d in (16, 19)),
+    *(vgg("keras", f"VGG{d}", f"keras_vgg{d}", d) for d in (16, 19)),
     # KerasHub
     *(resnet("keras_hub", f"resnet_{d}", f"resnet{d}", d) for d in (18, 50, 101, 152)),
     *(resnet("keras_hub", f"resnet_v2_{d}", f"timm_resnet{d}_v2", d) for d in (50, 101)),
     *(resnet("keras_hub", f"resnet_vd_{d}", f"keras_hub_resnet{d}_d", d) for d in (18, 34)),
     *(resnet("keras_hub", f"resnet_vd_{d}", f"resnet{d}_d", d) for d in (50, 101, 152)),
     *(densenet("keras_hub", f"densenet_{d}", f"keras_hub_densenet{d}", d) for d in (121, 169, 201)),
-    *(vgg("keras_hub", f"vgg_{d}", f"keras_vgg{d}") for d in (11, 13, 16, 19)),
+    *(vgg("keras_hub", f"vgg_{d}", f"keras_vgg{d}", d) for d in VGG),
 ]

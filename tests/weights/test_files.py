@@ -19,6 +19,7 @@ import reslab
 from reslab import weights
 from reslab.build import create, variables
 from reslab.errors import UserError
+from reslab.run import Run
 from reslab.spec import (
     BN,
     Concat,
@@ -36,6 +37,7 @@ from reslab.spec import (
 from reslab.transforms import with_classes
 from reslab.weights import order
 from reslab.zoo.resnet import basic, bottleneck, bottleneck_v1
+from tests import tiny
 from tests.reference import randomise
 
 ROWS = {"conv1": (Conv(8, 3), BN(), ReLU)}
@@ -207,6 +209,14 @@ def test_a_model_of_unknown_network_asks_for_its_name(tmp_path: Path) -> None:
     assert same(one, weights.load(filled(SMALL, seed=1), tmp_path / "b.safetensors"))
 
 
+def test_the_model_that_a_training_left(trained: Run) -> None:
+    """Whole: ours lies in it, between a standardisation and a softmax."""
+    model = create(tiny.NETWORK)
+    weights.load(model, trained.model_path)
+    inside = keras.saving.load_model(trained.model_path, compile=False).get_layer(model.name)
+    assert same(model, inside)
+
+
 # Files that do not fit --------------------------------------------------------------------------
 
 
@@ -310,7 +320,7 @@ def test_h5_without_names_of_layers(scheme: str, tmp_path: Path) -> None:
     model = filled(DEEP)
     weights.save(model, path, scheme)
     with h5py.File(path, "a") as file:
-        del file.attrs["reslab"]
+        del file["reslab"]
         named: list[Any] = []
         file.visititems(lambda name, item: named.append(item) if "name" in item.attrs else None)
         for group in named:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
 
 from reslab import weights, zoo
+from reslab.build import create, variables
 from reslab.errors import UserError
-from reslab.spec import Conv, Dense, Flatten, GlobalAvgPool, Network, ReLU, Residual, walk
+from reslab.spec import Conv, Dense, Dropout, Flatten, GlobalAvgPool, Network, ReLU, Residual, walk
 from reslab.weights import files
 from reslab.weights.places import place
 from reslab.weights.schemes import schemes, tensors
+from tests.reference import randomise
+from tests.test_random_nets import few, networks
 from tests.weights import hub, libraries, nets
 
 pytestmark = pytest.mark.skipif(
@@ -96,6 +103,23 @@ def test_a_nesting_that_no_library_has() -> None:
     with pytest.raises(UserError, match="timm has no net like this"):
         tensors(schemes()["timm"], layers)
     assert tensors(schemes()["reslab"], layers)
+
+
+@given(networks())
+@few
+def test_descriptions_nobody_wrote_go_to_a_file_and_back(net: Network) -> None:
+    """Keras's own `load_weights`, which goes by the order of layers, takes it too."""
+    one, two = create(net), create(net)
+    values = randomise(one)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "a.weights.h5")
+        weights.save(one, file, network=net)
+        weights.load(two, file, network=net)
+        assert all(np.array_equal(v, values[k]) for k, v in variables(two).items() if k in values)
+        if not any(isinstance(x.part, Dropout) for x in walk(net)):
+            randomise(two, seed=1)
+            two.load_weights(file)
+            assert all(np.array_equal(v, values[k]) for k, v in variables(two).items())
 
 
 # Older files ------------------------------------------------------------------------------------
