@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +111,11 @@ def _torch() -> Any:
         import torch
     except ImportError:
         raise UserError('.pth files need PyTorch: pip install "reslab[torch]"') from None
+    if tuple(int(n) for n in re.findall(r"\d+", torch.__version__)[:2]) < (2, 6):
+        raise UserError(
+            ".pth files need PyTorch 2.6 or newer: before it, a file of weights could run code "
+            "(CVE-2025-32434)"
+        )
     return torch
 
 

@@ -299,6 +299,13 @@ def test_torch_files_with_more_than_weights_are_refused(tmp_path: Path, monkeypa
     assert not Path("executed").exists()
 
 
+def test_a_torch_whose_reader_could_run_code_is_not_used(tmp_path: Path, monkeypatch: Any) -> None:
+    torch = pytest.importorskip("torch")
+    weights.save(filled(SMALL), tmp_path / "a.pth", "torchvision")
+    monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
+    assert "need PyTorch 2.6 or newer" in refused(tmp_path / "a.pth")
+
+
 def test_h5_arrays_of_objects_and_links_are_refused(tmp_path: Path) -> None:
     for kind in ("objects", "external"):
         path = tmp_path / f"{kind}.weights.h5"
