@@ -115,11 +115,14 @@ def page(kept: dict[str, Any]) -> str:
 
 def row(name: str, found: dict[str, Any]) -> str:
     ours = found["reslab"] if found["reslab"] in zoo.NETWORKS else f"*{found['reslab']}*"
-    stages = (
-        f"{max(found['stages'].values()):.1e} ({len(found['stages'])})" if found["stages"] else ""
-    )
-    numbers = f"{found['to_ours']:.1e} | {found['to_theirs']:.1e} | {stages}"
+    stages = list(found["stages"].values())
+    worst = f"{_n(max(stages))} ({len(stages)})" if stages else ""
+    numbers = f"{_n(found['to_ours'])} | {_n(found['to_theirs'])} | {worst}"
     return f"| {name.partition('/')[2]} | {ours} | {found['size']} | {numbers} |"
+
+
+def _n(part: float) -> str:
+    return f"{part:.1e}" if part else "0"
 
 
 if __name__ == "__main__":

@@ -171,13 +171,16 @@ def _keras(network: str, version: str) -> Published:
         raise UserError(f"keras.applications publishes no weights for {network}")
     if version != "imagenet":
         raise unknown(f"weights of keras.applications' {own} called", version, ["imagenet"])
-    if f"keras_{own}" not in zoo.NETWORKS:
-        raise UserError(f"keras/imagenet needs the network keras_{own}, which reslab lacks")
+    twin = f"keras_{own}"
+    if twin not in zoo.NETWORKS and own.startswith("vgg"):
+        twin = own  # the same function: nothing to normalise, and flattened maps are put in order
+    if twin not in zoo.NETWORKS:
+        raise UserError(f"keras/imagenet needs the network {twin}, which reslab lacks")
     stem, md5, mode = KERAS[own]
     name = f"{stem.partition('/')[2]}_weights_tf_dim_ordering_tf_kernels.h5"
     return Published(
         source="keras/imagenet",
-        network=f"keras_{own}",
+        network=twin,
         scheme="keras",
         file=Remote(name, f"{KERAS_URL}{stem.partition('/')[0]}/{name}", (md5,)),
         folder="weights/keras",

@@ -292,6 +292,24 @@ def test_a_picture_is_prepared_as_torchvision_does(size: tuple[int, int], tmp_pa
     np.testing.assert_allclose(mine[0], theirs.numpy().transpose(1, 2, 0), atol=2e-6)
 
 
+@pytest.mark.parametrize("size", [(300, 260), (97, 61)])
+def test_a_picture_is_prepared_as_timm_does(size: tuple[int, int], tmp_path: Path) -> None:
+    said = {
+        "input_size": (3, 224, 224),
+        "interpolation": "bicubic",
+        "crop_pct": 0.95,
+        "mean": (0.4, 0.5, 0.6),
+        "std": (0.2, 0.3, 0.4),
+    }
+    make = library("timm").data.create_transform
+    how = published._prepared(said)
+    file = photograph(tmp_path / "a.png", size)
+    with Image.open(file) as opened:
+        theirs = make(**said)(opened.convert("RGB")).numpy()
+    mine = how.standardise(how.picture(file)[None])[0]
+    np.testing.assert_allclose(mine, theirs.transpose(1, 2, 0), atol=2e-6)
+
+
 @pytest.mark.parametrize("mode", ["caffe", "tf", "torch"])
 def test_a_picture_is_standardised_as_keras_does(mode: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
