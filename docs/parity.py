@@ -87,7 +87,8 @@ def page(kept: dict[str, Any]) -> str:
         " weights are loaded into ours, and two random images go through both. Then ours is filled"
         " anew, saved under the library's names, and loaded by the library's own code. The numbers"
         " are the largest difference as a part of the largest absolute value, in float32:"
-        f" {CLOSE:g} is what the tests allow. *Stages* is the worst of the maps after each stage.",
+        f" {CLOSE:g} is what the tests allow. It is 0 where both are made of the same Keras layers."
+        " *Stages* is the worst of the maps after each stage.",
         "",
         "Nets in *italics* are described in `tests/weights/nets.py`, not in the zoo.",
         "",

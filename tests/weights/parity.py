@@ -18,7 +18,8 @@ import numpy as np
 import reslab
 from reslab import weights, zoo
 from reslab.build import variables
-from reslab.spec import Network, walk
+from reslab.spec import BN, Network, walk
+from reslab.weights.schemes import schemes, tensors
 from tests.weights import libraries, nets
 
 CLOSE = 1e-4  # of the largest logit, in float32
@@ -62,6 +63,7 @@ def measure(case: Case) -> Result:
     model = reslab.create(case.net, input_shape=shape, data_format="channels_last")
     with tempfile.TemporaryDirectory() as folder:
         theirs = LIBRARIES[case.library](case, Path(folder))
+        _same_epsilons(case, theirs)
         weights.load(model, theirs.save(), scheme=case.library)
         mine, other = ours(model, case)(images), theirs.values(images)
         to_ours = {row: _apart(mine[row], other[row]) for row in other}
@@ -71,6 +73,17 @@ def measure(case: Case) -> Result:
         theirs.load()
         back = _apart(ours(model, case)(images)["logits"], theirs.values(images)["logits"])
     return Result(to_ours.pop("logits"), back, to_ours)
+
+
+def _same_epsilons(case: Case, theirs: Any) -> None:
+    """Beside variances near 1 a difference of 1e-8 cannot be seen, beside real ones it can."""
+    layers = walk(case.net)
+    found = tensors(schemes()[case.library], layers)
+    names = {t.ours: theirs_name for theirs_name, t in found.items()}
+    for layer in layers:
+        if isinstance(layer.part, BN):
+            name = names[f"{layer.path}/gamma"].replace("/", ".").rpartition(".")[0]
+            assert theirs.epsilon(name) == layer.part.epsilon, layer.path
 
 
 def _apart(a: np.ndarray, b: np.ndarray) -> float:
@@ -111,6 +124,9 @@ class Torch:
         import torch
 
         self.net.load_state_dict(torch.load(self.file, weights_only=True))  # strict
+
+    def epsilon(self, name: str) -> float:
+        return self.net.get_submodule(name).eps
 
     def values(self, images: np.ndarray) -> dict[str, np.ndarray]:
         import torch
@@ -161,6 +177,9 @@ class Keras:
         seen = keras.Model(self.inside.input, outputs)
         found = {row: np.asarray(v) for row, v in seen.predict_on_batch(images).items()}
         return {**found, "logits": np.asarray(self.net.predict_on_batch(images))}
+
+    def epsilon(self, name: str) -> float:
+        return self.inside.get_layer(name).epsilon
 
     @property
     def inside(self) -> keras.Model:

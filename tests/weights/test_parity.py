@@ -33,6 +33,14 @@ def test_the_page_is_of_all_nets_and_of_what_was_measured() -> None:
         assert max(found["to_ours"], found["to_theirs"], *found["stages"].values()) < CLOSE
 
 
+def test_a_net_that_is_not_the_same_is_seen() -> None:
+    """The measure's own test: strides elsewhere, and an epsilon that differs by 1e-8."""
+    other = Case("torchvision", "resnet50", "resnet50_v1", {"conv2_x": "layer1"})
+    assert measure(other).to_ours > 100 * CLOSE
+    with pytest.raises(AssertionError, match="conv1_bn1"):
+        measure(Case("keras", "DenseNet121", "densenet121", {}))
+
+
 @pytest.mark.parametrize(
     "case",
     [
