@@ -83,6 +83,7 @@ def create(
     net = zoo.network(network) if isinstance(network, str) else network
     if classes is not None and top and not taps:
         net = with_classes(net, classes)
+    whole = net
     if not top:
         net = headless(net)
     data_format = _data_format(data_format or net.data_format)
@@ -101,7 +102,9 @@ def create(
         for name, value in rows.items()
     }
     end = outputs if taps else outputs.popitem()[1]
-    return keras.Model(inputs, end, name=_identifier(net.name))
+    model = keras.Model(inputs, end, name=_identifier(net.name))
+    model.reslab_network = whole  # for `reslab.weights`
+    return model
 
 
 def allow_depth(network: Network) -> None:
