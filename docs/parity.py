@@ -24,7 +24,6 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import keras  # noqa: E402
 
-from reslab import zoo  # noqa: E402
 from reslab.machine import machine  # noqa: E402
 from tests.weights.cases import CASES  # noqa: E402
 from tests.weights.parity import CLOSE, Case, measure  # noqa: E402
@@ -90,8 +89,6 @@ def page(kept: dict[str, Any]) -> str:
         f" {CLOSE:g} is what the tests allow. It is 0 where both are made of the same Keras layers."
         " *Stages* is the worst of the maps after each stage.",
         "",
-        "Nets in *italics* are described in `tests/weights/nets.py`, not in the zoo.",
-        "",
         "`python docs/parity.py` wrote this page; `tests/weights/test_parity.py` measures the"
         " same.",
     ]
@@ -115,11 +112,10 @@ def page(kept: dict[str, Any]) -> str:
 
 
 def row(name: str, found: dict[str, Any]) -> str:
-    ours = found["reslab"] if found["reslab"] in zoo.NETWORKS else f"*{found['reslab']}*"
     stages = list(found["stages"].values())
     worst = f"{_n(max(stages))} ({len(stages)})" if stages else ""
     numbers = f"{_n(found['to_ours'])} | {_n(found['to_theirs'])} | {worst}"
-    return f"| {name.partition('/')[2]} | {ours} | {found['size']} | {numbers} |"
+    return f"| {name.partition('/')[2]} | {found['reslab']} | {found['size']} | {numbers} |"
 
 
 def _n(part: float) -> str:

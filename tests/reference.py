@@ -80,7 +80,8 @@ def _apply(part: object, inputs: list[np.ndarray], w: Mapping[str, np.ndarray]) 
         case LRN():
             return _response_norm(part, x)
         case MaxPool():
-            return _windows(x, part.size, part.stride, part.pad, -np.inf).max((3, 4))
+            around = 0 if part.fill == "0" else -np.inf
+            return _windows(x, part.size, part.stride, part.pad, around).max((3, 4))
         case AvgPool():
             if part.pad == "same":  # TensorFlow's rule leaves what it pads out of the mean
                 return np.nanmean(_windows(x, part.size, part.stride, "same", np.nan), (3, 4))

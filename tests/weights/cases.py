@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from tests.weights.nets import DENSE, UNITS, VGG
+from reslab.zoo import densenet as dense
+from reslab.zoo import resnet as residual
+from reslab.zoo.vgg import UNITS as VGG
 from tests.weights.parity import Case
+
+UNITS = {depth: units for depth, (_, *units) in residual.IMAGENET.items()}
+DENSE = {depth: units for depth, (_, *units) in dense.IMAGENET.items() if depth != 264}
 
 ROWS = "conv2_x", "conv3_x", "conv4_x", "conv5_x"
 QUICK = {  # the others are slow: they add depth or width, and seldom news
@@ -79,18 +84,19 @@ CASES = [
     *(resnet("timm", f"resnet{d}d", f"resnet{d}_d", d) for d in UNITS),
     *(resnet("timm", f"resnetv2_{d}", f"timm_resnet{d}_v2", d) for d in (50, 101, 152)),
     *(resnet("timm", name, name, d) for name, d in WIDE.items()),
+    *(resnet("timm", f"seresnet{d}", f"seresnet{d}", d) for d in (50, 101, 152)),
     *(densenet("timm", f"densenet{d}", f"densenet{d}", d) for d in DENSE),
     *(vgg("timm", f"vgg{d}{bn}", f"vgg{d}{bn}", d) for d in VGG for bn in ("", "_bn")),
     # keras.applications
     *(resnet("keras", f"ResNet{d}", f"keras_resnet{d}", d) for d in (50, 101, 152)),
     *(resnet("keras", f"ResNet{d}V2", f"keras_resnet{d}_v2", d) for d in (50, 101, 152)),
     *(densenet("keras", f"DenseNet{d}", f"keras_densenet{d}", d) for d in (121, 169, 201)),
-    *(vgg("keras", f"VGG{d}", f"keras_vgg{d}", d) for d in (16, 19)),
+    *(vgg("keras", f"VGG{d}", f"vgg{d}", d) for d in (16, 19)),
     # KerasHub
     *(resnet("keras_hub", f"resnet_{d}", f"resnet{d}", d) for d in (18, 50, 101, 152)),
     *(resnet("keras_hub", f"resnet_v2_{d}", f"timm_resnet{d}_v2", d) for d in (50, 101)),
     *(resnet("keras_hub", f"resnet_vd_{d}", f"keras_hub_resnet{d}_d", d) for d in (18, 34)),
     *(resnet("keras_hub", f"resnet_vd_{d}", f"resnet{d}_d", d) for d in (50, 101, 152)),
     *(densenet("keras_hub", f"densenet_{d}", f"keras_hub_densenet{d}", d) for d in (121, 169, 201)),
-    *(vgg("keras_hub", f"vgg_{d}", f"keras_vgg{d}", d) for d in VGG),
+    *(vgg("keras_hub", f"vgg_{d}", f"vgg{d}", d) for d in VGG),
 ]

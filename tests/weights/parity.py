@@ -20,7 +20,7 @@ from reslab import weights, zoo
 from reslab.build import variables
 from reslab.spec import BN, Network, walk
 from reslab.weights.schemes import schemes, tensors
-from tests.weights import libraries, nets
+from tests.weights import libraries
 
 CLOSE = 1e-4  # of the largest logit, in float32
 
@@ -38,7 +38,7 @@ class Case:
 
     @property
     def net(self) -> Network:
-        return zoo.NETWORKS.get(self.ours) or nets.described(self.ours)
+        return zoo.network(self.ours)
 
 
 @dataclass(frozen=True)

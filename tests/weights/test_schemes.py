@@ -19,7 +19,7 @@ from reslab.weights.places import place
 from reslab.weights.schemes import schemes, tensors
 from tests.reference import randomise
 from tests.test_random_nets import few, networks
-from tests.weights import hub, libraries, nets
+from tests.weights import hub, libraries
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="names do not depend on the backend"
@@ -59,21 +59,21 @@ EXAMPLES = [
     ("vgg11_bn", "conv2_bn1/gamma", "torchvision", "features.5.weight"),
     ("vgg16", "head_dense2/bias", "torchvision", "classifier.3.bias"),
     ("vgg16", "head_dense2/bias", "timm", "pre_logits.fc2.bias"),
-    ("keras_vgg16", "head_dense3/kernel", "keras", "predictions/kernel"),
+    ("vgg16", "head_dense3/kernel", "keras", "predictions/kernel"),
     ("alexnet", "conv3_conv1/kernel", "torchvision", "features.6.weight"),
 ]
 
 
 @pytest.mark.parametrize(("network", "ours", "scheme", "theirs"), EXAMPLES)
 def test_examples(network: str, ours: str, scheme: str, theirs: str) -> None:
-    net = zoo.NETWORKS.get(network) or nets.described(network)
+    net = zoo.network(network)
     found = tensors(schemes()[scheme], walk(net))
     assert found[theirs].ours == ours
 
 
-@pytest.mark.parametrize("name", sorted({*zoo.NETWORKS, *nets.ROWS}))
+@pytest.mark.parametrize("name", sorted(zoo.NETWORKS))
 def test_every_variable_has_a_name_of_its_own_or_the_library_no_such_net(name: str) -> None:
-    layers = walk(zoo.NETWORKS.get(name) or nets.described(name))
+    layers = walk(zoo.network(name))
     variables = sum(len(layer.weights) + len(layer.state) for layer in layers)
     for scheme in schemes().values():
         try:
@@ -167,7 +167,7 @@ def test_names_in_torchvisions_densenet_files() -> None:
 
 def test_keras_applications_takes_our_h5_as_its_weights(tmp_path) -> None:
     """By the order of layers, as `weights=` reads it; and its whole model comes back."""
-    net = nets.described("keras_resnet50")
+    net = zoo.network("keras_resnet50")
     model = weights.create(net, input_shape=(32, 32, 3), data_format="channels_last")
     rng = np.random.default_rng(0)
     for variable in model.variables:
