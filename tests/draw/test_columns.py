@@ -175,8 +175,10 @@ def test_any_description_draws(net: Network) -> None:
     assert drawn.boxes - sum(box.look == "other" for box in boxes) == count
     assert weighted(folded) == drawn.boxes
     skips = Counter(skip.look for skip in drawn.skips if skip.look != "concat")
-    assert skips <= looks(net)
-    assert skips.total() + sum(box.look == "sum" for box in boxes) == looks(net).total()
+    wanted = looks(net)
+    del wanted["concat"]  # inside a branch nothing is drawn of it
+    assert skips <= wanted
+    assert skips.total() + sum(box.look == "sum" for box in boxes) == wanted.total()
     assert apart(picture([net, NETWORKS["resnet20"]]).boxes)
 
 
