@@ -90,7 +90,7 @@ class Session:
         self.heads = {"head": 1.0} | {f"{r}_aux": w for r, (_, w) in run.network.aux.items()}
         with precision(info["precision"]):
             self.model = build.create(run.network, aux=len(self.heads) > 1)
-        self.judged = main_output(self.model)
+        self.judged = build.main_output(self.model)
         rates = None
         if recipe.schedule != "plateau":
             rates = recipe.rates(self.total, describe.depth(run.network))
@@ -278,13 +278,6 @@ class Steps(keras.callbacks.Callback):
             images_per_second=round(n / (now - self.window_started), 1),
         )
         self.window, self.window_started = (p.loss, p.wrong, p.seen), now
-
-
-def main_output(model: keras.Model) -> keras.Model:
-    """The model without its auxiliary heads; the layers are shared."""
-    if not isinstance(model.output, dict):
-        return model
-    return keras.Model(model.input, model.output["head"], name=model.name)
 
 
 class NotFinite(Exception):
