@@ -50,6 +50,12 @@ def evaluate(run: Run | str | Path, data: Data | str | Path | None = None) -> di
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": f"reslab evaluate {run.path}" + ("" if own else f" --data {found.source}"),
     }
+    if own:  # how often this set was looked at, and when for the first time
+        before = run.evaluation or {"readings": 0, "first_read": result["when"]}
+        result |= {
+            "readings": before.get("readings", 1) + 1,
+            "first_read": before.get("first_read", before.get("when")),
+        }
     file = "evaluation.json" if own else f"evaluation-{found.name}.json"
     write_json(run.path / file, result)
     return result

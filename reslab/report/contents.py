@@ -38,6 +38,8 @@ EVALUATION: Mapping[str, Any] = {
     **dict.fromkeys(("data", "loss", "top5_error", "when", "command")),
     "split": "test",
     "mistakes": (),
+    "readings": 1,
+    "first_read": None,
 }
 
 
@@ -62,6 +64,9 @@ def page(runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "title": _title(sections),
         "judged": _judged(sections),
+        "readings": max(
+            (s["evaluation"]["readings"] for s in sections if s["evaluation"]), default=1
+        ),
         "sections": sections,
         "charts": _shared_charts(sections),
         "different_data": len({s["data"].get("checksum") for s in sections}) > 1,
