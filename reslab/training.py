@@ -249,7 +249,8 @@ def _info(net: Network, data: Data, recipe: Recipe) -> dict[str, Any]:
 
 
 def _by_command() -> bool:
-    return Path(sys.argv[0]).stem in ("reslab", "__main__")
+    program = Path(sys.argv[0])
+    return program.stem == "reslab" or program.parts[-2:] == ("reslab", "__main__.py")
 
 
 def _free(stem: str) -> Path:
