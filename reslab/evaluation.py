@@ -32,9 +32,14 @@ def evaluate(run: Run | str | Path, data: Data | str | Path | None = None) -> di
     run = run if isinstance(run, Run) else Run.open(run)
     if not run.model_path.exists():
         raise UserError(f"{run.path} has no model yet: finish it with `reslab train --resume`")
+    if data is None:
+        return judged(run, reload(run), own=True)
+    return judged(run, _load(data, whole.read_card(run.model_path)), own=False)
+
+
+def judged(run: Run, found: Data, own: bool) -> dict[str, Any]:
+    """`evaluate` with the data in memory; `own` says whether they are the run's."""
     model, card = whole.load(run.model_path)
-    own = data is None
-    found = reload(run) if data is None else _load(data, card)
     if list(found.classes) != card["classes"]:
         raise UserError(
             f"{found.name} has other classes than {run.path}: {_differ(found.classes, card)}"
@@ -51,7 +56,10 @@ def evaluate(run: Run | str | Path, data: Data | str | Path | None = None) -> di
         "command": f"reslab evaluate {run.path}" + ("" if own else f" --data {found.source}"),
     }
     if own:  # how often this set was looked at, and when for the first time
-        before = run.evaluation or {"readings": 0, "first_read": result["when"]}
+        try:
+            before = run.evaluation or {"readings": 0, "first_read": result["when"]}
+        except UserError:  # damaged, so that it was read is all that is known
+            before = {"first_read": None}
         result |= {
             "readings": before.get("readings", 1) + 1,
             "first_read": before.get("first_read", before.get("when")),
@@ -62,7 +70,10 @@ def evaluate(run: Run | str | Path, data: Data | str | Path | None = None) -> di
 
 
 def reload(run: Run) -> Data:
-    """The run's data, as they were: raises UserError where they have changed since."""
+    """The run's data, as they were: raises UserError where they have changed since, or where they
+    were made in Python and cannot be read again."""
+    if "source" not in run.info["data"]["provenance"]:
+        raise UserError(f"the data of {run.path} were made in Python: only there they can be given")
     data = sets.load(**run.info["data"]["provenance"])
     if data.checksum != run.info["data"]["checksum"]:
         raise UserError(

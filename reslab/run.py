@@ -40,6 +40,12 @@ DATA: dict[str, type] = {
     **dict.fromkeys(("classes", "image_shape"), list),
     **dict.fromkeys(("counts", "facts", "provenance"), dict),
 }
+JUDGEMENT: dict[str, type] = {
+    **dict.fromkeys(("n",), int),
+    **dict.fromkeys(("top1_error", "calibration"), dict),
+    **dict.fromkeys(("per_class", "confusion", "confused", "classes"), list),
+}
+LINE: dict[str, type] = {"epoch": int, "step": int}  # of log.jsonl, where its kind is "epoch"
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -116,11 +122,18 @@ class Run:
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
-        """The judgement of the test set; None before there is one."""
+        """The judgement of the test set; None before there is one. UserError where damaged."""
+        file = self.path / "evaluation.json"
         try:
-            return json.loads((self.path / "evaluation.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
             return None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file} is damaged: {error}; `reslab evaluate` replaces it") from None
+        if not isinstance(found, dict):
+            raise UserError(f"{file} is damaged: `reslab evaluate` replaces it")
+        _sound(file, found, JUDGEMENT)
+        return found
 
     def save(self, **changes: Any) -> None:
         """Write run.json with these entries changed."""
@@ -139,6 +152,10 @@ class Run:
                 break  # torn off by a kill
             try:
                 line = json.loads(written)
+                if line["kind"] == "epoch" and not all(
+                    isinstance(line[name], wanted) for name, wanted in LINE.items()
+                ):
+                    raise ValueError
                 if kind in (None, line["kind"]):
                     lines.append(line)
             except (ValueError, KeyError, TypeError):

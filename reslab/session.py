@@ -311,12 +311,16 @@ def stopped_by_signals() -> Iterator[threading.Event]:
 
 @contextmanager
 def on_signals(handle: Callable[..., Any]) -> Iterator[None]:
-    """Let SIGINT and SIGTERM call `handle`; outside the main thread they stay as they are."""
+    """Let SIGINT and SIGTERM call `handle`, in the main thread, and unless they are ignored there.
+
+    A shell has background jobs ignore SIGINT: it is meant for the one in front.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.signal(kind, handle) for kind in kinds}
+    heard = [kind for kind in kinds if signal.getsignal(kind) is not signal.SIG_IGN]
+    before = {kind: signal.signal(kind, handle) for kind in heard}
     try:
         yield
     finally:

@@ -168,9 +168,10 @@ def _finish(session: Session) -> Run:
         run.model_path,
         card(run),
     )
-    if data.test is not None or data.validation is not None:
+    judged = run.evaluation is not None  # before a kill: the test set is not read again
+    if not judged and (data.test is not None or data.validation is not None):
         try:
-            evaluation.evaluate(run, None)
+            evaluation.judged(run, data, own=True)
         except UserError as error:  # finite weights that give no finite answer
             _failed(run, error)
             raise

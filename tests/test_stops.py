@@ -125,6 +125,7 @@ def complete(path: str) -> None:
     run = Run.open(path)
     assert run.info["status"] == "done"
     assert run.evaluation is not None
+    assert run.evaluation["readings"] == 1
     assert run.model_path.exists()
     assert (run.path / "report.html").exists()
     assert not [name for name in snapshot(run.path) if Path(name).name.startswith(".")]
@@ -192,6 +193,31 @@ def test_damaged_entries_are_named(changes: dict[str, Any], says: str, trained: 
     Path("cut/run.json").write_text(json.dumps(info))
     for words in (("train", "--resume"), ("evaluate",), ("report",)):
         assert says in refused(*words, "cut")
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", '{"n": 3}'])
+def test_a_damaged_judgement_is_named_and_replaced(text: str, trained: Run) -> None:
+    shutil.copytree(trained.path, "cut")
+    Path("cut/evaluation.json").write_text(text)
+    said = refused("report", "cut")
+    assert "cut/evaluation.json is damaged" in said
+    told("evaluate", "cut")
+    told("report", "cut")
+
+
+def test_data_made_in_python_are_judged_where_they_are(trained: Run) -> None:
+    import numpy as np
+
+    from reslab.data import ArraySplit, Data
+
+    x, y = tiny.images(48, seed=3)
+    split = ArraySplit.of(x, y)
+    data = Data("made", "Python", ("0", "1", "2"), (8, 8, 1), split, split, split, "", {}, {})
+    run = training.train(tiny.NETWORK, data, epochs=0.5, batch=16, out="run")
+    complete("run")
+    assert run.evaluation is not None
+    assert np.sum(run.evaluation["confusion"]) == 48
+    assert "were made in Python" in refused("evaluate", "run")
 
 
 def test_a_damaged_line_of_the_log_is_named(trained: Run) -> None:

@@ -107,6 +107,7 @@ def _section(run: Run, number: int, name: str) -> dict[str, Any]:
     info, evaluation = {**INFO, **run.info}, run.evaluation
     log = _Log(run.log())
     data = {**DATA, **info.get("data", {})}
+    data["facts"] = _facts(data["facts"])
     data["counts"] = dict.fromkeys(("train", "validation", "test")) | data["counts"]
     return {
         "id": f"run-{number}",
@@ -121,7 +122,7 @@ def _section(run: Run, number: int, name: str) -> dict[str, Any]:
         "curves": Curves(name, number, log.epochs, log.steps, info["chosen_epoch"]),
         "notes": log.notes,
         "status": info["status"],
-        "epochs": {"done": len(log.epochs), "of": info["recipe"].get("epochs") or None},
+        "epochs": _epochs(len(log.epochs), info["recipe"].get("epochs") or None),
         "chosen": _chosen(info["chosen_epoch"], log, data["counts"]["validation"]),
         "seconds": log.seconds or words.seconds_between(info["started"], info["finished"]),
         "evaluation": _evaluation(evaluation, data, f"run-{number}") if evaluation else None,
@@ -130,6 +131,26 @@ def _section(run: Run, number: int, name: str) -> dict[str, Any]:
         "resume": f"reslab train --resume {shlex.quote(str(run.path))}",
         "recipe": _recipe(info["recipe"]),
     }
+
+
+def _epochs(done: int, of: float | None) -> dict[str, Any]:
+    """A training of half an epoch logs one: it has done 0.5 of 0.5."""
+    return {"done": of if of and of < done else done, "of": of}
+
+
+def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Without those that tell of nothing, and with a sentence for what a number would not tell."""
+    told = {k: v for k, v in facts.items() if k not in ("skipped", "identical_in_train_and_test")}
+    if facts.get("skipped"):
+        told["skipped"] = facts["skipped"]
+    if "identical_in_train_and_test" in facts:
+        n = facts["identical_in_train_and_test"]
+        told["copies"] = (
+            f"{n} test file{'' if n == 1 else 's'} byte for byte in the training part too"
+            if n
+            else "no test file is byte for byte in the training part"
+        )
+    return told
 
 
 class _Log:
