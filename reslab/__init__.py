@@ -16,7 +16,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "create": "reslab.build",
+    "create": "reslab.weights",
     "network": "reslab.zoo",
     "Network": "reslab.spec",
     "Recipe": "reslab.recipes",
@@ -26,6 +26,7 @@ _HOMES = {
     "resume": "reslab.training",
     "evaluate": "reslab.evaluation",
     "predict": "reslab.prediction",
+    "weights": "reslab.weights",
     "UserError": "reslab.errors",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
@@ -59,7 +60,8 @@ _choose_backend()
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'reslab' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    home = importlib.import_module(_HOMES[name])
+    return home if home.__name__ == f"reslab.{name}" else getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -10,11 +10,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Remote:
-    """A file that a known set is published as. `md5` holds every published build's checksum."""
+    """A file as it is published. `md5` holds every published build's checksum.
+
+    Where there is none, `sha256` is the file's, or the first letters of it.
+    """
 
     name: str
     url: str
-    md5: tuple[str, ...]
+    md5: tuple[str, ...] = ()
+    sha256: str = ""
+
+    @property
+    def checksum(self) -> str:
+        """`md5 8d4f...` or `sha256 0676ba61...`, for people."""
+        return f"md5 {self.md5[0]}" if self.md5 else f"sha256 {self.sha256 or 'not known'}"
 
 
 _DIGITS = tuple("0123456789")

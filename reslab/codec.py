@@ -52,18 +52,21 @@ def decode(data: Any) -> Any:
 
 
 def encode_network(network: spec.Network) -> dict[str, Any]:
-    fields = dataclasses.asdict(dataclasses.replace(network, rows={}))
+    fields = dataclasses.asdict(dataclasses.replace(network, rows={}, aux={}))
     rows = {row: encode(part) for row, part in network.rows.items()}
-    return {**fields, "input_shape": list(network.input_shape), "rows": rows}
+    aux = {row: [encode(part), weight] for row, (part, weight) in network.aux.items()}
+    return {**fields, "input_shape": list(network.input_shape), "rows": rows, "aux": aux}
 
 
 def decode_network(data: dict[str, Any]) -> spec.Network:
     """Raises UserError where the data describe no network."""
     try:
         rows = {row: decode(part) for row, part in data["rows"].items()}
+        heads = data.get("aux", {}).items()
+        aux = {row: (decode(part), float(weight)) for row, (part, weight) in heads}
         shape = tuple(data["input_shape"])
-        return spec.Network(**{**data, "rows": rows, "input_shape": shape})
-    except (KeyError, TypeError, AttributeError) as error:
+        return spec.Network(**{**data, "rows": rows, "input_shape": shape, "aux": aux})
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"not the description of a network: {error}") from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
@@ -13,7 +13,9 @@ from reslab.errors import UserError
 from reslab.shapes import Shape
 from reslab.spec import (
     BN,
+    LRN,
     Activation,
+    AdaptiveAvgPool,
     AvgPool,
     Concat,
     Conv,
@@ -23,11 +25,16 @@ from reslab.spec import (
     GlobalAverage,
     Leaf,
     MaxPool,
+    Multiply,
     Network,
     Part,
     Residual,
+    Scale,
+    StochasticDepth,
     Value,
     ZeroPadShortcut,
+    all_leaves,
+    branches,
     image,
     steps,
     thread,
@@ -54,17 +61,23 @@ class Counts:
         )
 
 
-def counts(network: Network, input_shape: InputShape | None = None) -> Counts:
-    """Raises UserError where the image is too small, or a part does not fit the one before it."""
-    return _sum(sums for sums, _ in _rows(network, input_shape).values())
+def counts(network: Network, input_shape: InputShape | None = None, aux: bool = False) -> Counts:
+    """Of the network as it is at inference, or with the auxiliary heads that it trains with.
+
+    Raises UserError where the image is too small, or a part does not fit the one before it.
+    """
+    return _sum(sums for sums, _ in _rows(network, input_shape, aux).values())
 
 
-def _rows(network: Network, input_shape: InputShape | None) -> dict[str, tuple[Counts, Shape]]:
+def _rows(
+    network: Network, input_shape: InputShape | None, aux: bool = False
+) -> dict[str, tuple[Counts, Shape]]:
     """What each row weighs and costs, and the shape it ends in."""
     rows, value = {}, Value(image(network, input_shape))
-    for row, part in network.rows.items():
-        sums, value = _chain(part, value, row)
-        rows[row] = sums, value.shape
+    for row, part, aside in branches(network, aux):
+        sums, end = _chain(part, value, row)
+        rows[row] = sums, end.shape
+        value = value if aside else end
     return rows
 
 
@@ -108,6 +121,8 @@ def depth(network: Network) -> int:
     def longest(part: Any) -> int:
         deep = 0
         for step in steps(part):
+            if isinstance(step, Residual) and isinstance(step.join, Multiply):
+                continue  # squeeze-and-excitation stands beside the way, not in it
             if isinstance(step, Residual):
                 deep += longest((step.lead, step.body, step.tail))
             elif isinstance(step, Concat):
@@ -132,6 +147,40 @@ def table(network: Network, input_shape: InputShape | None = None) -> list[dict[
         }
         for row, (sums, shape) in _rows(network, input_shape).items()
     ]
+
+
+def side_by_side(networks: Sequence[Network]) -> dict[str, Any]:
+    """Table 1: `networks` with their totals, `rows` with each network's layers by its name.
+
+    Raises UserError where the networks have other rows or output sizes than the first.
+    """
+    tables = {net.name: _rows(net, None) for net in networks}
+    sizes = {name: [(r, shape.size) for r, (_, shape) in t.items()] for name, t in tables.items()}
+    first = networks[0].name
+    for name, each in sizes.items():
+        if each != sizes[first]:
+            raise UserError(f"{name} has other rows than {first}: a table needs the same ones")
+    totals = {name: _sum(sums for sums, _ in rows.values()) for name, rows in tables.items()}
+    return {
+        "networks": [
+            {
+                "name": net.name,
+                "depth": depth(net),
+                "source": net.source,
+                "params": totals[net.name].trainable_params,
+                "multiply_adds": totals[net.name].multiply_adds,
+            }
+            for net in networks
+        ],
+        "rows": [
+            {
+                "row": row,
+                "output": size,
+                "layers": {n.name: [*_runs(n.rows[row])] for n in networks},
+            }
+            for row, size in sizes[first]
+        ],
+    }
 
 
 def summary(network: Network, input_shape: InputShape | None = None) -> dict[str, Any]:
@@ -160,6 +209,9 @@ def _runs(part: Any) -> Iterator[str]:
 
 def _words(step: Leaf | Residual | Concat, inner: bool = False) -> str:
     match step:
+        case Residual(join=Multiply()):  # as SENet's Table 1 writes it: fc, [16, 256]
+            widths = [str(leaf.filters) for leaf in all_leaves(step.body) if isinstance(leaf, Conv)]
+            return f"se, {', '.join(widths)}"
         case Residual():
             # strides and shortcuts are left out, as in Table 1: its stages repeat one bracket
             chain = steps((step.lead, step.body, step.tail))
@@ -174,12 +226,20 @@ def _words(step: Leaf | Residual | Concat, inner: bool = False) -> str:
         case MaxPool() | AvgPool():
             kind = "max" if isinstance(step, MaxPool) else "average"
             return f"{step.size}x{step.size} {kind} pool, stride {step.stride}"
-        case GlobalAverage():
+        case GlobalAverage() | AdaptiveAvgPool():
             return "average pool"
         case Dense():
             return f"{step.units}-d fc"
         case Dropout():
             return f"dropout {step.rate:g}"
-        case Flatten() | BN() | Activation() | ZeroPadShortcut():
+        case (
+            Flatten()
+            | BN()
+            | LRN()
+            | Activation()
+            | Scale()
+            | StochasticDepth()
+            | ZeroPadShortcut()
+        ):
             return ""
     return step.kind

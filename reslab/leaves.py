@@ -142,9 +142,36 @@ class Activation(Leaf):
 ReLU = Activation("relu")
 
 
+Sigmoid = Activation("sigmoid")
+
+
+@dataclass(frozen=True)
+class LRN(Leaf):
+    """Local response normalisation (Krizhevsky 2012, Sec. 3.3), over `size` neighbouring channels.
+
+    x / (k + alpha * sum of squares) ^ beta; Caffe and Torch divide their alpha by the size.
+    """
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 2.0
+
+
+@dataclass(frozen=True)
+class Scale(Leaf):
+    """Every number times a constant (He 2016, Sec. 3.1)."""
+
+    factor: float
+
+
 @dataclass(frozen=True)
 class MaxPool(Leaf):
-    """`fill` pads with -inf or with 0; after a ReLU the two are the same, and zeros are cheaper."""
+    """`fill` pads with -inf or with 0; after a ReLU the two are the same, and zeros are cheaper.
+
+    `pad` as in `Conv`, or "ceil": none before, and behind as much as the last whole or partial
+    window wants (Caffe's default).
+    """
 
     size: int
     stride: int
@@ -166,11 +193,24 @@ class AvgPool(Leaf):
 
 
 @dataclass(frozen=True)
-class GlobalAverage(Leaf):
-    """The mean of each map."""
+class AdaptiveAvgPool(Leaf):
+    """Means over `size` x `size` windows that cover maps of any size evenly (Torch's)."""
+
+    size: int
 
     def out(self, *shapes: Shape) -> Shape:
-        return Vector(_maps(self, shapes[0]).channels)
+        return replace(_maps(self, shapes[0]), height=self.size, width=self.size)
+
+
+@dataclass(frozen=True)
+class GlobalAverage(Leaf):
+    """The mean of each map: a vector, or, to `keep` them maps, maps of 1x1."""
+
+    keep: bool = False
+
+    def out(self, *shapes: Shape) -> Shape:
+        maps = _maps(self, shapes[0])
+        return replace(maps, height=1, width=1) if self.keep else Vector(maps.channels)
 
 
 GlobalAvgPool = GlobalAverage()
@@ -218,6 +258,17 @@ class Dropout(Leaf):
 
 
 @dataclass(frozen=True)
+class StochasticDepth(Leaf):
+    """In training, all of an image's maps are dropped at this rate (Huang 2016, Sec. 3).
+
+    What is kept is scaled by 1 / (1 - rate), so that inference needs no scale of its own: the
+    paper's weights times p are the same function.
+    """
+
+    rate: float
+
+
+@dataclass(frozen=True)
 class ZeroPadShortcut(Leaf):
     """Option A (He 2015, Sec. 3.3): every `stride`-th position, new channels filled with zeros.
 
@@ -252,6 +303,43 @@ class Add(Leaf):
         ):
             raise UserError(f"a residual unit adds {body} to {shortcut}: the shapes must agree")
         return shortcut
+
+
+@dataclass(frozen=True)
+class Multiply(Leaf):
+    """The product of the two paths; a body of 1x1 maps weighs whole maps (Hu 2017, eq. 4)."""
+
+    def out(self, *shapes: Shape) -> Shape:
+        body, maps = (_maps(self, shape) for shape in shapes)
+        whole = (body.height, body.width, body.channels) == (maps.height, maps.width, maps.channels)
+        if not whole and (body.height, body.width, body.channels) != (1, 1, maps.channels):
+            raise UserError(f"{body} cannot weigh {maps}: 1x1x{maps.channels} can, or the same")
+        return maps
+
+
+@dataclass(frozen=True)
+class Gate(Leaf):
+    """F and x under a gate g(x) = sigmoid(W x + b), W a 1x1 convolution (He 2016, Sec. 3.1).
+
+    "exclusive": g(x) F + (1 - g(x)) x; "shortcut": F + (1 - g(x)) x. `bias` is what b starts
+    from. Where the shape changes, x is what the shortcut made of it.
+    """
+
+    of: str = "exclusive"
+    bias: float = -6.0
+
+    def out(self, *shapes: Shape) -> Shape:
+        if self.of not in ("exclusive", "shortcut"):
+            raise UserError(f"a gate is 'exclusive' or of the 'shortcut', not {self.of!r}")
+        return Add().out(*shapes)
+
+    def weights(self, shape: Shape) -> dict[str, tuple[int, ...]]:
+        n = _maps(self, shape).channels
+        return {"kernel": (1, 1, n, n), "bias": (n,)}
+
+    def multiply_adds(self, shape: Shape, out: Shape) -> int | None:
+        size = _maps(self, out).positions
+        return None if size is None else size * _maps(self, out).channels ** 2
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from reslab import zoo
 from reslab.data import images as pictures
 from reslab.errors import UserError
 from reslab.run import Run
@@ -38,30 +39,57 @@ def files(names: Iterable[str | Path]) -> list[Path]:
 
 
 def predict(
-    model: str | Path | Run, images: Iterable[str | Path], top: int = 3
+    model: str | Path | Run,
+    images: Iterable[str | Path],
+    top: int = 3,
+    weights: str | Path | None = None,
 ) -> list[dict[str, Any]]:
     """The `top` most probable classes of each picture, most probable first.
 
-    `model` is a run, its folder, or a model file that reslab wrote; `images` are files, or
+    `model` is a run, its folder, or a model file that reslab wrote; with `weights`
+    ("timm/resnet50.a1_in1k", or a file), it is the name of a network. `images` are files, or
     folders of them. Returns {"file", "predictions": [{"class", "probability"}]} for each. Raises
     UserError where the model or a picture cannot be read.
     """
-    path = model.model_path if isinstance(model, Run) else _model_path(Path(model))
+    path = None
+    if weights is not None:
+        zoo.network(str(model))
+    else:
+        path = model.model_path if isinstance(model, Run) else _model_path(Path(model))
     shown = files(images)
     for image in shown:
         _check(image)
-    from reslab import whole
-
-    net, card = whole.load(path)
+    classes, probabilities = _whole(path) if path else _pretrained(str(model), weights or "")
     results: list[dict[str, Any]] = []
     for start in range(0, len(shown), BATCH):
         part = shown[start : start + BATCH]
-        batch = np.stack([_view(image, card) for image in part])
-        rows = np.asarray(net.predict_on_batch(batch), "float32")
+        rows = probabilities(part)
         results += [
-            _result(image, row, card["classes"], top) for image, row in zip(part, rows, strict=True)
+            _result(image, row, classes, top) for image, row in zip(part, rows, strict=True)
         ]
     return results
+
+
+Probabilities = Callable[[Sequence[Path]], np.ndarray]
+
+
+def _whole(path: Path) -> tuple[Sequence[str], Probabilities]:
+    from reslab import whole
+
+    net, card = whole.load(path)
+
+    def probabilities(part: Sequence[Path]) -> np.ndarray:
+        batch = np.stack([_view(image, card) for image in part])
+        return np.asarray(net.predict_on_batch(batch), "float32")
+
+    return card["classes"], probabilities
+
+
+def _pretrained(network: str, weights: str | Path) -> tuple[Sequence[str], Probabilities]:
+    from reslab.weights.pretrained import Classifier
+
+    classifier = Classifier(network, weights)
+    return classifier.classes, classifier
 
 
 def _model_path(path: Path) -> Path:
@@ -96,7 +124,7 @@ def _view(image: Path, card: dict[str, Any]) -> np.ndarray:
     return pictures.resize_array(array[None], height, channels)[0]
 
 
-def _result(image: Path, row: np.ndarray, classes: list[str], top: int) -> dict[str, Any]:
+def _result(image: Path, row: np.ndarray, classes: Sequence[str], top: int) -> dict[str, Any]:
     best = np.argsort(-row, kind="stable")[:top]
     return {
         "file": str(image),

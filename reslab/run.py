@@ -175,14 +175,17 @@ def write_json(path: Path, data: Any) -> None:
     write(path, lambda temp: temp.write_text(text, encoding="utf-8"))
 
 
-def write(path: Path, fill: Callable[[Path], Any]) -> None:
+SAFE = "nothing written before is lost, `reslab train --resume` goes on from it"
+
+
+def write(path: Path, fill: Callable[[Path], Any], then: str = SAFE) -> None:
     """Let `fill` write a file beside `path`, put it on the disk, and move it into place.
 
-    Raises UserError where the disk is full or the folder cannot be written; `path` is then as
-    it was.
+    Raises UserError, which says what to do `then`, where the disk is full or the folder cannot be
+    written; `path` is then as it was.
     """
     temp = path.with_name(f".{os.getpid()}-{path.name}")
-    with writing(path):
+    with writing(path, then):
         try:
             fill(temp)
             with temp.open("rb") as file:
@@ -200,9 +203,6 @@ _REASONS = {
     errno.EROFS: "the file system is read-only",
     errno.ENOTDIR: "a part of the path is a file",
 }
-
-
-SAFE = "nothing written before is lost, `reslab train --resume` goes on from it"
 
 
 @contextmanager

@@ -87,17 +87,22 @@ class Session:
         )
 
         keras.utils.set_random_seed(info["seed"])
+        self.heads = {"head": 1.0} | {f"{r}_aux": w for r, (_, w) in run.network.aux.items()}
         with precision(info["precision"]):
-            self.model = build.create(run.network)
+            self.model = build.create(run.network, aux=len(self.heads) > 1)
+        self.judged = main_output(self.model)
         rates = None
         if recipe.schedule != "plateau":
             rates = recipe.rates(self.total, describe.depth(run.network))
+        entropy = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=recipe.label_smoothing
+        )
+        accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
         self.model.compile(
             optimizer=optimizer(recipe, rates, self.model),
-            loss=keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=recipe.label_smoothing
-            ),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            loss=self._for_heads(entropy),
+            loss_weights=self.heads if len(self.heads) > 1 else None,
+            metrics={"head": [accuracy]} if len(self.heads) > 1 else [accuracy],
         )
         self.model.optimizer.build(self.model.trainable_variables)
         self.rates = rates
@@ -107,6 +112,10 @@ class Session:
     @property
     def channels_first(self) -> bool:
         return self.model.input_shape[1:] != self.data.image_shape
+
+    def _for_heads(self, each: Any) -> Any:
+        """The same for the classifier and its auxiliary heads, where there are some."""
+        return dict.fromkeys(self.heads, each) if len(self.heads) > 1 else each
 
     # The loop ------------------------------------------------------------------------------
 
@@ -148,7 +157,8 @@ class Session:
             if self.channels_first:
                 x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
             soft = one_hot[y] if y.ndim == 1 else y
-            yield (x, soft) if self.weights is None else (x, soft, soft @ self.weights)
+            y = self._for_heads(soft)
+            yield (x, y) if self.weights is None else (x, y, self._for_heads(soft @ self.weights))
 
     def _end_of_epoch(self) -> None:
         p = self.progress
@@ -162,7 +172,7 @@ class Session:
             "images_per_second": round(p.seen / p.seconds, 1) if p.seconds else None,
         }
         if self.data.validation is not None:
-            seen = score(self.model, self.data.validation, self.standard, self.recipe.batch)
+            seen = score(self.judged, self.data.validation, self.standard, self.recipe.batch)
             line |= {"val_loss": seen.loss, "val_error": seen.error}
             if [seen.error, seen.loss] < p.best:
                 p.best, p.best_epoch = [seen.error, seen.loss], p.epoch + 1
@@ -229,7 +239,9 @@ class Steps(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         session, p = self.session, self.session.progress
         assert logs is not None
-        loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
+        # With auxiliary heads "loss" is the sum of all; what is shown is the classifier's own
+        loss = float(logs.get("head_loss", logs["loss"]))
+        accuracy = float(logs.get("head_accuracy", logs.get("accuracy", 0.0)))
         if not math.isfinite(loss):
             raise NotFinite(f"the loss is {loss} at step {p.step + 1}")
         images = (batch + 1) * session.pipeline.batch  # Keras's means run over these
@@ -266,6 +278,13 @@ class Steps(keras.callbacks.Callback):
             images_per_second=round(n / (now - self.window_started), 1),
         )
         self.window, self.window_started = (p.loss, p.wrong, p.seen), now
+
+
+def main_output(model: keras.Model) -> keras.Model:
+    """The model without its auxiliary heads; the layers are shared."""
+    if not isinstance(model.output, dict):
+        return model
+    return keras.Model(model.input, model.output["head"], name=model.name)
 
 
 class NotFinite(Exception):

@@ -52,7 +52,7 @@ def padding(reach: int, pad: int | str) -> int:
         return (reach - 1) // 2
     if isinstance(pad, int):
         return pad
-    raise UserError(f"padding is a number, 'even' or 'same', not {pad!r}")
+    raise UserError(f"padding is a number, 'even' or 'same' (pools: 'ceil'), not {pad!r}")
 
 
 def window(x: Maps, reach: int, stride: int, pad: int | str, channels: int | None = None) -> Maps:
@@ -61,11 +61,12 @@ def window(x: Maps, reach: int, stride: int, pad: int | str, channels: int | Non
     def along(n: int | None) -> int | None:
         if n is None:
             return None
-        out = (
-            -(-n // stride)
-            if pad == "same"
-            else (n + 2 * padding(reach, pad) - reach) // stride + 1
-        )
+        if pad == "same":
+            out = -(-n // stride)
+        elif pad == "ceil":
+            out = -(-(n - reach) // stride) + 1
+        else:
+            out = (n + 2 * padding(reach, pad) - reach) // stride + 1
         if out < 1:
             raise UserError(f"a window of {reach}x{reach} does not fit maps of {x.size}")
         return out

@@ -20,20 +20,27 @@ from reslab.leaves import (
     HE,
     HE_OUT,
     LINEAR,
+    LRN,
     Activation,
+    AdaptiveAvgPool,
     Add,
     AvgPool,
     Conv,
     Dense,
     Dropout,
     Flatten,
+    Gate,
     GlobalAverage,
     GlobalAvgPool,
     Init,
     Join,
     Leaf,
     MaxPool,
+    Multiply,
     ReLU,
+    Scale,
+    Sigmoid,
+    StochasticDepth,
     ZeroPadShortcut,
 )
 from reslab.shapes import Maps, Shape
@@ -44,7 +51,9 @@ __all__ = [
     "HE",
     "HE_OUT",
     "LINEAR",
+    "LRN",
     "Activation",
+    "AdaptiveAvgPool",
     "Add",
     "AvgPool",
     "Block",
@@ -53,6 +62,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "Gate",
     "GlobalAverage",
     "GlobalAvgPool",
     "Init",
@@ -60,15 +70,20 @@ __all__ = [
     "Layer",
     "Leaf",
     "MaxPool",
+    "Multiply",
     "Network",
     "Part",
     "ReLU",
     "Repeat",
     "Residual",
+    "Scale",
+    "Sigmoid",
+    "StochasticDepth",
     "Value",
     "Visit",
     "ZeroPadShortcut",
     "all_leaves",
+    "branches",
     "image",
     "stage",
     "steps",
@@ -95,10 +110,14 @@ class Residual:
     def thread(self, x: Value, path: str, visit: Visit) -> Value:
         f = thread(self.lead, x, f"{path}_lead", visit)
         y = thread(self.body, f, f"{path}_body", visit)
-        if self.when == "always" or _changes(x.shape, y.shape):
+        if self.detours(x.shape, y.shape):
             x = thread(self.shortcut, f, f"{path}_shortcut", visit)
         total = _visit(self.join, (y, x), f"{path}_{self.join.kind}", visit)
         return thread(self.tail, total, f"{path}_tail", visit)
+
+    def detours(self, x: Shape, y: Shape) -> bool:
+        """Whether the shortcut is taken, where the body makes y of x."""
+        return self.when == "always" or _changes(x, y)
 
 
 @dataclass(frozen=True)
@@ -138,7 +157,8 @@ class Network:
     """Rows as in the paper's table, with the input (height, width, channels) and where it is from.
 
     Row names are prefixes of layer names, and taps. `data_format` is set where the source
-    insists on one.
+    insists on one. `aux` holds auxiliary classifiers by the row behind which they stand, each
+    with the weight of its loss: they train, and are gone at inference (Szegedy 2014, Sec. 5).
     """
 
     name: str
@@ -147,6 +167,7 @@ class Network:
     title: str = ""
     source: str = ""
     data_format: str | None = None
+    aux: Mapping[str, tuple[Part, float]] = field(default_factory=dict)
 
     @property
     def classes(self) -> int | None:
@@ -235,17 +256,30 @@ class Layer:
     multiply_adds: int | None
 
 
+def branches(network: Network, aux: bool = False) -> Iterator[tuple[str, Part, bool]]:
+    """Each row with its name; then, on request, the auxiliary head that branches off behind it.
+
+    The third is whether it leads aside: what follows begins where it began.
+    """
+    for row, part in network.rows.items():
+        yield row, part, False
+        if aux and row in network.aux:
+            yield f"{row}_aux", network.aux[row][0], True
+
+
 def walk(
-    network: Network, input_shape: tuple[int | None, int | None, int] | None = None
+    network: Network,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    aux: bool = False,
 ) -> list[Layer]:
-    """Every layer of the network in order of computation.
+    """Every layer of the network in order of computation, auxiliary heads only on request.
 
     `input_shape` is (height, width, channels) and defaults to the network's own. Raises
     UserError where the image is too small, or a part does not fit the one before it.
     """
     layers: list[Layer] = []
     value = Value(image(network, input_shape), "")
-    for row, part in network.rows.items():
+    for row, part, aside in branches(network, aux):
 
         def visit(
             leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape, row: str = row
@@ -267,7 +301,8 @@ def walk(
             )
             return path
 
-        value = thread(part, value, row, visit)
+        end = thread(part, value, row, visit)
+        value = value if aside else end
     return layers
 
 

@@ -160,7 +160,7 @@ def _finish(session: Session) -> Run:
         ) from None
     run.save(chosen_epoch=session.progress.best_epoch)
     whole.save(
-        whole.whole(session.model, data.image_shape, standard.mean, standard.std),
+        whole.whole(session.judged, data.image_shape, standard.mean, standard.std),
         run.model_path,
         card(run),
     )

@@ -10,7 +10,18 @@ from dataclasses import replace
 from typing import Any
 
 from reslab.errors import UserError, unknown
-from reslab.spec import BN, Concat, Dense, Network, Part, Repeat, Residual, steps
+from reslab.spec import (
+    BN,
+    Concat,
+    Dense,
+    Multiply,
+    Network,
+    Part,
+    Repeat,
+    Residual,
+    StochasticDepth,
+    steps,
+)
 
 
 def rewrite(part: Part, rule: Callable[[Part], Part]) -> Part:
@@ -33,12 +44,21 @@ _PATHS = ("lead", "body", "shortcut", "tail")
 def transform(network: Network, rule: Callable[[Part], Part], **changes: Any) -> Network:
     """The network with `rule` applied to every part."""
     rows = {row: rewrite(part, rule) for row, part in network.rows.items()}
-    return replace(network, rows=rows, **changes)
+    aux = {row: (rewrite(part, rule), weight) for row, (part, weight) in network.aux.items()}
+    return replace(network, rows=rows, aux=aux, **changes)
 
 
 def without_skips(part: Part) -> Part:
-    """A residual unit without its shortcut: the plain twin's."""
-    return (part.lead, part.body, part.tail) if isinstance(part, Residual) else part
+    """A residual unit without its shortcut: the plain twin's.
+
+    A product is no shortcut: squeeze-and-excitation stays. Stochastic depth goes, for without a
+    shortcut nothing would be left of an image whose maps are dropped.
+    """
+    if isinstance(part, StochasticDepth):
+        return ()
+    if isinstance(part, Residual) and not isinstance(part.join, Multiply):
+        return part.lead, part.body, part.tail
+    return part
 
 
 def plain(network: Network) -> Network:
@@ -55,10 +75,41 @@ def without_bn(network: Network) -> Network:
     )
 
 
+def stochastic(network: Network, survival: float = 0.5) -> Network:
+    """Stochastic depth with the linear rule (Huang 2016, eq. 4): unit l of L is kept with
+    probability 1 - l / L (1 - survival) in training.
+
+    Every unit gets a rate of its own, so repetitions are written out. Raises UserError where
+    there is no residual unit, or `survival` is no probability above 0.
+    """
+    if not 0 < survival <= 1:
+        raise UserError(f"survival is a probability above 0, not {survival}")
+    units = sum(_is_unit(part) for row in network.rows.values() for part in steps(row))
+    if not units:
+        raise UserError(f"{network.name} has no residual unit to drop")
+    number = 0
+
+    def dropping(part: Part) -> Part:
+        nonlocal number
+        if not isinstance(part, Residual) or not _is_unit(part):
+            return part
+        number += 1
+        return replace(part, body=(part.body, StochasticDepth(number / units * (1 - survival))))
+
+    rows = {
+        row: tuple(dropping(step) for step in steps(part)) for row, part in network.rows.items()
+    }
+    return replace(network, name=f"stochastic({network.name})", rows=rows)
+
+
+def _is_unit(part: Part) -> bool:
+    return isinstance(part, Residual) and not isinstance(part.join, Multiply)
+
+
 def headless(network: Network) -> Network:
     """The network down to its last feature maps."""
     rows = {row: part for row, part in network.rows.items() if row != "head"}
-    return replace(network, rows=rows)
+    return replace(network, rows=rows, aux={})
 
 
 def with_classes(network: Network, classes: int) -> Network:
@@ -67,12 +118,19 @@ def with_classes(network: Network, classes: int) -> Network:
         raise UserError(f"a network needs at least one class, not {classes}")
     if "head" not in network.rows or network.classes is None:
         raise UserError(f"{network.name} has no head to give {classes} classes to")
-    head = list(steps(network.rows["head"]))
-    last = max(i for i, step in enumerate(head) if isinstance(step, Dense))
-    dense = head[last]
+    rows = {**network.rows, "head": _with_last_units(network.rows["head"], classes)}
+    aux = {row: (_with_last_units(p, classes), weight) for row, (p, weight) in network.aux.items()}
+    return replace(network, rows=rows, aux=aux)
+
+
+def _with_last_units(head: Part, units: int) -> Part:
+    """The head with so many outputs of its last full connection."""
+    parts = list(steps(head))
+    last = max(i for i, step in enumerate(parts) if isinstance(step, Dense))
+    dense = parts[last]
     assert isinstance(dense, Dense)
-    head[last] = replace(dense, units=classes)
-    return replace(network, rows={**network.rows, "head": tuple(head)})
+    parts[last] = replace(dense, units=units)
+    return tuple(parts)
 
 
 def row_names(network: Network, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,17 +10,23 @@ import numpy as np
 from reslab.build import variables
 from reslab.spec import (
     BN,
+    LRN,
     Activation,
+    AdaptiveAvgPool,
     Add,
     AvgPool,
     Conv,
     Dense,
     Dropout,
     Flatten,
+    Gate,
     GlobalAverage,
     Join,
     Layer,
     MaxPool,
+    Multiply,
+    Scale,
+    StochasticDepth,
     ZeroPadShortcut,
 )
 
@@ -67,27 +73,68 @@ def _apply(part: object, inputs: list[np.ndarray], w: Mapping[str, np.ndarray]) 
             return (x - m) / np.sqrt(v.astype("float64") + part.epsilon) * g + b
         case Activation(function="relu"):
             return np.maximum(x, 0)
+        case Activation(function="sigmoid"):
+            return _sigmoid(x)
+        case Scale():
+            return part.factor * x
+        case LRN():
+            return _response_norm(part, x)
         case MaxPool():
-            return _windows(x, part.size, part.stride, part.pad, -np.inf).max((3, 4))
+            around = 0 if part.fill == "0" else -np.inf
+            return _windows(x, part.size, part.stride, part.pad, around).max((3, 4))
         case AvgPool():
+            if part.pad == "same":  # TensorFlow's rule leaves what it pads out of the mean
+                return np.nanmean(_windows(x, part.size, part.stride, "same", np.nan), (3, 4))
             return _windows(x, part.size, part.stride, part.pad, 0).mean((3, 4))
         case GlobalAverage():
-            return x.mean((1, 2))
+            return x.mean((1, 2), keepdims=part.keep)
+        case AdaptiveAvgPool():
+            return _adaptive(x, part.size)
         case Flatten():
             x = x.transpose(0, 3, 1, 2) if part.order == "chw" else x
             return x.reshape(len(x), -1)
         case Dense():
             return x @ w["kernel"].astype("float64") + w.get("bias", 0)
-        case Dropout():
+        case Dropout() | StochasticDepth():
             return x
         case ZeroPadShortcut():
             x = x[:, :: part.stride, :: part.stride]
             return np.pad(x, ((0, 0),) * 3 + ((0, part.channels - x.shape[-1]),))
         case Add():
             return inputs[0] + inputs[1]
+        case Multiply():
+            return inputs[0] * inputs[1]
+        case Gate():
+            body, shortcut = inputs
+            g = _sigmoid(shortcut @ w["kernel"][0, 0].astype("float64") + w["bias"])
+            return (g * body if part.of == "exclusive" else body) + (1 - g) * shortcut
         case Join():
             return np.concatenate(inputs, -1)
     raise AssertionError(f"the reference does not know {part}")
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def _response_norm(part: LRN, x: np.ndarray) -> np.ndarray:
+    """Krizhevsky 2012, Sec. 3.3, channel by channel."""
+    out, n = np.empty_like(x), x.shape[-1]
+    for i in range(n):
+        low, high = max(0, i - part.size // 2), min(n - 1, i + part.size // 2)
+        total = (x[..., low : high + 1] ** 2).sum(-1)
+        out[..., i] = x[..., i] / (part.k + part.alpha * total) ** part.beta
+    return out
+
+
+def _adaptive(x: np.ndarray, size: int) -> np.ndarray:
+    """Window i of an axis of n runs from floor(i n / size) to ceil((i + 1) n / size)."""
+    out = np.empty((len(x), size, size, x.shape[-1]))
+    ends = [[(i * n // size, -(-(i + 1) * n // size)) for i in range(size)] for n in x.shape[1:3]]
+    for i, (top, bottom) in enumerate(ends[0]):
+        for j, (left, right) in enumerate(ends[1]):
+            out[:, i, j] = x[:, top:bottom, left:right].mean((1, 2))
+    return out
 
 
 def _conv(part: Conv, x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -115,6 +162,9 @@ def _windows(x: np.ndarray, size: int, stride: int, pad: int | str, fill: float)
         if pad == "same":
             total = max((-(-n // stride) - 1) * stride + size - n, 0)
             sides.append((total // 2, total - total // 2))
+        elif pad == "ceil":
+            out = -(-(n - size) // stride) + 1
+            sides.append((0, (out - 1) * stride + size - n))
         else:
             rows = (size - 1) // 2 if pad == "even" else int(pad)
             sides.append((rows, rows))

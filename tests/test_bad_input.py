@@ -344,8 +344,11 @@ def test_nothing_in_the_package_unpickles_or_evaluates() -> None:
                 assert ast.unparse(node.value) == "False", where
             elif isinstance(node, ast.keyword) and node.arg == "safe_mode":
                 assert ast.unparse(node.value) == "True", where
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                safe = [ast.unparse(k) for k in node.keywords if k.arg == "weights_only"]
+                assert safe == ["weights_only=True"], where
             elif isinstance(node, ast.Call):
-                assert ast.unparse(node.func) not in ("torch.load", "eval", "exec"), where
+                assert ast.unparse(node.func) not in ("eval", "exec"), where
 
 
 def test_a_folder_of_pickles_is_not_run() -> None:

@@ -16,15 +16,27 @@ from reslab.build import create
 from reslab.errors import UserError
 from reslab.spec import (
     BN,
+    LRN,
+    AdaptiveAvgPool,
     AvgPool,
     Concat,
     Conv,
     Dense,
     Dropout,
+    Flatten,
+    Gate,
+    GlobalAverage,
     GlobalAvgPool,
     MaxPool,
+    Multiply,
     Network,
     ReLU,
+    Residual,
+    Scale,
+    Sigmoid,
+    StochasticDepth,
+    ZeroPadShortcut,
+    all_leaves,
     walk,
 )
 from reslab.zoo import NETWORKS, network
@@ -52,11 +64,33 @@ def close(a: np.ndarray, b: np.ndarray) -> None:
     assert np.abs(a - b).max() <= 1e-4 * np.abs(b).max()
 
 
-# the giants are built in a test of their own; the rest once, the small sizes on every backend
-ALL = [n for n in NETWORKS if n not in SMALL and not n.endswith(("1202", "1202_b", "1001_v2"))]
+LATER = {  # one of a family, on PyTorch: `tests/weights` compares these with other libraries
+    "alexnet_2012": (99, 99, 3),
+    "vgg11_bn": (32, 32, 3),
+    "googlenet": (75, 64, 3),
+    "googlenet_2014": (224, 224, 1),
+    "resnext50_32x4d": (33, 40, 3),
+    "wrn16_8": (16, 16, 3),
+    "resnet18_d": (72, 72, 3),
+    "seresnet18": (40, 40, 3),
+    "densenet121": (40, 40, 3),
+    "densenet_bc100_k12": (16, 16, 3),
+    "keras_resnet50_v2": (41, 40, 3),
+    "keras_hub_densenet121": (40, 41, 3),
+    "resnet110_exclusive_gating": (8, 8, 3),
+    "resnet110_constant_scaling": (8, 8, 3),
+    "resnet110_relu_only_v2": (8, 8, 3),
+}
+# the giants are built in a test of their own; the small sizes on every backend
+REST = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in NETWORKS
+    if name not in {**SMALL, **LATER} and not name.endswith(("1202", "1202_b", "1001_v2"))
+]
+ON_EVERY_BACKEND = [pytest.param(name, marks=pytest.mark.core) for name in SMALL]
 
 
-@pytest.mark.parametrize("name", [*ALL, *(pytest.param(n, marks=pytest.mark.core) for n in SMALL)])
+@pytest.mark.parametrize("name", [*REST, *LATER, *ON_EVERY_BACKEND])
 def test_built_model_agrees_with_walk(name: str) -> None:
     layers = {layer.name: layer for layer in create(name).layers}
     channels_first = network(name).data_format == "channels_first" and not turned(layers)
@@ -80,11 +114,10 @@ def turned(layers: dict) -> bool:
     return "to_channels_last" in layers
 
 
-@pytest.mark.core
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [*LATER, *ON_EVERY_BACKEND])
 def test_the_same_function_as_written_by_hand(name: str) -> None:
     """Against a forward pass in numpy that knows `walk` alone; running statistics filled too."""
-    shape = SMALL[name]
+    shape = {**SMALL, **LATER}[name]
     model = create(name, input_shape=shape, data_format="channels_last")
     values = randomise(model)
     x = np.random.default_rng(1).normal(size=(2, *shape)).astype("float32")
@@ -117,15 +150,74 @@ ODD = Network(
 )
 
 
+EXCITE = GlobalAverage(keep=True), Conv(2, 1, bias=True), ReLU, Conv(8, 1, bias=True), Sigmoid
+OPTION_A = ZeroPadShortcut(8)
+RARE = Network(
+    "rare",
+    {
+        "a": (Conv(7, 3, bias=True), LRN(alpha=0.3, k=1.0), MaxPool(3, 2, pad="ceil", fill="0")),
+        "b": (
+            Residual((Conv(8, 3), Scale(0.5)), (OPTION_A, Scale(0.25)), when="always"),
+            Residual((Conv(8, 3), StochasticDepth(0.3)), OPTION_A, join=Gate("exclusive", -1.0)),
+            Residual(Conv(8, 3), OPTION_A, join=Gate("shortcut", 1.0)),
+            Residual(EXCITE, shortcut=(), join=Multiply()),
+        ),
+        "c": (MaxPool(2, 2, pad="ceil", fill="0"), AvgPool(2, 2, pad="same"), AdaptiveAvgPool(3)),
+        "head": (Flatten("chw"), Dense(3)),
+    },
+    (33, 30, 3),
+    aux={"b": ((GlobalAvgPool, Dense(3)), 0.3)},
+)
+
+
 @pytest.mark.core
+@pytest.mark.parametrize("net", [ODD, RARE], ids=lambda net: net.name)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_paddings_pools_and_branches(data_format: str) -> None:
-    shape = ODD.input_shape if data_format == "channels_last" else (3, 33, 30)
-    model = create(ODD, input_shape=shape, data_format=data_format)
+def test_paddings_pools_branches_and_rare_parts(
+    net: Network, data_format: str, tmp_path: Path
+) -> None:
+    shape = net.input_shape if data_format == "channels_last" else (3, 33, 30)
+    model = create(net, input_shape=shape, data_format=data_format)
     values = randomise(model)
     x = np.random.default_rng(1).normal(size=(2, 33, 30, 3)).astype("float32")
     given = x if data_format == "channels_last" else x.transpose(0, 3, 1, 2)
-    close(model.predict_on_batch(given), forward(walk(ODD), values, x))
+    found = model.predict_on_batch(given)
+    close(found, forward(walk(net), values, x))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict_on_batch(given), found)
+
+
+@pytest.mark.core
+def test_auxiliary_heads_are_there_to_train_and_gone_at_inference() -> None:
+    whole = create(RARE, data_format="channels_last", aux=True)
+    values = randomise(whole)
+    x = np.random.default_rng(1).normal(size=(2, *RARE.input_shape)).astype("float32")
+    found = whole.predict_on_batch(x)
+    assert set(found) == {"head", "b_aux"}
+    layers = walk(RARE, aux=True)
+    end = next(i for i, layer in enumerate(layers) if layer.path == "b_aux_dense1")
+    close(found["b_aux"], forward(layers[: end + 1], values, x))
+    close(found["head"], forward(layers, values, x))
+    bare = create(RARE, data_format="channels_last")
+    assert {layer.name for layer in whole.layers} - {layer.name for layer in bare.layers} == {
+        "b_aux_globalaverage1",
+        "b_aux_dense1",
+    }
+    assert create(RARE, classes=7, aux=True).output["b_aux"].shape == (None, 7)
+
+
+@pytest.mark.core
+def test_stochastic_depth_drops_whole_images_and_keeps_the_mean() -> None:
+    net = Network("n", {"a": StochasticDepth(0.25)}, (2, 2, 3))
+    model = create(net, data_format="channels_last")
+    x = np.ones((4000, 2, 2, 3), "float32")
+    np.testing.assert_array_equal(model.predict_on_batch(x[:8]), x[:8])
+    y = keras.ops.convert_to_numpy(model(x, training=True))
+    first = y[:, :1, :1, :1]
+    np.testing.assert_array_equal(y, np.broadcast_to(first, y.shape))  # all of an image, or none
+    np.testing.assert_allclose(np.unique(first), [0, 4 / 3], rtol=1e-6)
+    assert abs((first > 0).mean() - 0.75) < 4 * np.sqrt(0.75 * 0.25 / 4000)
 
 
 @pytest.mark.core
@@ -205,6 +297,27 @@ def test_compiles_fits_clones_saves_and_loads(tmp_path: Path) -> None:
     )
     environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+
+
+@pytest.mark.core
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [param.values[0] for param in REST] + [*LATER, *SMALL])
+def test_every_network_trains_a_step_saves_and_loads(name: str, tmp_path: Path) -> None:
+    net = network(name)
+    flattens = any(
+        isinstance(leaf, Flatten) for part in net.rows.values() for leaf in all_leaves(part)
+    )
+    height, width, channels = net.input_shape
+    shape = (height, width, channels) if flattens else (min(height or 64, 64),) * 2 + (channels,)
+    model = create(name, classes=3, input_shape=shape, data_format="channels_last")
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+    before = model.get_weights()
+    assert np.isfinite(float(model.train_on_batch(x, np.arange(2))))
+    assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict_on_batch(x), model.predict_on_batch(x))
 
 
 @pytest.mark.slow

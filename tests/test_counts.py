@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,13 +25,103 @@ V2 = {
 @pytest.mark.parametrize("name", GOLDEN)
 def test_published_counts(name: str) -> None:
     found, golden = describe.counts(network(name)), GOLDEN[name]
-    assert found.trainable_params == golden["trainable_params"]
-    if golden["multiply_adds"] is not None:
-        assert found.multiply_adds == golden["multiply_adds"]
+    assert "trainable_params" in golden or "total_params" in golden
+    for what in ("trainable_params", "total_params", "multiply_adds"):
+        if golden.get(what) is not None:
+            assert getattr(found, what) == golden[what]
+    if "giga_multiply_adds" in golden:
+        assert found.multiply_adds is not None
+        digits = len(str(golden["giga_multiply_adds"]).split(".")[1])
+        assert round(found.multiply_adds / 1e9, digits) == golden["giga_multiply_adds"]
+    if "with_aux" in golden:
+        whole = describe.counts(network(name), aux=True)
+        assert whole.trainable_params == golden["with_aux"]
 
 
 def test_every_network_has_a_count_from_elsewhere() -> None:
-    assert set(NETWORKS) == set(GOLDEN) | BY_HAND | set(V2)
+    by_hand = BY_HAND | set(V2) | set(WIDE) | set(AS_OTHERS) | set(GATED) | OTHERS
+    assert set(NETWORKS) == set(GOLDEN) | by_hand
+
+
+AS_OTHERS = {  # nets that weigh what others do, for the reason given
+    # an activation elsewhere, a constant or a dropout weighs nothing
+    "resnet110_relu_before_addition": "resnet110",
+    "resnet110_relu_only_v2": "resnet110",
+    "resnet110_bn_after_addition": "resnet110",
+    "resnet164_relu_before_addition": "resnet164",
+    "resnet164_relu_only_v2": "resnet164",
+    "resnet164_bn_after_addition": "resnet164",
+    "resnet110_constant_scaling": "resnet110",
+    "resnet110_shortcut_scaling": "resnet110",
+    "resnet110_dropout_shortcut": "resnet110",
+    "resnet110_stochastic": "resnet110",
+    # padding and epsilon weigh nothing either
+    "keras_hub_densenet121": "keras_densenet121",
+    "keras_hub_densenet169": "keras_densenet169",
+    "keras_hub_densenet201": "keras_densenet201",
+    "timm_resnet50_v2": "resnet50_v2",
+    "timm_resnet101_v2": "resnet101_v2",
+    "timm_resnet152_v2": "resnet152_v2",
+}
+GATED = {  # a 1x1 convolution in each of 18 units of 16, 32 and 64 channels, with its bias or not
+    "resnet110_exclusive_gating": (1, 1),
+    "resnet110_shortcut_gating": (1, 1),
+    "resnet110_shortcut_gating_0": (1, 1),
+    "resnet110_conv_shortcut": (1, 0),
+}
+OTHERS = {"resnet18_d", "resnet34_d", *(f"seresnet{depth}" for depth in (18, 34, 50, 101, 152))}
+WIDE = {"wrn16_8": (2, 8), "wrn28_10": (4, 10), "wrn40_4": (6, 4)}
+
+
+@pytest.mark.parametrize("name", AS_OTHERS)
+def test_what_weighs_nothing_changes_no_count(name: str) -> None:
+    found, other = (describe.counts(network(n)) for n in (name, AS_OTHERS[name]))
+    assert found.trainable_params == other.trainable_params
+
+
+@pytest.mark.parametrize("name", GATED)
+def test_gates_and_convolutions_on_shortcuts(name: str) -> None:
+    more = 18 * sum(w * w + GATED[name][1] * w for w in (16, 32, 64))
+    if not GATED[name][1]:  # where the width doubles the convolution has half as many inputs
+        more -= 16 * 32 + 32 * 64
+    plain = describe.counts(network("resnet110"))
+    assert describe.counts(network(name)).trainable_params == plain.trainable_params + more
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_wide_resnets_by_hand(name: str) -> None:
+    """Zagoruyko 2016, Table 1: 3 groups of n units of two 3x3, k times as wide."""
+    n, k = WIDE[name]
+    count, channels = 9 * 3 * 16, 16
+    for width in (16 * k, 32 * k, 64 * k):
+        count += channels * width  # the projection
+        for _ in range(n):
+            count += 2 * channels + 9 * channels * width + 2 * width + 9 * width * width
+            channels = width
+    count += 2 * channels + channels * 10 + 10
+    assert describe.counts(network(name)).trainable_params == count
+
+
+@pytest.mark.parametrize("depth", [18, 34])
+def test_resnet_d_by_hand(depth: int) -> None:
+    """Three 3x3 of 32, 32 and 64 for the 7x7 of 64; the mean in the shortcut weighs nothing."""
+    stem = 9 * (3 * 32 + 32 * 32 + 32 * 64) + 2 * (32 + 32)
+    plain = describe.counts(network(f"resnet{depth}")).trainable_params
+    found = describe.counts(network(f"resnet{depth}_d")).trainable_params
+    assert found == plain - 49 * 3 * 64 + stem
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+def test_squeeze_and_excitation_by_hand(depth: int) -> None:
+    """Hu 2017, eq. 5: 2 / 16 of the square of each unit's width, and here biases."""
+    units = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+    wide = 1 if depth < 50 else 4
+    more = 0
+    for n, width in zip(units.get(depth, (3, 8, 36, 3)), (64, 128, 256, 512), strict=True):
+        out = wide * width
+        more += n * (2 * out * (out // 16) + out // 16 + out)
+    plain = describe.counts(network(f"resnet{depth}")).trainable_params
+    assert describe.counts(network(f"seresnet{depth}")).trainable_params == plain + more
 
 
 @pytest.mark.parametrize(
@@ -82,10 +173,14 @@ def test_running_statistics() -> None:
 
 
 def test_depths_are_the_names() -> None:
+    shortcuts = {"wrn": 2, "densenet264": -1}  # WRN counts projections; 264 has 265 to count
     for name in NETWORKS:
-        digits = "".join(c for c in name.split("_")[0] if c.isdigit())
-        if digits:
-            assert describe.depth(network(name)) == int(digits), name
+        if name.endswith("_d"):
+            continue  # a deep stem has two layers more
+        digits = re.search(r"\d+", name.removeprefix("keras_hub_").removesuffix("_2012"))
+        if digits and not name.endswith(("_2014", "_printed")):
+            off = next((n for start, n in shortcuts.items() if name.startswith(start)), 0)
+            assert describe.depth(network(name)) == int(digits[0]) - off, name
 
 
 def test_characters_printed_by_hand() -> None:

@@ -18,14 +18,16 @@ from reslab.spec import (
     Flatten,
     GlobalAvgPool,
     MaxPool,
+    Multiply,
     Network,
     ReLU,
     Repeat,
     Residual,
+    StochasticDepth,
     steps,
     walk,
 )
-from reslab.transforms import headless, plain, row_names, with_classes, without_bn
+from reslab.transforms import headless, plain, row_names, stochastic, with_classes, without_bn
 from reslab.zoo import NETWORKS, network
 
 
@@ -83,6 +85,26 @@ def test_plain_and_bare_twins() -> None:
     bare = without_bn(network("resnet20"))
     assert not any(isinstance(layer.part, BN) for layer in walk(bare))
     assert headless(network("resnet20")).classes is None
+
+
+def test_stochastic_depth_follows_the_linear_rule() -> None:
+    """Huang 2016, eq. 4: unit l of L survives with probability 1 - l / L (1 - p_L)."""
+    net = stochastic(network("resnet20"), 0.8)
+    drops = [layer.part for layer in walk(net) if isinstance(layer.part, StochasticDepth)]
+    assert [drop.rate for drop in drops] == pytest.approx([0.2 * i / 9 for i in range(1, 10)])
+    assert describe.counts(net) == describe.counts(network("resnet20"))
+    twin = walk(plain(net))
+    assert [layer.part for layer in twin] == [layer.part for layer in walk(network("plain20"))]
+    with pytest.raises(UserError, match="no residual unit"):
+        stochastic(network("plain20"))
+    with pytest.raises(UserError, match="probability"):
+        stochastic(network("resnet20"), 0)
+
+
+def test_squeeze_and_excitation_is_no_skip() -> None:
+    twin = walk(plain(network("seresnet50")))
+    assert sum(isinstance(layer.part, Multiply) for layer in twin) == 16
+    assert not any(isinstance(layer.part, Add) for layer in twin)
 
 
 def test_classes() -> None:

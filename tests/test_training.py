@@ -21,6 +21,7 @@ from reslab import data as sets
 from reslab.errors import UserError
 from reslab.recipes import Recipe
 from reslab.run import Run, read_arrays
+from reslab.spec import Dense, GlobalAvgPool
 from reslab.zoo import network
 from tests import tiny
 
@@ -262,6 +263,23 @@ def test_without_validation_images_the_last_epoch_counts(source: Path, tmp_path:
     assert run.info["chosen_epoch"] == 1
     assert run.info["data"]["counts"] == {"train": 192, "test": 48}
     assert "val_error" not in run.log("epoch")[0]
+
+
+def test_auxiliary_heads_train_with_the_net_and_fall_away(source: Path, tmp_path: Path) -> None:
+    """Their weight in the loss moves the first row; the model that is left has no trace of them."""
+    aux = {"conv1": ((GlobalAvgPool, Dense(3)), 0.3)}
+    net = replace(tiny.NETWORK, aux=aux)
+    short = replace(RECIPE, epochs=1)
+    run = reslab.train(net, source, short, out=tmp_path / "aux")
+    assert Run.open(run.path).network.aux == aux
+    assert {"conv1_aux_dense1/kernel", "head_dense1/kernel"} <= set(weights(run))
+    model, _ = whole.load(run.model_path)
+    assert not any("aux" in layer.name for layer in model.get_layer("tiny").layers)
+    alone = reslab.train(tiny.NETWORK, source, short, out=tmp_path / "alone")
+    first = "conv1_conv1/kernel"
+    assert np.abs(weights(run)[first] - weights(alone)[first]).max() > 1e-4
+    line = run.log("epoch")[0]
+    assert line["train_loss"] < 1.3  # ln 3 = 1.1 at first: the classifier's alone, not the sum
 
 
 def test_plateau_needs_and_watches_the_validation_error(source: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import reslab
-from reslab.cli import judging, looking, training
+from reslab.cli import drawing, judging, looking, training, weights
 from reslab.cli.options import INTERRUPTED
 from reslab.errors import UserError, unknown
 
@@ -40,7 +40,8 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (*looking.COMMANDS, *training.COMMANDS, *judging.COMMANDS):
+PAGES = looking, drawing, training, judging, weights
+for command in (command for page in PAGES for command in page.COMMANDS):
     cli.add_command(command)
 
 

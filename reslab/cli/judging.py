@@ -51,19 +51,32 @@ def evaluate(run: Path, data: str | None, as_json: bool, backend: str | None) ->
 @click.option(
     "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes to name."
 )
+@click.option(
+    "--weights", metavar="W", help="timm/NAME, torchvision/VERSION, keras/imagenet, or a file."
+)
 @as_json
 @backend
 def predict(
-    model: Path, images: tuple[str, ...], top: int, as_json: bool, backend: str | None
+    model: Path,
+    images: tuple[str, ...],
+    top: int,
+    weights: str | None,
+    as_json: bool,
+    backend: str | None,
 ) -> None:
     """What a model sees in images.
 
-    MODEL is a run or a model file; IMAGES are files, folders, or - for a list on standard input.
+    MODEL is a run or a model file, or with --weights the name of a network; IMAGES are files,
+    folders, or - for a list on standard input.
+
+    \b
+      reslab predict resnet50 --weights torchvision/IMAGENET1K_V2 photo.jpg
     """
     from reslab import prediction
 
     use_backend(backend)
-    found = prediction.predict(model, [line for word in images for line in _words(word)], top=top)
+    shown = [line for word in images for line in _words(word)]
+    found = prediction.predict(model, shown, top=top, weights=weights)
     if as_json:
         print_json(found)
         return

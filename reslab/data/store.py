@@ -38,19 +38,34 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def verify(path: Path, remote: Remote) -> Path:
     """`path`, if its checksum is a published one.
 
     Raises:
         UserError: it is not.
     """
-    found = md5(path)
-    if found not in remote.md5:
+    if odd := _differs(path, remote):
         raise UserError(
-            f"{path} has md5 {found}, not {remote.md5[0]}: it is damaged or another file;"
-            f" delete it, or replace it by {remote.url}"
+            f"{path} has {odd}, not {remote.checksum.partition(' ')[2]}: it is damaged or another"
+            f" file; delete it, or replace it by {remote.url}"
         )
     return path
+
+
+def _differs(path: Path, remote: Remote) -> str:
+    """The file's own checksum, where it is not a published one."""
+    if remote.md5:
+        found = md5(path)
+        return "" if found in remote.md5 else f"md5 {found}"
+    if remote.sha256:
+        found = sha256(path)
+        return "" if found.startswith(remote.sha256) else f"sha256 {found}"
+    return ""
 
 
 def fetch(remote: Remote, folder: Path) -> Path:
@@ -60,7 +75,7 @@ def fetch(remote: Remote, folder: Path) -> Path:
         UserError: no network, or not allowed ($RESLAB_OFFLINE is set): names the file, where to
             put it, and its checksum.
     """
-    manual = f"put {remote.name} from {remote.url} (md5 {remote.md5[0]}) into {folder}"
+    manual = f"put {remote.name} from {remote.url} ({remote.checksum}) into {folder}"
     if os.environ.get("RESLAB_OFFLINE"):
         raise UserError(f"{remote.name} is missing and RESLAB_OFFLINE is set: {manual}")
     import pooch
@@ -69,12 +84,19 @@ def fetch(remote: Remote, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _Bar(remote.name) as bar:
+            http = pooch.HTTPDownloader(progressbar=bar, timeout=20)
+
+            def download(url: str, temporary: str, pooch: object) -> None:
+                http(url, temporary, pooch)
+                if odd := _differs(Path(temporary), remote):
+                    raise ValueError(f"it has {odd}")
+
             got = pooch.retrieve(
                 remote.url,
-                known_hash=f"md5:{remote.md5[0]}",
+                known_hash=None,  # `download` checks, before the file has its name
                 fname=remote.name,
                 path=folder,
-                downloader=pooch.HTTPDownloader(progressbar=bar, timeout=20),
+                downloader=download,
             )
     except (
         OSError,

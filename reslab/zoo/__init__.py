@@ -6,9 +6,31 @@ from collections.abc import Mapping
 
 from reslab.errors import unknown
 from reslab.spec import Network
-from reslab.zoo import characters, identity_mappings, resnet
+from reslab.zoo import (
+    alexnet,
+    characters,
+    densenet,
+    googlenet,
+    identity_mappings,
+    libraries,
+    resnet,
+    resnext,
+    tricks,
+    vgg,
+)
 
-PAGES = resnet, identity_mappings, characters
+PAGES = (  # as the deck goes, then what came after it, then other libraries' variants
+    alexnet,
+    vgg,
+    googlenet,
+    resnet,
+    identity_mappings,
+    characters,
+    resnext,
+    tricks,
+    densenet,
+    libraries,
+)
 NETWORKS: Mapping[str, Network] = {
     name: network for page in PAGES for name, network in page.NETWORKS.items()
 }

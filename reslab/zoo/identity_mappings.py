@@ -7,6 +7,7 @@ after the last sum there is one BN and ReLU more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from reslab.spec import (
@@ -14,6 +15,8 @@ from reslab.spec import (
     Block,
     Conv,
     Dense,
+    Dropout,
+    Gate,
     GlobalAvgPool,
     MaxPool,
     Network,
@@ -21,9 +24,13 @@ from reslab.spec import (
     ReLU,
     Repeat,
     Residual,
+    Scale,
     ZeroPadShortcut,
     stage,
+    steps,
 )
+from reslab.zoo.resnet import bottleneck_v1, option_a
+from reslab.zoo.resnet import cifar as resnet_cifar
 
 PAPER = "He et al. 2016, arXiv 1603.05027"
 
@@ -44,6 +51,59 @@ def preact_released(width: int, stride: int = 1) -> Residual:
     """Fig. 4(e), bottleneck, stride in the first 1x1: the released code of the CIFAR nets."""
     body = Conv(width, 1, stride), BN(), ReLU, Conv(width, 3), BN(), ReLU, Conv(4 * width, 1)
     return Residual(body, shortcut=Conv(4 * width, 1, stride), lead=(BN(), ReLU))
+
+
+# Where the activations stand: Fig. 4, Table 2 -----------------------------------------------------
+
+
+def bn_after_addition(unit: Residual) -> Residual:
+    """Fig. 4(b), from the original unit: the sum is normalised, and then rectified."""
+    *body, _ = steps(unit.body)
+    return replace(unit, body=tuple(body), tail=(BN(), ReLU))
+
+
+def relu_before_addition(unit: Residual) -> Residual:
+    """Fig. 4(c): nothing happens behind the sum, and what is added is never negative."""
+    return replace(unit, body=(unit.body, ReLU), tail=())
+
+
+def relu_only_preactivation(unit: Residual) -> Residual:
+    """Fig. 4(d): a ReLU before each convolution, batch norm still behind it."""
+    return replace(unit, lead=ReLU, tail=())
+
+
+# What the shortcut does: Fig. 2, Table 1 ---------------------------------------------------------
+
+
+def constant_scaling(unit: Residual, shortcut: float = 0.5, body: float = 0.5) -> Residual:
+    """Fig. 2(b): both paths times a constant."""
+    scaled = replace(unit, shortcut=(unit.shortcut, Scale(shortcut)), when="always")
+    return replace(scaled, body=(unit.body, Scale(body))) if body != 1 else scaled
+
+
+def exclusive_gating(unit: Residual, bias: float = -6.0) -> Residual:
+    """Fig. 2(c): g(x) for the body, 1 - g(x) for the shortcut."""
+    return replace(unit, join=Gate("exclusive", bias))
+
+
+def shortcut_only_gating(unit: Residual, bias: float = -6.0) -> Residual:
+    """Fig. 2(d): 1 - g(x) for the shortcut alone."""
+    return replace(unit, join=Gate("shortcut", bias))
+
+
+def dropout_shortcut(unit: Residual, rate: float = 0.5) -> Residual:
+    """Fig. 2(f)."""
+    return replace(unit, shortcut=(unit.shortcut, Dropout(rate)), when="always")
+
+
+def varied(block: Block, change: Callable[..., Residual], *values: float) -> Block:
+    """The block with every unit changed."""
+    return lambda width, stride=1: change(block(width, stride), *values)
+
+
+def conv_shortcut(width: int, stride: int = 1) -> Residual:
+    """Fig. 2(e): a 1x1 convolution on every shortcut."""
+    return replace(option_a(width, stride), shortcut=Conv(width, 1, stride), when="always")
 
 
 def first_stage(block: Block, width: int, units: int) -> Part:
@@ -75,6 +135,52 @@ def cifar(block: Block, n: int, classes: int = 10) -> dict[str, Part]:
     }
 
 
+def original(block: Block, n: int, last: Part = (), classes: int = 10) -> dict[str, Part]:
+    """The CIFAR net of He 2015 with other units; `last` is what they leave to do at the end."""
+    return {**resnet_cifar(block, n), "head": (last, GlobalAvgPool, Dense(classes))}
+
+
+def _variant(depth: int, what: str, rows: dict[str, Part], title: str, where: str) -> Network:
+    name = f"resnet{depth}_{what}" if what else f"resnet{depth}"
+    return Network(
+        name, rows, (32, 32, 3), f"ResNet-{depth} for CIFAR, {title}", f"{PAPER}, {where}"
+    )
+
+
+def _placements(depth: int, block: Block) -> list[Network]:
+    """Table 2 but for its first and last line, which are nets of their own."""
+
+    def rows(change: Callable[..., Residual], last: Part = ()) -> dict[str, Part]:
+        return original(varied(block, change), 18, last)
+
+    return [
+        _variant(depth, what, made, title, "Table 2")
+        for what, made, title in (
+            ("bn_after_addition", rows(bn_after_addition), "BN after addition"),
+            ("relu_before_addition", rows(relu_before_addition), "ReLU before addition"),
+            ("relu_only_v2", rows(relu_only_preactivation, ReLU), "ReLU-only pre-activation"),
+        )
+    ]
+
+
+def _shortcuts() -> list[Network]:
+    """Table 1 but for its first line, and for the constant 0, which is plain110."""
+
+    def rows(change: Callable[..., Residual], *values: float) -> dict[str, Part]:
+        return original(varied(option_a, change, *values), 18)
+
+    made = (
+        ("constant_scaling", rows(constant_scaling), "both paths times 0.5"),
+        ("shortcut_scaling", rows(constant_scaling, 0.5, 1), "the shortcut times 0.5"),
+        ("exclusive_gating", rows(exclusive_gating), "exclusive gating, bias -6"),
+        ("shortcut_gating", rows(shortcut_only_gating), "shortcut-only gating, bias -6"),
+        ("shortcut_gating_0", rows(shortcut_only_gating, 0.0), "shortcut-only gating, bias 0"),
+        ("conv_shortcut", original(conv_shortcut, 18), "1x1 convolutions as shortcuts"),
+        ("dropout_shortcut", rows(dropout_shortcut), "dropout of 0.5 on the shortcuts"),
+    )
+    return [_variant(110, what, net, title, "Table 1") for what, net, title in made]
+
+
 def _imagenet(depth: int, *units: int) -> Network:
     rows, title = imagenet(preact, *units), f"ResNet-{depth} v2 (pre-activation)"
     return Network(f"resnet{depth}_v2", rows, (224, 224, 3), title, f"{PAPER}, Table 5")
@@ -93,4 +199,13 @@ NETWORKS = {
     "resnet110_v2": _cifar(110, preact_basic, 18),
     "resnet164_v2": _cifar(164, preact_released, 18),
     "resnet1001_v2": _cifar(1001, preact_released, 111),
+    **{
+        network.name: network
+        for network in (
+            _variant(164, "", original(bottleneck_v1, 18), "the original unit", "Table 2"),
+            *_placements(110, option_a),
+            *_placements(164, bottleneck_v1),
+            *_shortcuts(),
+        )
+    },
 }

@@ -84,6 +84,7 @@ IMAGENET = {
     101: (bottleneck, 3, 4, 23, 3),
     152: (bottleneck, 3, 8, 36, 3),
 }
+TABLE_1 = "resnet18", "resnet34", "resnet50_v1", "resnet101_v1", "resnet152_v1"
 CIFAR_DEPTHS = {20: 3, 32: 5, 44: 7, 56: 9, 110: 18, 1202: 200}
 
 

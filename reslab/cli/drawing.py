@@ -1,0 +1,78 @@
+"""`reslab draw` and `reslab chart`: pictures as SVG and PNG, without Keras."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from reslab.cli.options import as_json, print_json
+from reslab.errors import unknown
+
+STEM = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="STEM",
+    help="Writes STEM.svg and STEM.png; default: what is drawn, here.",
+)
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--block", "blocks", multiple=True, metavar="NAME", help="A building block instead.")
+@click.option("--size", type=click.IntRange(min=1), metavar="PIXELS", help="Side of the images.")
+@STEM
+@as_json
+def draw(
+    names: tuple[str, ...],
+    blocks: tuple[str, ...],
+    size: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Networks side by side, or building blocks.
+
+    \b
+      reslab draw vgg19 plain34 resnet34
+      reslab draw --block plain --block basic
+
+    Blocks: plain, basic, projection, option_a, bottleneck, preact, dense, inception, characters,
+    characters_printed.
+    """
+    from reslab import draw as pictures
+
+    if bool(names) == bool(blocks) or (blocks and size):
+        raise click.UsageError(
+            "name networks (`reslab draw plain34 resnet34`) or blocks (`reslab draw --block basic`)"
+        )
+    out = out or Path("-".join(names or blocks))
+    made = pictures.blocks(blocks, out) if blocks else pictures.networks(names, out, size)
+    _say(made, as_json)
+
+
+@click.command()
+@click.argument("what", metavar="depth")
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@STEM
+@as_json
+def chart(what: str, runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+    """The "revolution of depth": ILSVRC top-5 errors by year.
+
+    The top-5 errors of RUNS, evaluated, stand beside the published ones.
+    """
+    from reslab.draw import depth
+
+    if what != "depth":
+        raise unknown("chart", what, ["depth"])
+    _say(depth(out or Path("depth"), runs), as_json)
+
+
+def _say(files: tuple[Path, ...], as_json: bool) -> None:
+    if as_json:
+        print_json({file.suffix[1:]: str(file) for file in files})
+        return
+    for file in files:
+        click.echo(f"picture: {file}")
+
+
+COMMANDS = draw, chart

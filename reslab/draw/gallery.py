@@ -1,0 +1,95 @@
+"""The building blocks by name, and their pictures layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reslab.draw import words
+from reslab.draw.marks import Mark, Picture, Words, around, straight
+from reslab.draw.pieces import GAP, piece
+from reslab.errors import unknown
+from reslab.shapes import Maps
+from reslab.spec import BN, Concat, Conv, MaxPool, Part, ReLU
+from reslab.transforms import without_skips
+from reslab.zoo import characters, identity_mappings, resnet
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part, the maps that it is shown with, and where it is from."""
+
+    part: Part
+    channels: int
+    title: str
+    source: str
+    side: int = 56
+
+
+def dense_layer(growth: int) -> Concat:
+    """Huang 2017, Sec. 3: what came in, and k maps more."""
+    return Concat(((), (BN(), ReLU, Conv(growth, 3))))
+
+
+def inception(*widths: int) -> Concat:
+    """Szegedy 2014, Fig. 2(b): widths of 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj."""
+    a, b_in, b, c_in, c, d = widths
+    return Concat(
+        (
+            (Conv(a, 1, bias=True), ReLU),
+            (Conv(b_in, 1, bias=True), ReLU, Conv(b, 3, bias=True), ReLU),
+            (Conv(c_in, 1, bias=True), ReLU, Conv(c, 5, bias=True), ReLU),
+            (MaxPool(3, 1), Conv(d, 1, bias=True), ReLU),
+        )
+    )
+
+
+HE15, HE16 = "He et al. 2015", "He et al. 2016"
+DECK = "the deck, 'Code'"
+BLOCKS = {
+    "plain": Block(without_skips(resnet.basic(64)), 64, "plain block", f"{HE15}, Sec. 3.3"),
+    "basic": Block(resnet.basic(64), 64, "residual block", f"{HE15}, Fig. 5 left"),
+    "projection": Block(resnet.basic(128, 2), 64, "option B", f"{HE15}, Sec. 3.3"),
+    "option_a": Block(resnet.option_a(128, 2), 64, "option A", f"{HE15}, Sec. 3.3"),
+    "bottleneck": Block(resnet.bottleneck(64), 256, "bottleneck", f"{HE15}, Fig. 5 right"),
+    "preact": Block(identity_mappings.preact(64), 256, "pre-activation", f"{HE16}, Fig. 4(e)"),
+    "dense": Block(
+        (dense_layer(4),) * 5, 6, "5-layer dense block, growth rate 4", "Huang et al. 2017, Fig. 1"
+    ),
+    "inception": Block(
+        inception(64, 96, 128, 16, 32, 32), 192, "Inception (3a)", "Szegedy et al. 2014", 28
+    ),
+    "characters": Block(characters.corrected(64), 1, "the deck's block, corrected", DECK, 28),
+    "characters_printed": Block(
+        characters.printed(64), 1, "the deck's block, as printed", DECK, 28
+    ),
+}
+
+
+def picture(names: Sequence[str]) -> Picture:
+    """Building blocks side by side; raises UserError for a name that there is not."""
+    marks: list[Mark] = []
+    for name in names:
+        drawn = _titled(block(name))
+        left = around(drawn)[0]
+        at = around(marks)[2] + 40 if marks else 0.0
+        marks += (mark.moved(at - left, 0) for mark in drawn)
+    return Picture(tuple(marks), ", ".join(names))
+
+
+def block(name: str) -> Block:
+    if name not in BLOCKS:
+        raise unknown("block", name, BLOCKS)
+    return BLOCKS[name]
+
+
+def _titled(block: Block) -> list[Mark]:
+    maps = Maps(block.side, block.side, block.channels)
+    drawn = piece(block.part, maps)
+    return [
+        Words(0, -46, block.title, "title"),
+        Words(0, -32, block.source, "note"),
+        Words(0, -8, words.size(maps), "box"),
+        *drawn.marks,
+        straight((0, drawn.height), (0, drawn.height + GAP), arrow=True),
+    ]

@@ -1,0 +1,103 @@
+"""Models that come with weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from reslab import build, zoo
+from reslab.errors import UserError
+from reslab.spec import Network, walk
+from reslab.weights import bridge, fitting, published
+from reslab.weights.preprocessing import Preprocessing
+from reslab.weights.schemes import scheme
+
+log = logging.getLogger("reslab.weights")
+
+
+def create(
+    network: str | Network,
+    classes: int | None = None,
+    input_shape: tuple[int | None, int | None, int | None] | None = None,
+    data_format: str | None = None,
+    top: bool = True,
+    taps: Sequence[str] = (),
+    weights: str | Path | None = None,
+) -> keras.Model:
+    """A Keras model of the network: standardised images to logits.
+
+    `network` is a name of the zoo or a description. `classes` defaults to the network's own
+    number (1000, 10, 62); `input_shape` to its own size, given without the batch, in the order
+    of `data_format`; height and width may be None. `data_format` defaults to the network's, else
+    to Keras's configured one. `top=False` ends at the last maps. With `taps` (rows of the table,
+    as `("conv3_x", "conv4_x")`) the outputs are a dictionary of those rows' maps and nothing after
+    the last of them is built.
+
+    `weights` is a file, or "torchvision/IMAGENET1K_V2", "timm/resnet50.a1_in1k",
+    "keras/imagenet": fetched once. Classes and size then default to the weights'. Where a library
+    has another variant of the network (keras.applications strides in the first 1x1), that one is
+    made, and the log says so. With other `classes` the head starts afresh.
+
+    Raises UserError for a name, row, size or number of classes that does not fit.
+    """
+    if weights is None:
+        return build.create(network, classes, input_shape, data_format, top, taps)
+    net = zoo.network(network) if isinstance(network, str) else network
+    given = bridge.source(weights, net.name)
+    twin = given.network
+    if twin and twin.name in zoo.NETWORKS and twin.name.endswith(f"_{net.name}"):
+        log.warning("%s is of %s, which is what is made", weights, twin.name)
+        net = zoo.network(twin.name)
+    if input_shape is None and given.preprocessing and not taps:
+        input_shape = _size(net, given.preprocessing, data_format)
+    if classes is None and top and not taps:
+        classes = _classes(net, given)
+    model = build.create(net, classes, input_shape, data_format, top, taps)
+    return bridge.fill(model, bridge.about(model), given)
+
+
+def _size(
+    net: Network, how: Preprocessing, data_format: str | None
+) -> tuple[int | None, int | None, int | None]:
+    order = data_format or net.data_format or keras.config.image_data_format()
+    return (3, how.size, how.size) if order == "channels_first" else (how.size, how.size, 3)
+
+
+def _classes(net: Network, given: bridge.Source) -> int | None:
+    layers = walk(net)
+    if given.scheme == "auto":
+        return fitting.best(layers, given.contents, net.name).classes
+    return fitting.fit(scheme(given.scheme), layers, given.contents).classes
+
+
+class Classifier:
+    """A network with weights, from files of pictures to probabilities of classes."""
+
+    def __init__(self, network: str, weights: str | Path) -> None:
+        self.model = create(network, data_format="channels_last", weights=weights)
+        known = bridge.about(self.model)
+        width = known.network.classes or 0
+        if known.network.input_shape[2] != 3:
+            raise UserError(f"{known.network.name} does not take colour pictures")
+        self.how, names = known.preprocessing, known.classes
+        if self.how is None:
+            log.warning(
+                "%s does not say how pictures are prepared: taken as torchvision's first weights "
+                "are (shorter side 256, middle 224, ImageNet's mean and deviation)",
+                weights,
+            )
+            self.how = Preprocessing()
+            names = published.imagenet_classes() if width == 1000 else None
+        self.classes = names or tuple(f"class {i}" for i in range(width))
+
+    def __call__(self, files: Sequence[Path]) -> np.ndarray:
+        """float32 (n, classes). Raises BadImage for what is no picture."""
+        assert self.how is not None
+        batch = self.how.standardise(np.stack([self.how.picture(file) for file in files]))
+        logits = np.asarray(self.model.predict_on_batch(batch), "float32")
+        powers = np.exp(logits - logits.max(-1, keepdims=True))
+        return powers / powers.sum(-1, keepdims=True)

@@ -1,0 +1,234 @@
+"""Networks side by side: what is drawn is what `walk` computes, and Fig. 3 is the paper's."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+
+import matplotlib
+import pytest
+from hypothesis import given, settings
+
+from reslab.draw import paint, picture
+from reslab.draw.columns import LONGEST, Column, column, columns
+from reslab.draw.marks import Box, Words
+from reslab.draw.pieces import piece
+from reslab.leaves import Join
+from reslab.spec import (
+    AvgPool,
+    Concat,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAverage,
+    Leaf,
+    MaxPool,
+    Network,
+    Part,
+    ReLU,
+    Repeat,
+    Residual,
+    ZeroPadShortcut,
+    image,
+    walk,
+)
+from reslab.zoo import NETWORKS
+from tests.test_random_nets import few, networks
+
+
+def row(width: int, convs: int) -> Part:
+    return (Conv(width, 3, bias=True), ReLU) * convs, MaxPool(2, 2, pad=0)
+
+
+def vgg19() -> Network:
+    """Simonyan and Zisserman 2014, Table 1, column E."""
+    widths = {"conv1_x": (64, 2), "conv2_x": (128, 2), "conv3_x": (256, 4)}
+    widths |= {"conv4_x": (512, 4), "conv5_x": (512, 4)}
+    hidden = (Dense(4096), ReLU, Dropout(0.5)) * 2
+    rows = {name: row(*each) for name, each in widths.items()}
+    return Network("vgg", {**rows, "head": (Flatten(), hidden, Dense(1000))}, (224, 224, 3), "VGG")
+
+
+DRAWN = Conv | MaxPool | AvgPool | GlobalAverage | Dense
+FIGURE_3 = [vgg19(), NETWORKS["plain34"], NETWORKS["resnet34"]]
+
+
+def main_path(network: Network) -> Iterator[Leaf]:
+    """What Fig. 3 draws boxes for: the shortcuts' projections are dotted lines there."""
+    return (
+        layer.part
+        for layer in walk(network)
+        if isinstance(layer.part, DRAWN) and "_shortcut" not in layer.path
+    )
+
+
+def looks(network: Network) -> Counter[str]:
+    """The skips that the computation has, from the inputs of its sums."""
+    layers = {layer.path: layer for layer in walk(network)}
+    found: Counter[str] = Counter()
+    for path, layer in layers.items():
+        if layer.part.kind == "add":
+            unit = path.removesuffix("_add")
+            detour = [one for p, one in layers.items() if p.startswith(f"{unit}_shortcut_")]
+            changes = detour and detour[0].in_shapes[0] != detour[-1].out_shape
+            found["change" if changes else "projection" if detour else "identity"] += 1
+    return found
+
+
+def weighted(drawn: Column) -> int:
+    """Boxes, each as often as its folds say."""
+    total = 0
+    for i, item in enumerate(drawn.items):
+        times = 1
+        for fold in drawn.folds:
+            times *= fold.times if fold.start <= i < fold.end else 1
+        total += times * sum(isinstance(m, Box) and m.layer for m in item.piece.marks)
+    return total
+
+
+def apart(boxes: list[Box]) -> bool:
+    boxes = [box for box in boxes if box.look != "frame"]
+    for a, b in combinations(boxes, 2):
+        (al, at, ar, ab), (bl, bt, br, bb) = a.extent, b.extent
+        if al < br and bl < ar and at < bb and bt < ab:
+            return False
+    return True
+
+
+SHALLOW = [net for net in NETWORKS.values() if sum(1 for _ in main_path(net)) <= 220]
+
+
+@pytest.mark.parametrize("net", SHALLOW, ids=lambda net: net.name)
+def test_every_layer_has_its_box_and_every_unit_its_skip(net: Network) -> None:
+    drawn = column(net)
+    assert drawn.boxes == len(list(main_path(net)))
+    assert Counter(skip.look for skip in drawn.skips) == looks(net)
+
+
+def test_deep_networks_are_folded_and_nothing_is_lost() -> None:
+    for name in ("resnet152", "resnet200_v2", "resnet1001_v2", "plain1202"):
+        net = NETWORKS[name]
+        (drawn,) = columns([net])
+        assert drawn.boxes <= LONGEST
+        assert weighted(drawn) == len(list(main_path(net)))
+    first, second, *_ = columns([NETWORKS["resnet152_v1"]])[0].skips
+    assert (first.look, second.look) == ("change", "identity")  # equal units, one projection
+
+
+def test_one_deep_network_folds_its_neighbours() -> None:
+    shallow, deep = columns([NETWORKS["resnet34"], NETWORKS["resnet152"]])
+    assert shallow.folds
+    assert deep.folds
+    assert not any(each.folds for each in columns(FIGURE_3))
+
+
+def test_figure_3() -> None:
+    made = picture(FIGURE_3)
+    boxes = [box for box in made.boxes if box.layer]
+    by_column = [[b for b in boxes if b.x == x] for x in sorted({b.x for b in boxes})]
+    assert [len(each) for each in by_column] == [16 + 5 + 3, 34 + 2, 34 + 2]
+    assert apart(made.boxes)
+    labels = {m.words: m.y for m in made.marks if isinstance(m, Words) and "size" in m.words}
+    assert list(labels) == [f"output size: {n}" for n in (224, 112, 56, 28, 14, 7, 1)]
+    # what the paper has at the height of each size
+    wanted = {
+        224: ["3x3 conv, 64"],
+        112: ["pool, /2", "7x7 conv, 64, /2", "7x7 conv, 64, /2"],
+        56: ["pool, /2"] * 3,
+        28: ["pool, /2", "3x3 conv, 128, /2", "3x3 conv, 128, /2"],
+        14: ["pool, /2", "3x3 conv, 256, /2", "3x3 conv, 256, /2"],
+        7: ["pool, /2", "3x3 conv, 512, /2", "3x3 conv, 512, /2"],
+        1: ["fc 4096", "avg pool", "avg pool"],
+    }
+    for size, words in wanted.items():
+        at = [
+            box.words
+            for each in by_column
+            for box in each
+            if box.y == labels[f"output size: {size}"]
+        ]
+        assert at == words
+    used = Counter(line.look for line in made.lines)
+    assert used["identity"] == 13 + 1  # and one in the legend
+    assert used["change"] == 3 + 1
+
+
+def test_the_svg_has_the_words_of_each_layer() -> None:
+    svg = paint.files(picture(FIGURE_3))["svg"].decode()
+    found = Counter(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
+    wanted = Counter(
+        f"{leaf.kernel}x{leaf.kernel} conv, {leaf.filters}" + ", /2" * (leaf.stride == 2)
+        for net in FIGURE_3
+        for leaf in main_path(net)
+        if isinstance(leaf, Conv)
+    )
+    assert {words: n for words, n in found.items() if "conv" in words} == wanted
+    assert found["output size: 112"] == 1
+
+
+def test_the_same_picture_gives_the_same_bytes_whatever_the_settings() -> None:
+    nets = [NETWORKS["resnet20"]]
+    first = paint.files(picture(nets))
+    with matplotlib.rc_context({"font.size": 22.0, "svg.hashsalt": None, "savefig.dpi": 30}):
+        assert paint.files(picture(nets)) == first
+    assert b"<dc:date>" not in first["svg"]
+
+
+@given(networks())
+@settings(few, max_examples=60)
+def test_any_description_draws(net: Network) -> None:
+    count = len(list(main_path(net)))
+    drawn, folded = column(net), column(net, fold=True)
+    boxes = [m for item in drawn.items for m in item.piece.marks if isinstance(m, Box)]
+    assert drawn.boxes - sum(box.look == "other" for box in boxes) == count
+    assert weighted(folded) == drawn.boxes
+    skips = Counter(skip.look for skip in drawn.skips if skip.look != "concat")
+    assert skips <= looks(net)
+    assert skips.total() + sum(box.look == "sum" for box in boxes) == looks(net).total()
+    assert apart(picture([net, NETWORKS["resnet20"]]).boxes)
+
+
+@given(networks())
+@settings(few, max_examples=60)
+def test_any_description_draws_layer_by_layer(net: Network) -> None:
+    layers = walk(net)
+    made = piece(tuple(net.rows.values()), image(net))
+    boxes = [mark for mark in made.marks if isinstance(mark, Box)]
+    joins = [layer for layer in layers if layer.part.kind in ("add", "concat")]
+    assert sum(box.layer for box in boxes) == len(layers) - len(joins)
+    assert sum(box.look in ("sum", "join") for box in boxes) == len(joins)
+    assert apart(boxes)
+
+
+def test_a_network_of_open_size_and_one_that_shrinks_inside_a_unit() -> None:
+    net = replace(NETWORKS["resnet18"], input_shape=(None, None, 3))
+    words = {m.words for m in picture([net]).marks if isinstance(m, Words)}
+    assert {"output size: 1/2", "output size: 1/32", "output size: 1"} <= words
+
+    class Scale(Join):
+        """Squeeze-and-excitation's product: a number for each map."""
+
+        def out(self, *shapes: object) -> object:  # type: ignore[override]
+            return shapes[1]
+
+    squeeze = Residual((GlobalAverage(), Dense(8)), shortcut=(), join=Scale())
+    rows = {"conv1": (Conv(8, 3), squeeze, Conv(8, 3)), "head": (GlobalAverage(), Dense(2))}
+    drawn = column(Network("squeezed", rows, (16, 16, 3)))
+    assert [item.size for item in drawn.items] == [(16, 16)] * 4 + [(1, 1)] * 2
+    assert [skip.look for skip in drawn.skips] == ["identity"]
+
+
+def test_dense_layers_and_branches() -> None:
+    layer = Concat(((), (Conv(16, 1), Conv(4, 3))))
+    rows = {"conv1": Conv(8, 3), "dense": Repeat(layer, 40), "head": (GlobalAverage(), Dense(2))}
+    (drawn,) = columns([Network("dense", rows, (16, 16, 3))])
+    assert [(fold.end - fold.start, fold.times) for fold in drawn.folds] == [(2, 40)]
+    assert [skip.look for skip in drawn.skips] == ["concat"]
+    module = Concat((Conv(8, 1), (Conv(4, 1), Conv(8, 3)), ZeroPadShortcut(8)))
+    drawn = column(Network("branches", {"conv1": module}, (16, 16, 3)))
+    assert len(drawn.items) == 1
+    assert drawn.boxes == 3

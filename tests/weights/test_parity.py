@@ -1,0 +1,53 @@
+"""Logits of other libraries' nets and of ours agree, with random weights, in both directions."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import keras
+import pytest
+
+from tests.weights.cases import CASES
+from tests.weights.parity import CLOSE, Case, measure
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "torch",
+    reason="compared on PyTorch; the core tests compare backends",
+)
+
+
+def test_the_page_is_of_all_nets_and_of_what_was_measured() -> None:
+    """If not: `python docs/parity.py` with what is missing, or `--write`."""
+    place = Path(__file__).parents[2] / "docs" / "parity.py"
+    spec = importlib.util.spec_from_file_location("parity_page", place)
+    assert spec is not None
+    assert spec.loader is not None
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    kept = json.loads(page.KEPT.read_text(encoding="utf-8"))
+    assert list(kept) == [page.name(case) for case in CASES]
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(kept)
+    for found in kept.values():
+        assert max(found["to_ours"], found["to_theirs"], *found["stages"].values()) < CLOSE
+
+
+def test_a_net_that_is_not_the_same_is_seen() -> None:
+    """The measure's own test: strides elsewhere, and an epsilon that differs by 1e-8."""
+    other = Case("torchvision", "resnet50", "resnet50_v1", {"conv2_x": "layer1"})
+    assert measure(other).to_ours > 100 * CLOSE
+    with pytest.raises(AssertionError, match="conv1_bn1"):
+        measure(Case("keras", "DenseNet121", "densenet121", {}))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(c, id=f"{c.library}-{c.theirs}", marks=[pytest.mark.slow] if c.slow else [])
+        for c in CASES
+    ],
+)
+def test_logits_agree_both_ways_and_stages_too(case: Case) -> None:
+    result = measure(case)
+    assert result.worst < CLOSE, result

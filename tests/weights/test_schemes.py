@@ -1,0 +1,197 @@
+"""Names: examples to read, and what holds for every network."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+
+from reslab import weights, zoo
+from reslab.build import create, variables
+from reslab.errors import UserError
+from reslab.spec import Conv, Dense, Dropout, Flatten, GlobalAvgPool, Network, ReLU, Residual, walk
+from reslab.weights import files
+from reslab.weights.places import place
+from reslab.weights.schemes import schemes, tensors
+from tests.reference import randomise
+from tests.test_random_nets import few, networks
+from tests.weights import hub, libraries
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="names do not depend on the backend"
+)
+EXAMPLES = [
+    ("resnet50", "conv1_bn1/moving_mean", "torchvision", "bn1.running_mean"),
+    ("resnet50", "conv3_x_4_body_conv1/kernel", "torchvision", "layer2.3.conv1.weight"),
+    ("resnet50", "conv3_x_1_shortcut_bn1/gamma", "timm", "layer2.0.downsample.1.weight"),
+    ("resnet50", "conv3_x_4_body_bn3/beta", "keras_hub", "stack1_block3_3_bn/beta"),
+    ("resnet50_d", "conv1_bn2/gamma", "timm", "conv1.4.weight"),
+    ("resnet50_d", "conv2_x_1_shortcut_conv1/kernel", "timm", "layer1.0.downsample.1.weight"),
+    ("timm_resnet50_v2", "conv4_x_2_lead_bn1/gamma", "timm", "stages.2.blocks.1.norm1.weight"),
+    ("timm_resnet50_v2", "conv4_x_2_body_bn1/gamma", "timm", "stages.2.blocks.1.norm2.weight"),
+    ("timm_resnet50_v2", "head_dense1/kernel", "timm", "head.fc.weight"),
+    ("keras_resnet50_v2", "conv2_x_3_body_bn1/gamma", "keras", "conv2_block3_preact_bn/gamma"),
+    ("keras_resnet50_v2", "conv2_x_2_body_bn1/gamma", "keras", "conv2_block2_1_bn/gamma"),
+    (
+        "densenet121",
+        "dense2_7_branch2_conv2/kernel",
+        "torchvision",
+        "features.denseblock2.denselayer7.conv2.weight",
+    ),
+    ("keras_densenet121", "dense2_7_branch2_bn1/gamma", "keras", "conv3_block7_0_bn/gamma"),
+    ("keras_densenet121", "transition1_conv1/kernel", "keras", "pool2_conv/kernel"),
+    (
+        "googlenet",
+        "inception_4b_1_branch2_conv2/kernel",
+        "torchvision",
+        "inception4b.branch2.1.conv.weight",
+    ),
+    (
+        "googlenet",
+        "inception_4b_1_branch4_bn1/gamma",
+        "torchvision",
+        "inception4b.branch4.1.bn.weight",
+    ),
+    ("vgg11_bn", "conv2_bn1/gamma", "torchvision", "features.5.weight"),
+    ("vgg16", "head_dense2/bias", "torchvision", "classifier.3.bias"),
+    ("vgg16", "head_dense2/bias", "timm", "pre_logits.fc2.bias"),
+    ("vgg16", "head_dense3/kernel", "keras", "predictions/kernel"),
+    ("alexnet", "conv3_conv1/kernel", "torchvision", "features.6.weight"),
+]
+
+
+@pytest.mark.parametrize(("network", "ours", "scheme", "theirs"), EXAMPLES)
+def test_examples(network: str, ours: str, scheme: str, theirs: str) -> None:
+    net = zoo.network(network)
+    found = tensors(schemes()[scheme], walk(net))
+    assert found[theirs].ours == ours
+
+
+@pytest.mark.parametrize("name", sorted(zoo.NETWORKS))
+def test_every_variable_has_a_name_of_its_own_or_the_library_no_such_net(name: str) -> None:
+    layers = walk(zoo.network(name))
+    variables = sum(len(layer.weights) + len(layer.state) for layer in layers)
+    for scheme in schemes().values():
+        try:
+            found = tensors(scheme, layers)
+        except UserError:
+            assert scheme.name != "reslab"
+            continue
+        assert len(found) == len({t.ours for t in found.values()}) == variables
+        for tensor in found.values():
+            assert np.prod(tensor.shape) == np.prod(tensor.their_shape)
+
+
+def test_places_of_squeeze_and_excitation() -> None:
+    """Its paths are those of a unit inside the unit."""
+    inner = Residual((Conv(2, 1, bias=True), ReLU, Conv(8, 1, bias=True)), shortcut=())
+    unit = Residual((Conv(8, 3), inner), shortcut=(), tail=(ReLU,))
+    layers = walk(Network("se", {"conv2_x": unit, "head": (GlobalAvgPool, Dense(2))}, (8, 8, 8)))
+    found = {t.ours: name for name, t in tensors(schemes()["timm"], layers).items()}
+    assert found["conv2_x_1_body_1_body_conv2/bias"] == "layer1.0.se.fc2.bias"
+    assert found["conv2_x_1_body_conv1/kernel"] == "layer1.0.conv1.weight"
+
+
+def test_a_nesting_that_no_library_has() -> None:
+    inner = Residual(Residual(Residual(Conv(8, 3), ()), ()), ())
+    layers = walk(Network("deep", {"conv2_x": inner, "head": (Flatten(), Dense(2))}, (8, 8, 8)))
+    assert place(layers[0]) is None
+    with pytest.raises(UserError, match="timm has no net like this"):
+        tensors(schemes()["timm"], layers)
+    assert tensors(schemes()["reslab"], layers)
+
+
+@given(networks())
+@few
+def test_descriptions_nobody_wrote_go_to_a_file_and_back(net: Network) -> None:
+    """Keras's own `load_weights`, which goes by the order of layers, takes it too."""
+    one, two = create(net), create(net)
+    values = randomise(one)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "a.weights.h5")
+        weights.save(one, file, network=net)
+        weights.load(two, file, network=net)
+        assert all(np.array_equal(v, values[k]) for k, v in variables(two).items() if k in values)
+        if not any(isinstance(x.part, Dropout) for x in walk(net)):
+            randomise(two, seed=1)
+            two.load_weights(file)
+            assert all(np.array_equal(v, values[k]) for k, v in variables(two).items())
+
+
+# Older files ------------------------------------------------------------------------------------
+
+
+def old_h5(path, layers: dict[str, dict[str, np.ndarray]]) -> None:
+    """As Keras 1 and 2 wrote: each layer's group lists the names of its weights."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [name.encode() for name in layers]
+        for name, variables in layers.items():
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [word.encode() for word in variables]
+            for word, array in variables.items():
+                group[word] = array
+
+
+def test_names_of_keras_1_and_of_its_first_densenet(tmp_path) -> None:
+    one = np.ones(2, "float32")
+    old_h5(
+        tmp_path / "a.h5",
+        {
+            "block1_conv1": {"block1_conv1_W_1:0": one, "block1_conv1_b_1:0": one},
+            "conv1/bn": {"conv1/bn/gamma:0": one},
+            "conv1_relu": {},
+            "bn_2": {"bn_2_running_std:0": one},
+        },
+    )
+    arrays = files.read(tmp_path / "a.h5").arrays
+    rename = schemes()["keras"].rename
+    assert [rename(name) for name in arrays] == [
+        "block1_conv1/kernel",
+        "block1_conv1/bias",
+        "conv1_bn/gamma",
+        "bn_2/moving_variance",
+    ]
+
+
+def test_names_in_torchvisions_densenet_files() -> None:
+    rename = schemes()["torchvision"].rename
+    old = "features.denseblock1.denselayer1.norm.1.weight"
+    assert rename(old) == "features.denseblock1.denselayer1.norm1.weight"
+
+
+def test_keras_applications_takes_our_h5_as_its_weights(tmp_path) -> None:
+    """By the order of layers, as `weights=` reads it; and its whole model comes back."""
+    net = zoo.network("keras_resnet50")
+    model = weights.create(net, input_shape=(32, 32, 3), data_format="channels_last")
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        value = libraries.random(rng, variable.path, tuple(variable.shape), first=False)
+        variable.assign(value)
+    weights.save(model, tmp_path / "a.h5", "keras")
+    make = keras.applications.ResNet50
+    theirs = make(
+        weights=str(tmp_path / "a.h5"), input_shape=(32, 32, 3), classifier_activation=None
+    )
+    x = rng.normal(size=(1, 32, 32, 3)).astype("float32")
+    ours = np.asarray(model.predict_on_batch(x))
+    np.testing.assert_allclose(ours, np.asarray(theirs.predict_on_batch(x)), rtol=1e-4)
+    theirs.save(tmp_path / "b.keras")
+    weights.load(weights.create(net, input_shape=(32, 32, 3)), tmp_path / "b.keras", "keras")
+
+
+def test_keras_hub_takes_a_backbones_file_alone(tmp_path) -> None:
+    """What its presets call `model.weights.h5`: no head, which then stays as it was."""
+    theirs = libraries.fill_keras(hub.make("resnet_18", 32))
+    theirs.backbone.save_weights(tmp_path / "model.weights.h5")
+    model = weights.create("resnet18", input_shape=(32, 32, 3), data_format="channels_last")
+    weights.load(model, tmp_path / "model.weights.h5")
+    x = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype("float32")
+    inside = keras.Model(model.input, model.get_layer("conv5_x_2_tail_relu1").output)
+    ours = np.asarray(inside.predict_on_batch(x))
+    np.testing.assert_allclose(ours, np.asarray(theirs.backbone.predict_on_batch(x)), rtol=1e-4)
