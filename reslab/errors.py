@@ -18,7 +18,7 @@ def written(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise UserError(f"the name {ascii(name)} is not UTF-8: rename it") from None
+        raise UserError(f"the name {name!a} is not UTF-8: rename it") from None
     return name
 
 

@@ -170,12 +170,12 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise UserError(f"{path} is not a checkpoint of reslab: {error}") from None
 
 
-def write_json(path: Path, data: Any) -> None:
-    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    write(path, lambda temp: temp.write_text(text, encoding="utf-8"))
-
-
 SAFE = "nothing written before is lost, `reslab train --resume` goes on from it"
+
+
+def write_json(path: Path, data: Any, then: str = SAFE) -> None:
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    write(path, lambda temp: temp.write_text(text, encoding="utf-8"), then)
 
 
 def write(path: Path, fill: Callable[[Path], Any], then: str = SAFE) -> None:

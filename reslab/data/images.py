@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from reslab.errors import UserError, written
+from reslab.errors import written
 
 from .draws import Stream
 
@@ -26,7 +26,22 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM")
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm"
 SUFFIXES = frozenset(_SUFFIXES.split())
 # What is not, but may well lie there in good faith.
-UNREAD = frozenset(".heic .heif .avif .jxl .jp2 .svg .psd .dng .cr2 .cr3 .nef .arw".split())
+UNREAD = frozenset(
+    [
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jxl",
+        ".jp2",
+        ".svg",
+        ".psd",
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+    ]
+)
 IGNORED = ("__MACOSX", "@eaDir")  # what other systems leave in folders
 MARGIN = 256 / 224  # of the usual centre view: the picture is scaled to so much more than it
 BACKGROUND = (255, 255, 255)  # under transparent pixels: most cut-outs are made for a white page
