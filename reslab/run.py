@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Run:
         """A new folder; raises UserError if there is something at `path` already."""
         run = cls(path, json.loads(json.dumps({"format": FORMAT, **info})))
         with writing(run.path, "choose another --out"):
+            missing = [parent for parent in run.path.parents if not parent.exists()]
             try:
                 run.path.mkdir(parents=True)
             except FileExistsError:
@@ -52,6 +53,11 @@ class Run:
                     f"{run.path} exists already: choose another --out, or go on with "
                     f"`reslab train --resume {run.path}`"
                 ) from None
+            except OSError:  # its name may be too long, and its parents be made by now
+                for parent in missing:
+                    with suppress(OSError):
+                        parent.rmdir()
+                raise
         with run.or_nothing():
             run.checkpoints.mkdir()
             run.save()
