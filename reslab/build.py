@@ -69,6 +69,15 @@ def create(
     return model
 
 
+def main_output(model: keras.Model) -> keras.Model:
+    """The model without its auxiliary heads; the layers are shared."""
+    if not isinstance(model.output, dict):
+        return model
+    main = keras.Model(model.input, model.output["head"], name=model.name)
+    main.reslab_network = getattr(model, "reslab_network", None)
+    return main
+
+
 def allow_depth(network: Network) -> None:
     """Let Python recurse as deep as the network: Keras follows a graph recursively, one by one.
 

@@ -63,6 +63,12 @@ def judgement(run: Run, data: Data | str | Path | None = None) -> dict[str, Any]
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": f"reslab evaluate {run.path}" + ("" if own else f" --data {found.source}"),
     }
+    if own:  # how often this set was looked at, and when for the first time
+        before = run.evaluation or {"readings": 0, "first_read": result["when"]}
+        result |= {
+            "readings": before.get("readings", 1) + 1,
+            "first_read": before.get("first_read", before.get("when")),
+        }
     return result
 
 

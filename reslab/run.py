@@ -29,7 +29,17 @@ from reslab.errors import UserError
 from reslab.spec import Network
 
 FORMAT = 1
-NEEDED = "name", "network", "recipe", "data", "seed", "backend", "status"
+KINDS: dict[str, type] = {  # of the entries of run.json that others rely on
+    **dict.fromkeys(("network", "recipe", "data"), dict),
+    **dict.fromkeys(("name", "backend", "status"), str),
+    "seed": int,
+}
+LATER: dict[str, type] = {"machine": dict, "versions": dict}  # of what may be missing
+DATA: dict[str, type] = {
+    **dict.fromkeys(("name", "source", "checksum"), str),
+    **dict.fromkeys(("classes", "image_shape"), list),
+    **dict.fromkeys(("counts", "facts", "provenance"), dict),
+}
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -86,8 +96,9 @@ class Run:
             raise UserError(f"{file} is damaged: {error}") from None
         if not isinstance(info, dict) or info.get("format") != FORMAT:
             raise UserError(f"{file} was not written by this version of reslab")
-        if missing := [name for name in NEEDED if name not in info]:
-            raise UserError(f"{file} is damaged: it has no {missing[0]!r}")
+        given = {name: kind for name, kind in LATER.items() if name in info}
+        _sound(file, info, KINDS | given)
+        _sound(file, info["data"], DATA)
         return cls(path, info)
 
     def __repr__(self) -> str:
@@ -128,8 +139,18 @@ class Run:
             text = (self.path / "log.jsonl").read_text(encoding="utf-8")
         except FileNotFoundError:
             return []
-        lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        return [line for line in lines if kind in (None, line["kind"])]
+        lines = []
+        for number, written in enumerate(text.splitlines(keepends=True), 1):
+            if not written.endswith("\n"):
+                break  # torn off by a kill
+            try:
+                line = json.loads(written)
+                if kind in (None, line["kind"]):
+                    lines.append(line)
+            except (ValueError, KeyError, TypeError):
+                where = f"line {number} of {self.path / 'log.jsonl'}"
+                raise UserError(f"{where} is damaged: remove it to go on without") from None
+        return lines
 
     def append(self, **line: Any) -> None:
         with writing(self.path), (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -144,6 +165,14 @@ class Run:
         """Forget what was logged after a checkpoint that is gone back to."""
         if (self.path / "log.jsonl").exists():
             os.truncate(self.path / "log.jsonl", size)
+
+
+def _sound(file: Path, entries: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+    for name, kind in kinds.items():
+        if name not in entries:
+            raise UserError(f"{file} is damaged: it has no {name!r}")
+        if not isinstance(entries[name], kind):
+            raise UserError(f"{file} is damaged: {name!r} is no {kind.__name__}")
 
 
 def write_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any]) -> None:

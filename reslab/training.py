@@ -21,13 +21,14 @@ from reslab.data import Data, Standardise, augment, standardise
 from reslab.errors import UserError, unknown
 from reslab.recipes import Recipe
 from reslab.run import Run, read_arrays, write_arrays, writing
-from reslab.session import NotFinite, Session, Watcher
+from reslab.session import NotFinite, Session, Watcher, interrupt, on_signals
 from reslab.spec import Network
 from reslab.transforms import with_classes
 
 PRECISIONS = "float32", "mixed"
 
 
+@on_signals(interrupt)
 def train(
     network: str | Network,
     data: str | Path | Data,
@@ -102,13 +103,16 @@ def train(
     return _finish(session)
 
 
+@on_signals(interrupt)
 def resume(path: str | Path, watcher: Watcher | None = None) -> Run:
-    """Go on with a run that was interrupted; a finished one is returned as it is.
+    """Go on with a run that was interrupted; a finished one gets what it may lack, its report.
 
     Raises UserError where the data or the backend are not the run's.
     """
     run = Run.open(path)
     if run.info["status"] == "done":
+        if not (run.path / "report.html").exists():  # killed before it was written
+            report.write([run], run.path / "report.html")
         return run
     backend = keras.backend.backend()
     if backend != run.info["backend"]:
@@ -281,7 +285,8 @@ def _info(net: Network, data: Data, recipe: Recipe) -> dict[str, Any]:
 
 
 def _by_command() -> bool:
-    return Path(sys.argv[0]).stem in ("reslab", "__main__")
+    program = Path(sys.argv[0])
+    return program.stem == "reslab" or program.parts[-2:] == ("reslab", "__main__.py")
 
 
 def _free(stem: str) -> Path:

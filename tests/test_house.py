@@ -15,13 +15,14 @@ import reslab
 ROOT = Path(reslab.__file__).parent
 # From the cellar up. What stands in one line does not know of its neighbours; packages are one.
 FLOORS = (
-    "errors machine catalogue layers",
+    "errors machine catalogue",
     "shapes recipes judge",
     "leaves",
     "spec",
     "transforms codec describe data",
-    "zoo run scores optimizers rules",
-    "build report draw",
+    "zoo run scores optimizers layers",
+    "rules report draw",
+    "build",
     "weights",
     "whole session",
     "evaluation prediction",

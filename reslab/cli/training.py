@@ -93,7 +93,9 @@ def train(
                 run = training.train(name, data, changes=settings, watcher=bar.watcher(), **options)
         except Interrupted:
             bar.close()
-            click.echo(f"stopped and saved; go on with: reslab train --resume {bar.path}", err=True)
+            path = bar.path or resumed
+            kept = f"stopped and saved; go on with: reslab train --resume {path}"
+            click.echo(kept if path else "stopped before it began: nothing is left", err=True)
             sys.exit(INTERRUPTED)
     if bar.path is None:
         click.echo(f"{run.path} is finished already")

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from reslab import describe
 from reslab.report import figures, judgement, words
+from reslab.report.again import again
 from reslab.report.figures import Curves
 from reslab.spec import Network
 
@@ -38,6 +39,8 @@ EVALUATION: Mapping[str, Any] = {
     **dict.fromkeys(("data", "loss", "top5_error", "when", "command")),
     "split": "test",
     "mistakes": (),
+    "readings": 1,
+    "first_read": None,
 }
 
 
@@ -62,6 +65,9 @@ def page(runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "title": _title(sections),
         "judged": _judged(sections),
+        "readings": max(
+            (s["evaluation"]["readings"] for s in sections if s["evaluation"]), default=1
+        ),
         "sections": sections,
         "charts": _shared_charts(sections),
         "different_data": len({s["data"].get("checksum") for s in sections}) > 1,
@@ -119,6 +125,7 @@ def _section(run: Run, number: int, name: str) -> dict[str, Any]:
         "chosen": _chosen(info["chosen_epoch"], log, data["counts"]["validation"]),
         "seconds": log.seconds or words.seconds_between(info["started"], info["finished"]),
         "evaluation": _evaluation(evaluation, data, f"run-{number}") if evaluation else None,
+        "again": again(run.path, info, run.network),
         "evaluate": f"reslab evaluate {shlex.quote(str(run.path))}",
         "resume": f"reslab train --resume {shlex.quote(str(run.path))}",
         "recipe": _recipe(info["recipe"]),
