@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ class Run:
         """A new folder; raises UserError if there is something at `path` already."""
         run = cls(path, json.loads(json.dumps({"format": FORMAT, **info})))
         with writing(run.path, "choose another --out"):
+            missing = [parent for parent in run.path.parents if not parent.exists()]
             try:
                 run.path.mkdir(parents=True)
             except FileExistsError:
@@ -68,6 +69,11 @@ class Run:
                     f"{run.path} exists already: choose another --out, or go on with "
                     f"`reslab train --resume {run.path}`"
                 ) from None
+            except OSError:  # its name may be too long, and its parents be made by now
+                for parent in missing:
+                    with suppress(OSError):
+                        parent.rmdir()
+                raise
         with run.or_nothing():
             run.checkpoints.mkdir()
             run.save()
@@ -216,12 +222,12 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise UserError(f"{path} is not a checkpoint of reslab: {error}") from None
 
 
-def write_json(path: Path, data: Any) -> None:
-    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    write(path, lambda temp: temp.write_text(text, encoding="utf-8"))
-
-
 SAFE = "nothing written before is lost, `reslab train --resume` goes on from it"
+
+
+def write_json(path: Path, data: Any, then: str = SAFE) -> None:
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    write(path, lambda temp: temp.write_text(text, encoding="utf-8"), then)
 
 
 def write(path: Path, fill: Callable[[Path], Any], then: str = SAFE) -> None:

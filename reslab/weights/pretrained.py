@@ -25,7 +25,7 @@ def create(
     input_shape: tuple[int | None, int | None, int | None] | None = None,
     data_format: str | None = None,
     top: bool = True,
-    taps: Sequence[str] = (),
+    taps: str | Sequence[str] = (),
     aux: bool = False,
     weights: str | Path | None = None,
 ) -> keras.Model:
@@ -49,7 +49,7 @@ def create(
     """
     if weights is None:
         return build.create(network, classes, input_shape, data_format, top, taps, aux)
-    net = zoo.network(network) if isinstance(network, str) else network
+    net = zoo.network(network)
     given = bridge.source(weights, net.name)
     twin = given.network
     if twin and twin.name in zoo.NETWORKS and twin.name.endswith(f"_{net.name}"):
