@@ -218,6 +218,7 @@ def summary(network: Network, input_shape: InputShape | None = None) -> dict[str
         "trainable_params": sums.trainable_params,
         "total_params": sums.total_params,
         "multiply_adds": sums.multiply_adds,
+        "trainable_params_with_aux": counts(network, input_shape, aux=True).trainable_params,
         "rows": table(network, input_shape),
     }
 

@@ -18,31 +18,22 @@ import pytest
 from PIL import Image
 
 import reslab
-from reslab import machine, training, zoo
+from reslab import machine, training
 from reslab.cli import main
 from reslab.errors import UserError
 from reslab.run import Run
 from tests import tiny
 from tests.asked import ask, pictures, refused, told
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="what is said does not depend on the backend"
-)
+pytestmark = [
+    pytest.mark.usefixtures("apart"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "torch", reason="what is said does not depend on the backend"
+    ),
+]
 
 DIGITS = "0", "1", "2"  # the classes of `trained`
 LONG = "a" * 250
-
-
-@pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder and an environment of the test's own."""
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    monkeypatch.setenv("RESLAB_OFFLINE", "1")
-    monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(zoo.NETWORKS, "tiny", tiny.NETWORK)  # type: ignore[arg-type]
 
 
 TRAIN = "train", "tiny", "--epochs", 0.1, "--out", "run", "--data"

@@ -13,24 +13,17 @@ from unittest import mock
 import keras
 import pytest
 
-from reslab import evaluation, report, session, training, whole, zoo
+from reslab import evaluation, report, session, training, whole
 from reslab.run import Run, read_arrays
 from tests import tiny
 from tests.asked import ask, refused, snapshot, told
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="where it stops does not depend on the backend"
-)
-
-
-@pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(zoo.NETWORKS, "tiny", tiny.NETWORK)  # type: ignore[arg-type]
+pytestmark = [
+    pytest.mark.usefixtures("apart"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "torch", reason="where it stops does not depend on the backend"
+    ),
+]
 
 
 @pytest.fixture

@@ -103,6 +103,10 @@ def show(
         f"{summary['total_params'] - summary['trainable_params']:,} more numbers are batch norm's "
         "running statistics"
     )
+    if net.aux:
+        whole = summary["trainable_params_with_aux"]
+        where = " and ".join(net.aux)
+        click.echo(f"in training, with auxiliary heads behind {where}: {whole:,} parameters")
 
 
 def _show_table_1(as_json: bool) -> None:
