@@ -173,7 +173,7 @@ def _finish(session: Session) -> Run:
     judged = run.evaluation is not None  # before a kill: the test set is not read again
     if not judged and (data.test is not None or data.validation is not None):
         try:
-            evaluation.judged(run, data, own=True)
+            evaluation.keep(run, evaluation.judged(run, data, own=True), own=True)
         except UserError as error:  # finite weights that give no finite answer
             _failed(run, error)
             raise

@@ -103,7 +103,7 @@ def report(runs: tuple[Path, ...], out: Path | None) -> None:
     opened = [Run.open(run) for run in runs]
     if out is None:
         out = runs[0] / "report.html" if len(runs) == 1 else Path("report.html")
-    click.echo(f"report: {pages.write(opened, out)}")
+    click.echo(f"report: {pages.write(opened, out, 'name another place with --out')}")
 
 
 COMMANDS = evaluate, predict, report
