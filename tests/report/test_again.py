@@ -12,7 +12,7 @@ import pytest
 
 import reslab
 from reslab import recipes
-from reslab.cli import training
+from reslab.cli import cli, training
 from reslab.recipes import Recipe
 from reslab.report.again import again
 from reslab.run import Run
@@ -54,7 +54,8 @@ def test_the_command_says_the_same(changes: dict[str, Any]) -> None:
     recipe = recipes.change(recipes.RECIPES["quick"], changes)
     command = shlex.split(again(Path("runs/a"), info(recipe), NET))
     assert command[:3] == ["reslab", "train", "resnet20"]
-    context = training.train.make_context("train", command[2:])
+    outer = click.Context(cli, **cli.context_settings)  # or click would keep a --help without -h
+    context = training.train.make_context("train", command[2:], parent=outer)
     said = context.params
     assert isinstance(context, click.Context)
     assert (said["data"], said["size"], said["seed"]) == ("my photos", 48, 7)
