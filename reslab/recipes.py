@@ -57,6 +57,8 @@ class Recipe:
     warmup: float = 0.0  # the part of the training run at `warmup_rate` first
     warmup_rate: float = 0.01
     warmup_layers: int = 0  # ... by nets of as many layers, or more
+    head_first: float = 0.0  # the part of the training in which only the classifier moves
+    row_decay: float = 1.0  # the rate of a row of the table, over that of the row behind it
     augment: tuple[str, ...] = ()
     standardise: str = "channel"
     label_smoothing: float = 0.0
@@ -76,6 +78,11 @@ class Recipe:
             raise UserError(f"recipe {self.name}: give either epochs or steps, above 0")
         if not all(0 <= drop <= 1 for drop in self.drops):
             raise UserError(f"recipe {self.name}: drops are parts of the training, 0 to 1")
+        if not 0 <= self.head_first <= 1 or not 0 < self.row_decay <= 1:
+            raise UserError(
+                f"recipe {self.name}: head_first is a part of the training, 0 to 1, and row_decay "
+                "a factor above 0, up to 1"
+            )
         for name in ("warmup", "peak", "label_smoothing", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"recipe {self.name}: {name} is a fraction below 1")
