@@ -147,6 +147,23 @@ RECIPES = {
             standardise="channel",
         ),
         Recipe(
+            name="fine-tune",
+            promise="a net for few images from one trained on many: `reslab train resnet50 "
+            "--weights timm/resnet50.a1_in1k --data PATH`; measured in docs/results/finetune.json",
+            source="the head first: Kumar et al. 2022, arXiv 2202.10054; rates that fall towards "
+            "the input: Howard and Ruder 2018, arXiv 1801.06146; tuned here on validation images",
+            batch=32,
+            epochs=10,
+            rate=0.05,
+            nesterov=True,
+            weight_decay=5e-4,
+            schedule="one-cycle",
+            head_first=0.2,
+            row_decay=0.7,
+            label_smoothing=0.05,
+            augment=("flip",),
+        ),
+        Recipe(
             name="paper-cifar",
             promise="`reslab train resnet20 --data cifar10 --recipe paper-cifar`: 8.75 % test "
             "error in the paper, with all 50,000 images (--set validation=0); 182 epochs of 45,000",

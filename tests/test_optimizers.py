@@ -164,10 +164,8 @@ def test_the_head_first_then_all_at_rates_of_their_own(rule: str, reference: obj
                 assert (keras.ops.convert_to_numpy(m) == 0).all() == stood
     for i, v in enumerate(net.trainable_variables):
         mine = [step[i] for step in gradients]
-        if late[i]:
-            wanted = staged(rule, start[i], mine, D)
-        else:
-            wanted = reference(start[i], mine, D, False)  # type: ignore[operator]
+        plain = reference(start[i], mine, D, False)  # type: ignore[operator]
+        wanted = staged(rule, start[i], mine, D) if late[i] else plain
         np.testing.assert_allclose(keras.ops.convert_to_numpy(v), wanted, rtol=2e-5, atol=2e-6)
 
 
