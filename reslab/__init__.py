@@ -24,6 +24,7 @@ _HOMES = {
     "Run": "reslab.run",
     "train": "reslab.training",
     "resume": "reslab.training",
+    "recalibrate": "reslab.finetuning",
     "evaluate": "reslab.evaluation",
     "predict": "reslab.prediction",
     "weights": "reslab.weights",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
@@ -30,8 +31,72 @@ class Rates(keras.optimizers.schedules.LearningRateSchedule):
         return {"rates": self.rates.tolist()}
 
 
+@dataclass(frozen=True)
+class Shares:
+    """How the rate is shared out over the variables, in the order that the optimiser has them in.
+
+    The rate of each is the optimiser's times its factor. Those that are `late` stand still, and
+    their velocity and decay with them, in the first `start` steps.
+    """
+
+    factors: tuple[float, ...]
+    late: tuple[bool, ...]
+    start: int = 0
+
+
+class Shared:
+    """Mixed into an optimiser: its variables have rates of their own, and some begin later."""
+
+    def __init__(self, *args: Any, shares: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.shares = Shares(**shares) if isinstance(shares, dict) else shares
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        rate = self.share(learning_rate, variable)
+        super().update_step(self.held(gradient, variable), variable, rate)  # type: ignore[misc]
+
+    def share(self, rate: Any, variable: Any) -> Any:
+        """The variable's own rate."""
+        if self.shares is None:
+            return rate
+        return rate * self.shares.factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
+
+    def held(self, change: Any, variable: Any) -> Any:
+        """The change, or nothing while the variable stands still."""
+        if self.shares is None or not self.shares.start:
+            return change
+        if not self.shares.late[self._get_variable_index(variable)]:  # type: ignore[attr-defined]
+            return change
+        begun = self.iterations >= self.shares.start  # type: ignore[attr-defined]
+        return ops.where(begun, change, ops.zeros_like(change))
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        """Keras's decay, which stands outside of `update_step`."""
+        if self.shares is None or self.weight_decay is None:  # type: ignore[attr-defined]
+            super()._apply_weight_decay(variables)  # type: ignore[misc]
+            return
+        for v in variables:
+            if self._use_weight_decay(v):  # type: ignore[attr-defined]
+                rate = self.share(ops.cast(self.learning_rate, v.dtype), v)  # type: ignore[attr-defined]
+                self.assign_sub(v, self.held(v * (self.weight_decay * rate), v))  # type: ignore[attr-defined]
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()  # type: ignore[misc]
+        return {**config, "shares": None if self.shares is None else asdict(self.shares)}
+
+
 @keras.saving.register_keras_serializable("reslab")
-class SGD(keras.optimizers.SGD):
+class KerasSGD(Shared, keras.optimizers.SGD):
+    """Keras's own rule, with shares."""
+
+
+@keras.saving.register_keras_serializable("reslab")
+class Adadelta(Shared, keras.optimizers.Adadelta):
+    """Keras's Adadelta, with shares."""
+
+
+@keras.saving.register_keras_serializable("reslab")
+class SGD(Shared, keras.optimizers.SGD):
     """SGD with momentum whose decay is part of the gradient, after Caffe's or Torch's rule.
 
     Variables named to `exclude_from_weight_decay` do not decay.
@@ -43,10 +108,11 @@ class SGD(keras.optimizers.SGD):
         self.decay = decay
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        rate = ops.cast(learning_rate, variable.dtype)
+        rate = self.share(ops.cast(learning_rate, variable.dtype), variable)
         gradient = ops.cast(gradient, variable.dtype)
         if self.decay and self._use_weight_decay(variable):
             gradient = gradient + self.decay * variable
+        gradient = self.held(gradient, variable)
         if not self.momentum:
             self.assign_sub(variable, rate * gradient)
             return
@@ -63,22 +129,27 @@ class SGD(keras.optimizers.SGD):
 
 
 def optimizer(
-    recipe: Recipe, rates: Sequence[float] | None, model: keras.Model
+    recipe: Recipe,
+    rates: Sequence[float] | None,
+    model: keras.Model,
+    shares: Shares | None = None,
 ) -> keras.optimizers.Optimizer:
     """The recipe's optimiser for this model.
 
     `rates` holds the rate of every step; None leaves a rate that can be assigned ("plateau").
+    `shares` are those of the model's trainable variables; without them all move alike.
     """
     rate = recipe.rate if rates is None else Rates(rates)
-    decay = recipe.weight_decay
+    decay, momentum = recipe.weight_decay, (recipe.momentum, recipe.nesterov)
+    shared: dict[str, Any] = {} if shares is None else {"shares": shares}  # Keras's own is faster
     if recipe.optimizer == "adadelta":
-        made = keras.optimizers.Adadelta(rate, weight_decay=decay or None)
+        adadelta = Adadelta if shared else keras.optimizers.Adadelta
+        made = adadelta(rate, weight_decay=decay or None, **shared)
     elif recipe.rule == "keras":
-        made = keras.optimizers.SGD(
-            rate, recipe.momentum, recipe.nesterov, weight_decay=decay or None
-        )
+        sgd = KerasSGD if shared else keras.optimizers.SGD
+        made = sgd(rate, *momentum, weight_decay=decay or None, **shared)
     else:
-        made = SGD(rate, recipe.momentum, recipe.nesterov, rule=recipe.rule, decay=decay)
+        made = SGD(rate, *momentum, rule=recipe.rule, decay=decay, **shared)
     held = [
         v for v in model.trainable_variables if recipe.decay == "kernels" and v.name != "kernel"
     ]

@@ -62,6 +62,8 @@ class Recipe:
     warmup: float = 0.0  # the part of the training run at `warmup_rate` first
     warmup_rate: float = 0.01
     warmup_layers: int = 0  # ... by nets of as many layers, or more
+    head_first: float = 0.0  # the part of the training in which only the classifier moves
+    row_decay: float = 1.0  # the rate of a row of the table, over that of the row behind it
     augment: tuple[str, ...] = ()
     standardise: str = "channel"
     label_smoothing: float = 0.0
@@ -85,6 +87,11 @@ class Recipe:
             raise UserError(f"recipe {self.name}: give either epochs or steps, above 0")
         if not all(0 <= drop <= 1 for drop in self.drops):
             raise UserError(f"recipe {self.name}: drops are parts of the training, 0 to 1")
+        if not 0 <= self.head_first <= 1 or not 0 < self.row_decay <= 1:
+            raise UserError(
+                f"recipe {self.name}: head_first is a part of the training, 0 to 1, and row_decay "
+                "a factor above 0, up to 1"
+            )
         for name in ("warmup", "peak", "label_smoothing", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"recipe {self.name}: {name} is a fraction below 1")
@@ -154,6 +161,23 @@ RECIPES = {
             label_smoothing=0.05,
             augment=("flip",),
             standardise="channel",
+        ),
+        Recipe(
+            name="fine-tune",
+            promise="a net for few images from one trained on many: `reslab train resnet50 "
+            "--weights timm/resnet50.a1_in1k --data PATH`; measured in docs/results/finetune.json",
+            source="the head first: Kumar et al. 2022, arXiv 2202.10054; rates that fall towards "
+            "the input: Howard and Ruder 2018, arXiv 1801.06146; tuned here on validation images",
+            batch=32,
+            epochs=10,
+            rate=0.05,
+            nesterov=True,
+            weight_decay=5e-4,
+            schedule="one-cycle",
+            head_first=0.2,
+            row_decay=0.7,
+            label_smoothing=0.05,
+            augment=("flip",),
         ),
         Recipe(
             name="paper-cifar",

@@ -21,7 +21,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from reslab import build, describe
+from reslab import build, describe, finetuning
 from reslab import run as files
 from reslab.data import Data, Pipeline, Standardise, class_weights
 from reslab.errors import UserError
@@ -94,6 +94,8 @@ class Session:
         with precision(info["precision"]):
             self.model = build.create(run.network, aux=len(self.heads) > 1)
         self.judged = build.main_output(self.model)
+        if info.get("freeze_bn"):
+            finetuning.freeze_bn(self.model)
         rates = None
         if recipe.schedule != "plateau":
             rates = recipe.rates(self.total, describe.depth(run.network))
@@ -102,7 +104,12 @@ class Session:
         )
         accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
         self.model.compile(
-            optimizer=optimizer(recipe, rates, self.model),
+            optimizer=optimizer(
+                recipe,
+                rates,
+                self.model,
+                finetuning.shares(recipe, run.network, self.model, self.total),
+            ),
             loss=self._for_heads(entropy),
             loss_weights=self.heads if len(self.heads) > 1 else None,
             metrics={"head": [accuracy]} if len(self.heads) > 1 else [accuracy],

@@ -14,13 +14,14 @@ from typing import Any
 import keras
 
 from reslab import data as sets
-from reslab import describe, evaluation, recipes, report, whole, zoo
+from reslab import describe, evaluation, finetuning, recipes, report, whole, zoo
 from reslab import machine as place
 from reslab.codec import encode_network
 from reslab.data import Data, Standardise, augment, standardise
 from reslab.errors import UserError, unknown
 from reslab.recipes import Recipe
 from reslab.run import Run, read_arrays, write_arrays, writing
+from reslab.scores import score
 from reslab.session import NotFinite, Session, Watcher, interrupt, on_signals
 from reslab.spec import Network
 from reslab.transforms import with_classes
@@ -32,8 +33,11 @@ PRECISIONS = "float32", "mixed"
 def train(
     network: str | Network,
     data: str | Path | Data,
-    recipe: str | Path | Recipe = "quick",
+    recipe: str | Path | Recipe | None = None,
     *,
+    weights: str | Path | None = None,
+    freeze_bn: bool = False,
+    recalibrate_bn: bool = False,
     out: str | Path | None = None,
     changes: Mapping[str, Any] | None = None,
     epochs: float | None = None,
@@ -52,6 +56,10 @@ def train(
 
     `network` is a name of the zoo or a description; `data` a source (see `reslab.data.load`) or
     loaded data; `changes` are fields of the recipe. `epochs` rescales the recipe's schedule.
+    `weights` is where to start from: a file, another run's folder, or a published name
+    ("timm/resnet50.a1_in1k"); the head starts afresh where the classes are others. `recipe` is
+    then "fine-tune", else "quick", where none is named. `freeze_bn` leaves batch norm as the
+    weights have it, `recalibrate_bn` measures its statistics anew after the training.
     `size` is the side of the images in pixels. `balance` weighs every class alike.
     `checkpoint_seconds` is what a kill costs at most. `out` defaults to
     runs/NETWORK-DATA-RECIPE-N. Returns the run, which holds the model, the judgement and the
@@ -59,7 +67,10 @@ def train(
     `session.Interrupted` after SIGINT or SIGTERM.
     """
     net = zoo.network(network)
+    if recipe is None:
+        recipe = "quick" if weights is None else finetuning.RECIPE
     chosen = _recipe(recipe, changes, epochs, batch)
+    _check_bn(weights, freeze_bn, recalibrate_bn)
     for step in chosen.augment:
         augment.parse(step)  # an unknown one is answered before the data are loaded
     if precision not in PRECISIONS:
@@ -70,6 +81,8 @@ def train(
         raise UserError(
             f"{out} exists already: choose another --out, or `reslab train --resume {out}`"
         )
+    start = None if weights is None else finetuning.start(weights, net)
+    net = net if start is None else start.network
     if not isinstance(data, Data):
         data = load_data(data, net, chosen, size, skip_bad)
     net = fit_to(net, data)
@@ -89,16 +102,26 @@ def train(
         "keep_checkpoints": keep_checkpoints,
         "checkpoint_seconds": checkpoint_seconds,
         "workers": workers,
+        "weights": start and start.info,
+        "freeze_bn": freeze_bn,
+        "recalibrate_bn": recalibrate_bn,
     }
     path = Path(out) if out is not None else _free(f"runs/{net.name}-{data.name}-{chosen.name}")
     run = Run.create(path, {"name": path.name, **info})
     with run.or_nothing():
-        for note in notes:
-            run.append(kind="note", text=note)
-        standard = standardise(data.train, chosen.standardise)
+        known = start and start.standard(data.image_shape)
+        standard = known or standardise(data.train, chosen.standardise)
         arrays = {"mean": standard.mean, "std": standard.std}
         write_arrays(run.path / "standardise.safetensors", arrays, {})
         session = _session(run, data, standard, watcher)
+        if start is not None:
+            notes.append(f"weights of {start.said} ({start.scheme} names)")
+            notes += start.fill(session.judged, net, data.classes)
+        if known:
+            notes.append("standardised as the weights were trained, not as these images measure")
+        notes += finetuning.what_moves(chosen, net, session.model, session.total)
+        for note in notes:
+            run.append(kind="note", text=note)
         session.save()
     return _finish(session)
 
@@ -118,6 +141,11 @@ def resume(path: str | Path, watcher: Watcher | None = None) -> Run:
     if backend != run.info["backend"]:
         raise UserError(
             f"{path} was started on {run.info['backend']}: add --backend {run.info['backend']}"
+        )
+    if run.info.get("weights") and not (run.checkpoints / "last.safetensors").exists():
+        raise UserError(
+            f"{path} was killed before its weights were in it: delete it, and start again with "
+            f"--weights {run.info['weights']['source']}"
         )
     data = evaluation.reload(run)
     try:
@@ -165,6 +193,9 @@ def _finish(session: Session) -> Run:
             "weights. Try a smaller rate: --set rate=..."
         ) from None
     run.save(chosen_epoch=session.progress.best_epoch)
+    finetuning.freeze_bn(session.judged, False)  # the file is as any other: nothing is held in it
+    if run.info.get("recalibrate_bn"):
+        _recalibrate(session)
     whole.save(
         whole.whole(session.judged, data.image_shape, standard.mean, standard.std),
         run.model_path,
@@ -180,6 +211,28 @@ def _finish(session: Session) -> Run:
     run.save(status="done", finished=_now())
     report.write([run], run.path / "report.html")
     return run
+
+
+def _recalibrate(session: Session) -> None:
+    """Batch norm's statistics from the training images; what it did to the validation error."""
+    run, data, standard = session.run, session.data, session.standard
+
+    def error() -> float | None:
+        if data.validation is None:
+            return None
+        return score(session.judged, data.validation, standard, session.recipe.batch).error
+
+    before = error()
+    layers = finetuning.recalibrate(session.judged, data.train, standard)
+    found = {"layers": layers, "images": len(data.train)}
+    run.save(recalibration={**found, "val_error_before": before, "val_error_after": error()})
+
+
+def _check_bn(weights: object, freeze_bn: bool, recalibrate_bn: bool) -> None:
+    if freeze_bn and weights is None:
+        raise UserError("--freeze-bn keeps the statistics that came with --weights: give some")
+    if freeze_bn and recalibrate_bn:
+        raise UserError("--freeze-bn keeps batch norm's statistics, --recalibrate-bn replaces them")
 
 
 def _failed(run: Run, why: Exception) -> None:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from reslab.optimizers import Rates, optimizer
+from reslab.optimizers import Rates, Shares, optimizer
 from reslab.recipes import Recipe
 
 pytestmark = pytest.mark.core
@@ -114,3 +114,72 @@ def test_adadelta_is_keras_s() -> None:
 def test_rates_survive_serialisation_and_hold_their_last() -> None:
     rates = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(Rates(RATES)))
     assert [float(rates(step)) for step in (0, 3, 5, 99)] == pytest.approx([0.1, 0.01, 0.5, 0.5])
+
+
+HEAD_STEPS, FACTOR = 2, 0.25
+
+
+def staged(rule: str, w: np.ndarray, gradients: list[np.ndarray], decay: float) -> np.ndarray:
+    """A variable that stands still for two steps, and then moves at a quarter of the rate."""
+    v = np.zeros_like(w)
+    for step, (rate, g) in enumerate(zip(RATES, gradients, strict=True)):
+        if step < HEAD_STEPS:  # neither the weight nor the velocity
+            continue
+        rate = FACTOR * rate
+        if rule == "keras":
+            w = w - rate * decay * w
+            v = M * v + rate * g
+            w = w - v
+        elif rule == "caffe":
+            v = M * v + rate * (g + decay * w)
+            w = w - v
+        else:
+            v = M * v + g + decay * w
+            w = w - rate * v
+    return w
+
+
+@pytest.mark.parametrize(
+    ("rule", "reference"), [("caffe", caffe), ("torch", torch), ("keras", keras_)]
+)
+def test_the_head_first_then_all_at_rates_of_their_own(rule: str, reference: object) -> None:
+    recipe = Recipe("r", epochs=1, rule=rule, momentum=M, weight_decay=D, decay="all")
+    net = model()
+    late = [v.path.startswith("dense") for v in net.trainable_variables]
+    shares = Shares(tuple(FACTOR if x else 1.0 for x in late), tuple(late), HEAD_STEPS)
+    sgd = optimizer(recipe, RATES, net, shares)
+    sgd.build(net.trainable_variables)
+    rng = np.random.default_rng(0)
+    start = [rng.normal(size=v.shape).astype("float32") for v in net.trainable_variables]
+    gradients = [[rng.normal(size=w.shape) for w in start] for _ in RATES]
+    for v, w in zip(net.trainable_variables, start, strict=True):
+        v.assign(w)
+    for i, step in enumerate(gradients):
+        given = [keras.ops.convert_to_tensor(g, "float32") for g in step]
+        sgd.apply(given, net.trainable_variables)
+        if i + 1 == HEAD_STEPS:
+            for v, w, stood in zip(net.trainable_variables, start, late, strict=True):
+                assert (keras.ops.convert_to_numpy(v) == w).all() == stood, v.path
+            for m, stood in zip(sgd.momentums, late, strict=True):
+                assert (keras.ops.convert_to_numpy(m) == 0).all() == stood
+    for i, v in enumerate(net.trainable_variables):
+        mine = [step[i] for step in gradients]
+        plain = reference(start[i], mine, D, False)  # type: ignore[operator]
+        wanted = staged(rule, start[i], mine, D) if late[i] else plain
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(v), wanted, rtol=2e-5, atol=2e-6)
+
+
+def test_adadelta_has_shares_too_and_they_survive_serialisation() -> None:
+    net = model()
+    n = len(net.trainable_variables)
+    shares = Shares((1.0,) * n, (True,) + (False,) * (n - 1), 1)
+    recipe = Recipe("r", epochs=1, optimizer="adadelta", rate=0.1)
+    made = optimizer(recipe, [0.1, 0.1], net, shares)
+    before = keras.ops.convert_to_numpy(net.trainable_variables[0])
+    for stands in (True, False):
+        ones = [keras.ops.ones(v.shape) for v in net.trainable_variables]
+        made.apply(ones, net.trainable_variables)
+        now = keras.ops.convert_to_numpy(net.trainable_variables[0])
+        assert (now == before).all() == stands
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
+    assert again.shares == shares

@@ -21,9 +21,18 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @click.option("--data", metavar="SOURCE", help="A name of `reslab list`, or a folder.")
 @click.option(
-    "--recipe", metavar="R", default="quick", show_default=True, help="A name, or a .toml file."
+    "--recipe", metavar="R", help="A name, or a .toml file.  [default: quick; or fine-tune]"
 )
 @click.option("--set", "changes", metavar="FIELD=VALUE", multiple=True, help="Change the recipe.")
+@click.option(
+    "--weights",
+    metavar="SOURCE",
+    help="Start from a file, another run, or timm/resnet50.a1_in1k and the like.",
+)
+@click.option("--freeze-bn", is_flag=True, help="Leave batch norm as the weights have it.")
+@click.option(
+    "--recalibrate-bn", is_flag=True, help="Measure batch norm's statistics anew at the end."
+)
 @click.option("--epochs", type=float, metavar="N", help="Length; the schedule is rescaled to it.")
 @click.option("--batch", type=int, metavar="B", help="Images per step.")
 @click.option("--size", type=int, metavar="PIXELS", help="Side of the images.")
@@ -198,8 +207,13 @@ class Bar:
 
 def _summary(run: Run) -> None:
     from reslab.cli.judging import sentence
+    from reslab.report.words import percent
 
-    judged = run.evaluation
+    judged, anew = run.evaluation, run.info.get("recalibration")
+    if anew:
+        errors = [anew[f"val_error_{when}"] for when in ("before", "after")]
+        change = "" if None in errors else f": validation {' -> '.join(map(percent, errors))}"
+        click.echo(f"batch norm measured anew on {anew['images']:,} training images{change}")
     click.echo(f"epoch {run.info['chosen_epoch']} chosen; {sentence(judged)}" if judged else "done")
     click.echo(f"report: {run.path / 'report.html'}")
 

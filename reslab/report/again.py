@@ -17,6 +17,8 @@ TRAINED: Mapping[str, Any] = {  # options of `train` beside network, data and re
     "precision": "float32",
     "seed": 0,
     "balance": False,
+    "freeze_bn": False,
+    "recalibrate_bn": False,
     "keep_checkpoints": False,
 }
 
@@ -29,6 +31,8 @@ def again(path: Path, info: Mapping[str, Any], network: Network) -> str:
     given = info.get("data", {}).get("provenance", {})
     options = {k: info[k] for k, usual in TRAINED.items() if info.get(k, usual) != usual}
     options |= {k: given[k] for k in ("size", "skip_bad") if given.get(k)}
+    if info.get("weights"):
+        options["weights"] = info["weights"]["source"]
     source = str(given.get("source", info.get("data", {}).get("source")))
     recipe = info.get("recipe", {})
     base = RECIPES.get(str(recipe.get("name")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -157,8 +157,16 @@ def load(
 _open = source  # `load` has an argument of that name
 
 
-def fill(model: keras.Model, known: About, given: Source) -> keras.Model:
-    """Assign every variable of the model, and note what came with them; all or none."""
+def fill(
+    model: keras.Model,
+    known: About,
+    given: Source,
+    say: Callable[[str], object] = log.warning,
+) -> keras.Model:
+    """Assign every variable of the model, and note what came with them; all or none.
+
+    `say` is told, in a sentence each, what a person should know of it.
+    """
     net, contents = known.network, given.contents
     layers = layers_of(model, net)
     if given.network and (odd := fitting.unlike(given.network, net)):
@@ -174,7 +182,8 @@ def fill(model: keras.Model, known: About, given: Source) -> keras.Model:
     left = _head_left_out(fit, absent)
     if differences := fit.differences(missing_ok=absent | left, extra_ok=absent | left):
         raise _complaint(contents, net, layers, fit, differences)
-    _remark(fit, left, given, net, layers)
+    for sentence in _remarks(fit, left, given, net, layers):
+        say(sentence)
     for name, tensor in fit.tensors.items():
         if name not in absent and name not in left:
             own[tensor.ours].assign(tensor.to_ours(fit.arrays[name]))
@@ -183,21 +192,18 @@ def fill(model: keras.Model, known: About, given: Source) -> keras.Model:
     return model
 
 
-def _remark(fit: Fit, left: set[str], given: Source, net: Network, layers: Sequence[Layer]) -> None:
+def _remarks(
+    fit: Fit, left: set[str], given: Source, net: Network, layers: Sequence[Layer]
+) -> Iterator[str]:
     if left:
-        log.warning(
-            "%s has %s classes, the model %s: the head (%s) is left as it was",
-            given.contents.path,
-            fit.classes or "no",
-            net.classes,
-            ", ".join(sorted(left)),
+        yield (
+            f"{given.contents.path} has {fit.classes or 'no'} classes, the model {net.classes}: "
+            f"the head ({', '.join(sorted(left))}) is left as it was"
         )
     if fit.scheme.torch and given.network is None and strided_1x1(layers):
-        log.warning(
-            "%s strides in a 1x1 convolution (v1), %s's nets stride in the 3x3 (v1.5): the "
-            "weights fit, but may have been trained for the other",
-            net.name,
-            fit.scheme.library,
+        yield (
+            f"{net.name} strides in a 1x1 convolution (v1), {fit.scheme.library}'s nets stride in "
+            "the 3x3 (v1.5): the weights fit, but may have been trained for the other"
         )
 
 

@@ -26,6 +26,8 @@ INFO: dict[str, Any] = {
     "precision": "mixed",
     "balance": True,
     "keep_checkpoints": False,
+    "freeze_bn": True,
+    "weights": {"source": "a file.safetensors"},
     "data": {"provenance": {"source": "my photos", "size": 48, "skip_bad": True}},
 }
 NET = replace(with_classes(network("resnet20"), 3), input_shape=(48, 48, 3))
@@ -60,6 +62,8 @@ def test_the_command_says_the_same(changes: dict[str, Any]) -> None:
     assert isinstance(context, click.Context)
     assert (said["data"], said["size"], said["seed"]) == ("my photos", 48, 7)
     assert (said["precision"], said["balance"], said["skip_bad"]) == ("mixed", True, True)
+    assert (said["weights"], said["freeze_bn"]) == ("a file.safetensors", True)
+    assert said["recalibrate_bn"] is False
     set_ = dict(change.split("=", 1) for change in said["changes"])
     assert recipes.change(recipes.recipe(said["recipe"]), set_) == recipe
 
