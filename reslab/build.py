@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import keras
 from keras import layers
@@ -25,7 +26,7 @@ def create(
     input_shape: tuple[int | None, int | None, int | None] | None = None,
     data_format: str | None = None,
     top: bool = True,
-    taps: Sequence[str] = (),
+    taps: str | Sequence[str] = (),
     aux: bool = False,
 ) -> keras.Model:
     """A Keras model of the network: standardised images to logits.
@@ -40,7 +41,7 @@ def create(
 
     Raises UserError for a name, row, size or number of classes that does not fit.
     """
-    net = zoo.network(network) if isinstance(network, str) else network
+    net = zoo.network(network)
     if classes is not None and top and not taps:
         net = with_classes(net, classes)
     whole = net
@@ -56,7 +57,7 @@ def create(
         if inside == data_format
         else layers.Permute((2, 3, 1), name="to_channels_last")(inputs)
     )
-    taps = row_names(net, tuple(taps))
+    taps = row_names(net, taps)
     rows = _rows(net, Value(maps, x), inside, taps, aux and not taps)
     outputs = {
         name: value.made if inside == data_format else _to_channels_first(name, value)
@@ -66,6 +67,15 @@ def create(
     model = keras.Model(inputs, end, name=_identifier(net.name))
     model.reslab_network = whole  # for `reslab.weights`
     return model
+
+
+def main_output(model: keras.Model) -> keras.Model:
+    """The model without its auxiliary heads; the layers are shared."""
+    if not isinstance(model.output, dict):
+        return model
+    main = keras.Model(model.input, model.output["head"], name=model.name)
+    main.reslab_network = getattr(model, "reslab_network", None)
+    return main
 
 
 def allow_depth(network: Network) -> None:
@@ -117,8 +127,12 @@ def _runs(data_format: str) -> bool:
 def _channels_last(shape: Any, data_format: str) -> tuple[int | None, int | None, int] | None:
     if shape is None:
         return None
-    if len(shape) != 3:
-        raise UserError(f"input_shape is (height, width, channels) in some order, not {shape}")
+    if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 3:
+        raise UserError(f"input_shape is (height, width, channels) in some order, not {shape!r}")
+    for n in shape:
+        if n is not None and (isinstance(n, bool) or not isinstance(n, SupportsIndex)):
+            raise UserError(f"input_shape {tuple(shape)} has {n!r}, which is no whole number")
+    shape = [None if n is None else index(n) for n in shape]
     height, width, channels = (
         shape if data_format == "channels_last" else (shape[1], shape[2], shape[0])
     )

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from reslab.errors import UserError
-from reslab.shapes import Shape
+from reslab.shapes import Maps, Shape
 from reslab.spec import (
     BN,
     LRN,
@@ -38,6 +38,7 @@ from reslab.spec import (
     image,
     steps,
     thread,
+    walk,
 )
 
 InputShape = tuple[int | None, int | None, int]
@@ -115,6 +116,18 @@ def _size(tensors: Mapping[str, tuple[int, ...]]) -> int:
     return sum(math.prod(shape) for shape in tensors.values())
 
 
+def outputs(network: Network, input_shape: InputShape | None = None) -> int | None:
+    """How many numbers all layers together give of one image; None where its size is open."""
+    total = 0
+    for layer in walk(network, input_shape):
+        out = layer.out_shape
+        sizes = (out.height, out.width, out.channels) if isinstance(out, Maps) else (out.features,)
+        if None in sizes:
+            return None
+        total += math.prod(size or 0 for size in sizes)
+    return total
+
+
 def depth(network: Network) -> int:
     """Layers with weights on the longest way through, shortcuts aside: the number in its name."""
 
@@ -183,6 +196,15 @@ def side_by_side(networks: Sequence[Network]) -> dict[str, Any]:
     }
 
 
+def images(network: Network, input_shape: InputShape | None = None) -> dict[str, Any]:
+    """`input_shape` in the order of `data_format`, as the model wants it: the network's, else
+    channels_last."""
+    height, width, channels = input_shape or network.input_shape
+    if network.data_format == "channels_first":
+        return {"input_shape": [channels, height, width], "data_format": "channels_first"}
+    return {"input_shape": [height, width, channels], "data_format": "channels_last"}
+
+
 def summary(network: Network, input_shape: InputShape | None = None) -> dict[str, Any]:
     """What `reslab show --json` prints; `input_shape` is (height, width, channels)."""
     sums = counts(network, input_shape)
@@ -190,12 +212,13 @@ def summary(network: Network, input_shape: InputShape | None = None) -> dict[str
         "name": network.name,
         "title": network.title,
         "source": network.source,
-        "input_shape": list(input_shape or network.input_shape),
+        **images(network, input_shape),
         "classes": network.classes,
         "depth": depth(network),
         "trainable_params": sums.trainable_params,
         "total_params": sums.total_params,
         "multiply_adds": sums.multiply_adds,
+        "trainable_params_with_aux": counts(network, input_shape, aux=True).trainable_params,
         "rows": table(network, input_shape),
     }
 

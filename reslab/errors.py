@@ -13,6 +13,15 @@ class UserError(Exception):
     """
 
 
+def written(name: str) -> str:
+    """The name, which is about to be written down; raises UserError where it is not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"the name {name!a} is not UTF-8: rename it") from None
+    return name
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist, with the nearest one that does.
 

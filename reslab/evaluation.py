@@ -15,7 +15,7 @@ from reslab import whole
 from reslab.data import Data, Split
 from reslab.errors import UserError
 from reslab.judge import judge, wrong
-from reslab.run import Run, write_json
+from reslab.run import SAFE, Run, write_json
 
 MISTAKES = 48  # pictures kept for the report
 BATCH = 256
@@ -30,11 +30,29 @@ def evaluate(run: Run | str | Path, data: Data | str | Path | None = None) -> di
     the run has no model yet, or the classes differ.
     """
     run = run if isinstance(run, Run) else Run.open(run)
+    result = judgement(run, data)
+    keep(run, result, own=data is None)
+    return result
+
+
+def keep(run: Run, result: dict[str, Any], own: bool, then: str = SAFE) -> None:
+    """Write a judgement into the run; raises UserError, which says what to do `then`."""
+    file = "evaluation.json" if own else f"evaluation-{result['data']}.json"
+    write_json(run.path / file, result, then)
+
+
+def judgement(run: Run, data: Data | str | Path | None = None) -> dict[str, Any]:
+    """What `evaluate` keeps, without keeping it."""
     if not run.model_path.exists():
         raise UserError(f"{run.path} has no model yet: finish it with `reslab train --resume`")
+    if data is None:
+        return judged(run, reload(run), own=True)
+    return judged(run, _load(data, whole.read_card(run.model_path)), own=False)
+
+
+def judged(run: Run, found: Data, own: bool) -> dict[str, Any]:
+    """`evaluate` with the data in memory; `own` says whether they are the run's."""
     model, card = whole.load(run.model_path)
-    own = data is None
-    found = reload(run) if data is None else _load(data, card)
     if list(found.classes) != card["classes"]:
         raise UserError(
             f"{found.name} has other classes than {run.path}: {_differ(found.classes, card)}"
@@ -50,13 +68,23 @@ def evaluate(run: Run | str | Path, data: Data | str | Path | None = None) -> di
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": f"reslab evaluate {run.path}" + ("" if own else f" --data {found.source}"),
     }
-    file = "evaluation.json" if own else f"evaluation-{found.name}.json"
-    write_json(run.path / file, result)
+    if own:  # how often this set was looked at, and when for the first time
+        try:
+            before = run.evaluation or {"readings": 0, "first_read": result["when"]}
+        except UserError:  # damaged, so that it was read is all that is known
+            before = {"first_read": None}
+        result |= {
+            "readings": before.get("readings", 1) + 1,
+            "first_read": before.get("first_read", before.get("when")),
+        }
     return result
 
 
 def reload(run: Run) -> Data:
-    """The run's data, as they were: raises UserError where they have changed since."""
+    """The run's data, as they were: raises UserError where they have changed since, or where they
+    were made in Python and cannot be read again."""
+    if "source" not in run.info["data"]["provenance"]:
+        raise UserError(f"the data of {run.path} were made in Python: only there they can be given")
     data = sets.load(**run.info["data"]["provenance"])
     if data.checksum != run.info["data"]["checksum"]:
         raise UserError(
@@ -81,8 +109,15 @@ def predict_split(model: Any, split: Split) -> np.ndarray:
 def _load(data: Data | str | Path, card: dict[str, Any]) -> Data:
     if isinstance(data, Data):
         return data
-    height, _, channels = card["image_shape"]
-    return sets.load(data, size=height, channels=channels)
+    height, width, channels = card["image_shape"]
+    return sets.load(
+        data,
+        size=(height, width),
+        channels=channels,
+        validation=0,  # nothing is trained here: all that is no test part of its own is judged
+        test=0,
+        margin=bool(card["view"]),
+    )
 
 
 def _split(data: Data, own: bool) -> tuple[str, Split]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,25 +11,29 @@ import numpy as np
 
 from reslab import zoo
 from reslab.data import images as pictures
-from reslab.errors import UserError
+from reslab.errors import UserError, written
 from reslab.run import Run
 
 BATCH = 32
 
 
-def files(names: Iterable[str | Path]) -> list[Path]:
+def files(names: str | Path | Iterable[str | Path]) -> list[Path]:
     """The pictures at these paths; a folder stands for every picture in it, sub-folders too.
 
     Raises UserError for a path that is not there, and for a folder without pictures.
     """
     found: list[Path] = []
-    for name in names:
-        path = Path(name)
+    for name in [names] if isinstance(names, str | os.PathLike) else names:
+        if not os.fspath(name):
+            raise UserError("the name of an image is empty")
+        path = Path(written(os.fspath(name)))
         if path.is_dir():
-            inside = [p for p in path.rglob("*") if p.suffix.lower() in pictures.SUFFIXES]
+            inside = pictures.listed(path)
+            if not inside and (others := pictures.unread(path)):
+                raise UserError(f"{path} has {others}")
             if not inside:
                 raise UserError(f"there are no images in {path}")
-            found += sorted(inside)
+            found += inside
         elif path.exists():
             found.append(path)
         else:
@@ -40,7 +45,7 @@ def files(names: Iterable[str | Path]) -> list[Path]:
 
 def predict(
     model: str | Path | Run,
-    images: Iterable[str | Path],
+    images: str | Path | Iterable[str | Path],
     top: int = 3,
     weights: str | Path | None = None,
 ) -> list[dict[str, Any]]:
@@ -48,8 +53,8 @@ def predict(
 
     `model` is a run, its folder, or a model file that reslab wrote; with `weights`
     ("timm/resnet50.a1_in1k", or a file), it is the name of a network. `images` are files, or
-    folders of them. Returns {"file", "predictions": [{"class", "probability"}]} for each. Raises
-    UserError where the model or a picture cannot be read.
+    folders of them, or one such path. Returns {"file", "predictions": [{"class", "probability"}]}
+    for each. Raises UserError where the model or a picture cannot be read.
     """
     path = None
     if weights is not None:
@@ -116,12 +121,9 @@ def _check(image: Path) -> None:
 
 def _view(image: Path, card: dict[str, Any]) -> np.ndarray:
     """As the model's own data were brought to size: uint8 (height, width, channels)."""
-    height, _, channels = card["image_shape"]
-    if card["view"]:  # a folder's: the centre of the scaled picture
-        return pictures.read_view(image, height, channels)
-    array = np.asarray(pictures.open_picture(image))
-    array = array[..., None] if array.ndim == 2 else array
-    return pictures.resize_array(array[None], height, channels)[0]
+    height, width, channels = card["image_shape"]
+    # only a folder's lost a margin
+    return pictures.read_view(image, (height, width), channels, margin=bool(card["view"]))
 
 
 def _result(image: Path, row: np.ndarray, classes: Sequence[str], top: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,23 @@ from reslab.errors import UserError
 from reslab.spec import Network
 
 FORMAT = 1
-NEEDED = "name", "network", "recipe", "data", "seed", "backend", "status"
+KINDS: dict[str, type] = {  # of the entries of run.json that others rely on
+    **dict.fromkeys(("network", "recipe", "data"), dict),
+    **dict.fromkeys(("name", "backend", "status"), str),
+    "seed": int,
+}
+LATER: dict[str, type] = {"machine": dict, "versions": dict}  # of what may be missing
+DATA: dict[str, type] = {
+    **dict.fromkeys(("name", "source", "checksum"), str),
+    **dict.fromkeys(("classes", "image_shape"), list),
+    **dict.fromkeys(("counts", "facts", "provenance"), dict),
+}
+JUDGEMENT: dict[str, type] = {
+    **dict.fromkeys(("n",), int),
+    **dict.fromkeys(("top1_error", "calibration"), dict),
+    **dict.fromkeys(("per_class", "confusion", "confused", "classes"), list),
+}
+LINE: dict[str, type] = {"epoch": int, "step": int}  # of log.jsonl, where its kind is "epoch"
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -45,6 +61,7 @@ class Run:
         """A new folder; raises UserError if there is something at `path` already."""
         run = cls(path, json.loads(json.dumps({"format": FORMAT, **info})))
         with writing(run.path, "choose another --out"):
+            missing = [parent for parent in run.path.parents if not parent.exists()]
             try:
                 run.path.mkdir(parents=True)
             except FileExistsError:
@@ -52,6 +69,11 @@ class Run:
                     f"{run.path} exists already: choose another --out, or go on with "
                     f"`reslab train --resume {run.path}`"
                 ) from None
+            except OSError:  # its name may be too long, and its parents be made by now
+                for parent in missing:
+                    with suppress(OSError):
+                        parent.rmdir()
+                raise
         with run.or_nothing():
             run.checkpoints.mkdir()
             run.save()
@@ -80,8 +102,9 @@ class Run:
             raise UserError(f"{file} is damaged: {error}") from None
         if not isinstance(info, dict) or info.get("format") != FORMAT:
             raise UserError(f"{file} was not written by this version of reslab")
-        if missing := [name for name in NEEDED if name not in info]:
-            raise UserError(f"{file} is damaged: it has no {missing[0]!r}")
+        given = {name: kind for name, kind in LATER.items() if name in info}
+        _sound(file, info, KINDS | given)
+        _sound(file, info["data"], DATA)
         return cls(path, info)
 
     def __repr__(self) -> str:
@@ -105,11 +128,18 @@ class Run:
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
-        """The judgement of the test set; None before there is one."""
+        """The judgement of the test set; None before there is one. UserError where damaged."""
+        file = self.path / "evaluation.json"
         try:
-            return json.loads((self.path / "evaluation.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
             return None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file} is damaged: {error}; `reslab evaluate` replaces it") from None
+        if not isinstance(found, dict):
+            raise UserError(f"{file} is damaged: `reslab evaluate` replaces it")
+        _sound(file, found, JUDGEMENT)
+        return found
 
     def save(self, **changes: Any) -> None:
         """Write run.json with these entries changed."""
@@ -122,8 +152,22 @@ class Run:
             text = (self.path / "log.jsonl").read_text(encoding="utf-8")
         except FileNotFoundError:
             return []
-        lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        return [line for line in lines if kind in (None, line["kind"])]
+        lines = []
+        for number, written in enumerate(text.splitlines(keepends=True), 1):
+            if not written.endswith("\n"):
+                break  # torn off by a kill
+            try:
+                line = json.loads(written)
+                if line["kind"] == "epoch" and not all(
+                    isinstance(line[name], wanted) for name, wanted in LINE.items()
+                ):
+                    raise ValueError
+                if kind in (None, line["kind"]):
+                    lines.append(line)
+            except (ValueError, KeyError, TypeError):
+                where = f"line {number} of {self.path / 'log.jsonl'}"
+                raise UserError(f"{where} is damaged: remove it to go on without") from None
+        return lines
 
     def append(self, **line: Any) -> None:
         with writing(self.path), (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -138,6 +182,14 @@ class Run:
         """Forget what was logged after a checkpoint that is gone back to."""
         if (self.path / "log.jsonl").exists():
             os.truncate(self.path / "log.jsonl", size)
+
+
+def _sound(file: Path, entries: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+    for name, kind in kinds.items():
+        if name not in entries:
+            raise UserError(f"{file} is damaged: it has no {name!r}")
+        if not isinstance(entries[name], kind):
+            raise UserError(f"{file} is damaged: {name!r} is no {kind.__name__}")
 
 
 def write_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any]) -> None:
@@ -170,12 +222,12 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise UserError(f"{path} is not a checkpoint of reslab: {error}") from None
 
 
-def write_json(path: Path, data: Any) -> None:
-    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    write(path, lambda temp: temp.write_text(text, encoding="utf-8"))
-
-
 SAFE = "nothing written before is lost, `reslab train --resume` goes on from it"
+
+
+def write_json(path: Path, data: Any, then: str = SAFE) -> None:
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    write(path, lambda temp: temp.write_text(text, encoding="utf-8"), then)
 
 
 def write(path: Path, fill: Callable[[Path], Any], then: str = SAFE) -> None:

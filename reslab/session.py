@@ -33,8 +33,11 @@ from reslab.scores import score
 WINDOW = 50  # steps between lines of the log
 
 
-class Interrupted(Exception):
-    """A signal stopped the run, which is saved up to the step it had reached."""
+class Interrupted(KeyboardInterrupt):
+    """A signal stopped the run; what it had saved is whole, and `resume` goes on from it.
+
+    No `Exception`, so that nobody on the way takes it for a failure and goes on.
+    """
 
 
 @dataclass
@@ -90,7 +93,7 @@ class Session:
         self.heads = {"head": 1.0} | {f"{r}_aux": w for r, (_, w) in run.network.aux.items()}
         with precision(info["precision"]):
             self.model = build.create(run.network, aux=len(self.heads) > 1)
-        self.judged = main_output(self.model)
+        self.judged = build.main_output(self.model)
         if info.get("freeze_bn"):
             finetuning.freeze_bn(self.model)
         rates = None
@@ -137,6 +140,8 @@ class Session:
         with stopped_by_signals() as stop:
             while self.progress.step < self.total:
                 self._epoch(stop)
+                if stop.is_set():  # it came during the validation
+                    raise Interrupted
         best = self.run.checkpoints / "best.safetensors"
         if best.exists():
             _assign(files.read_arrays(best)[0], build.variables(self.model), best)
@@ -287,13 +292,6 @@ class Steps(keras.callbacks.Callback):
         self.window, self.window_started = (p.loss, p.wrong, p.seen), now
 
 
-def main_output(model: keras.Model) -> keras.Model:
-    """The model without its auxiliary heads; the layers are shared."""
-    if not isinstance(model.output, dict):
-        return model
-    return keras.Model(model.input, model.output["head"], name=model.name)
-
-
 class NotFinite(Exception):
     """The loss or a weight is no number any more."""
 
@@ -314,16 +312,32 @@ def precision(name: str) -> Iterator[None]:
 def stopped_by_signals() -> Iterator[threading.Event]:
     """An event that SIGINT and SIGTERM set, so that a step is finished before the run stops."""
     stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    with on_signals(lambda *_: stop.set()):
         yield stop
+
+
+@contextmanager
+def on_signals(handle: Callable[..., Any]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM call `handle`, in the main thread, and unless they are ignored there.
+
+    A shell has background jobs ignore SIGINT: it is meant for the one in front.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
     kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.signal(kind, lambda *_: stop.set()) for kind in kinds}
+    heard = [kind for kind in kinds if signal.getsignal(kind) is not signal.SIG_IGN]
+    before = {kind: signal.signal(kind, handle) for kind in heard}
     try:
-        yield stop
+        yield
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+def interrupt(*_: object) -> None:
+    """A handler for where there is no step to finish: files appear whole or not at all."""
+    raise Interrupted
 
 
 def _arrays(variables: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -20,15 +20,16 @@ from reslab.codec import encode_network
 from reslab.data import Data, Standardise, augment, standardise
 from reslab.errors import UserError, unknown
 from reslab.recipes import Recipe
-from reslab.run import Run, read_arrays, write_arrays
+from reslab.run import Run, read_arrays, write_arrays, writing
 from reslab.scores import score
-from reslab.session import NotFinite, Session, Watcher
+from reslab.session import NotFinite, Session, Watcher, interrupt, on_signals
 from reslab.spec import Network
 from reslab.transforms import with_classes
 
 PRECISIONS = "float32", "mixed"
 
 
+@on_signals(interrupt)
 def train(
     network: str | Network,
     data: str | Path | Data,
@@ -65,7 +66,7 @@ def train(
     report. Raises UserError for whatever does not fit, and where the loss stops being a number;
     `session.Interrupted` after SIGINT or SIGTERM.
     """
-    net = zoo.network(network) if isinstance(network, str) else network
+    net = zoo.network(network)
     if recipe is None:
         recipe = "quick" if weights is None else finetuning.RECIPE
     chosen = _recipe(recipe, changes, epochs, batch)
@@ -76,7 +77,7 @@ def train(
         raise unknown("precision", precision, PRECISIONS)
     if not 0 <= seed < 2**32:
         raise UserError(f"seed is {seed}; it is a number from 0 to {2**32 - 1}")
-    if out is not None and Path(out).exists():
+    if out is not None and _exists(Path(out)):
         raise UserError(
             f"{out} exists already: choose another --out, or `reslab train --resume {out}`"
         )
@@ -91,6 +92,8 @@ def train(
         raise UserError(
             f"recipe {chosen.name} watches the validation error: set validation above 0"
         )
+    chosen.total_steps(len(data.train) // chosen.batch)  # says at once where they are too many
+    _check_memory(net, chosen.batch, 2 if precision == "mixed" else 4)
 
     info = _info(net, data, chosen) | {
         "seed": seed,
@@ -106,30 +109,20 @@ def train(
     path = Path(out) if out is not None else _free(f"runs/{net.name}-{data.name}-{chosen.name}")
     run = Run.create(path, {"name": path.name, **info})
     with run.or_nothing():
-        known = start and start.standard(data.image_shape)
-        standard = known or standardise(data.train, chosen.standardise)
-        arrays = {"mean": standard.mean, "std": standard.std}
-        write_arrays(run.path / "standardise.safetensors", arrays, {})
-        session = _session(run, data, standard, watcher)
-        if start is not None:
-            notes.append(f"weights of {start.said} ({start.scheme} names)")
-            notes += start.fill(session.judged, net, data.classes)
-        if known:
-            notes.append("standardised as the weights were trained, not as these images measure")
-        notes += finetuning.what_moves(chosen, net, session.model, session.total)
-        for note in notes:
-            run.append(kind="note", text=note)
-        session.save()
+        session = _begin(run, chosen, data, start, notes, watcher)
     return _finish(session)
 
 
+@on_signals(interrupt)
 def resume(path: str | Path, watcher: Watcher | None = None) -> Run:
-    """Go on with a run that was interrupted; a finished one is returned as it is.
+    """Go on with a run that was interrupted; a finished one gets what it may lack, its report.
 
     Raises UserError where the data or the backend are not the run's.
     """
     run = Run.open(path)
     if run.info["status"] == "done":
+        if not (run.path / "report.html").exists():  # killed before it was written
+            report.write([run], run.path / "report.html")
         return run
     backend = keras.backend.backend()
     if backend != run.info["backend"]:
@@ -151,6 +144,32 @@ def resume(path: str | Path, watcher: Watcher | None = None) -> Run:
     session.restore()
     run.save(status="running", why=None)
     return _finish(session)
+
+
+def _begin(
+    run: Run,
+    recipe: Recipe,
+    data: Data,
+    start: finetuning.Start | None,
+    notes: list[str],
+    watcher: Watcher | None,
+) -> Session:
+    """The session with its first checkpoint written, and what a person should know noted."""
+    known = start and start.standard(data.image_shape)
+    standard = known or standardise(data.train, recipe.standardise)
+    arrays = {"mean": standard.mean, "std": standard.std}
+    write_arrays(run.path / "standardise.safetensors", arrays, {})
+    session = _session(run, data, standard, watcher)
+    if start is not None:
+        notes.append(f"weights of {start.said} ({start.scheme} names)")
+        notes += start.fill(session.judged, run.network, data.classes)
+    if known:
+        notes.append("standardised as the weights were trained, not as these images measure")
+    notes += finetuning.what_moves(recipe, run.network, session.model, session.total)
+    for note in notes:
+        run.append(kind="note", text=note)
+    session.save()
+    return session
 
 
 def load_data(
@@ -195,9 +214,10 @@ def _finish(session: Session) -> Run:
         run.model_path,
         card(run),
     )
-    if data.test is not None or data.validation is not None:
+    judged = run.evaluation is not None  # before a kill: the test set is not read again
+    if not judged and (data.test is not None or data.validation is not None):
         try:
-            evaluation.evaluate(run, None)
+            evaluation.keep(run, evaluation.judged(run, data, own=True), own=True)
         except UserError as error:  # finite weights that give no finite answer
             _failed(run, error)
             raise
@@ -259,11 +279,45 @@ def _recipe(
 
 
 def _for_data(recipe: Recipe, data: Data) -> tuple[Recipe, list[str]]:
-    """The recipe without mirror images where they would be other characters, and a note of it."""
-    if "flip" not in recipe.augment or data.facts.get("mirrors", True):
-        return recipe, []
-    kept = tuple(step for step in recipe.augment if step != "flip")
-    return replace(recipe, augment=kept), [f"no mirror images: {data.name} would not bear them"]
+    """The recipe as these data allow it, and notes of what a person would not expect.
+
+    No mirror images where they would be other characters; no batch above the images there are.
+    """
+    notes = []
+    if skipped := data.facts.get("skipped"):
+        n, first = len(skipped), f"{skipped[0]['file']} ({skipped[0]['why']})"
+        which = (
+            f"1 image that cannot be read: {first}"
+            if n == 1
+            else (f"{n} images that cannot be read, {first} the first")
+        )
+        notes.append(f"left out {which}")
+    if "flip" in recipe.augment and not data.facts.get("mirrors", True):
+        kept = tuple(step for step in recipe.augment if step != "flip")
+        recipe = replace(recipe, augment=kept)
+        notes.append(f"no mirror images: {data.name} would not bear them")
+    if recipe.batch > (n := len(data.train)):
+        notes.append(f"the batch is all {n:,} training images: there are no {recipe.batch:,}")
+        recipe = replace(recipe, batch=n)
+    return recipe, notes
+
+
+def _check_memory(net: Network, batch: int, width: int) -> None:
+    """Refuse a batch that cannot fit, at `width` bytes a number: the system would just kill it.
+
+    One step keeps every layer's output for the way back: measured on PyTorch with resnet20 at
+    28x28, 3.3 MiB an image where the outputs are 1.9. A GPU says itself that it is full.
+    """
+    here = place.machine(keras.backend.backend())
+    numbers = describe.outputs(net)
+    if here["gpu"] or not here["memory_gib"] or numbers is None:
+        return
+    needed = width * numbers * batch / 2**30
+    if needed > here["memory_gib"]:
+        raise UserError(
+            f"a step of {batch:,} images would keep {needed:,.0f} GiB of maps, more than the "
+            f"{here['memory_gib']:g} GiB of this machine: try a smaller --batch or --size"
+        )
 
 
 def _info(net: Network, data: Data, recipe: Recipe) -> dict[str, Any]:
@@ -298,11 +352,18 @@ def _info(net: Network, data: Data, recipe: Recipe) -> dict[str, Any]:
 
 
 def _by_command() -> bool:
-    return Path(sys.argv[0]).stem in ("reslab", "__main__")
+    program = Path(sys.argv[0])
+    return program.stem == "reslab" or program.parts[-2:] == ("reslab", "__main__.py")
 
 
 def _free(stem: str) -> Path:
-    return next(path for n in count(1) if not (path := Path(f"{stem}-{n}")).exists())
+    return next(path for n in count(1) if not _exists(path := Path(f"{stem}-{n}")))
+
+
+def _exists(path: Path) -> bool:
+    with writing(path, "choose another --out"):  # a name may be too long to look for
+        return path.exists()
+    return False
 
 
 def _now() -> str:

@@ -5,9 +5,10 @@ A variant of a network is a transform of its value, never a boolean in its const
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 from reslab.errors import UserError, unknown
 from reslab.spec import (
@@ -114,6 +115,9 @@ def headless(network: Network) -> Network:
 
 def with_classes(network: Network, classes: int) -> Network:
     """The network with another number of outputs."""
+    if isinstance(classes, bool) or not isinstance(classes, SupportsIndex):
+        raise UserError(f"classes is a whole number, not {classes!r}")
+    classes = index(classes)
     if classes < 1:
         raise UserError(f"a network needs at least one class, not {classes}")
     if "head" not in network.rows or network.classes is None:
@@ -133,8 +137,12 @@ def _with_last_units(head: Part, units: int) -> Part:
     return tuple(parts)
 
 
-def row_names(network: Network, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names, if they are rows of the network; raises UserError with the nearest one."""
+def row_names(network: Network, names: str | Iterable[str]) -> tuple[str, ...]:
+    """The names (or the one), if they are rows of the network.
+
+    Raises UserError with the nearest one.
+    """
+    names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
         if name not in network.rows:
             raise unknown(f"row of {network.name}", name, network.rows)

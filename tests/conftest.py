@@ -31,3 +31,20 @@ def trained(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     out = tmp_path_factory.mktemp("runs") / "trained"
     return reslab.train(tiny.NETWORK, thirds, epochs=2, batch=16, out=out)
+
+
+@pytest.fixture
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder, a cache and an environment of the test's own, without a network; and the network
+    of `tests.tiny` by its name."""
+    from reslab import zoo
+    from tests import tiny
+
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setenv("RESLAB_OFFLINE", "1")
+    monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("RESLAB_DATA", raising=False)
+    monkeypatch.setitem(zoo.NETWORKS, "tiny", tiny.NETWORK)  # type: ignore[arg-type]

@@ -54,3 +54,22 @@ def test_a_broken_keras_json_is_passed_over(tmp_path: Path, text: str) -> None:
     (tmp_path / ".keras").mkdir()
     (tmp_path / ".keras" / "keras.json").write_text(text)
     assert chosen(tmp_path) == "torch"
+
+
+def test_the_option_before_the_environment() -> None:
+    """What `--backend jax` does, though the environment says torch."""
+    script = (
+        "import sys\n"
+        "from reslab.cli.options import use_backend\n"
+        "use_backend('jax')\n"
+        "import keras\n"
+        "print(keras.backend.backend())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["jax"]

@@ -25,21 +25,12 @@ from reslab.spec import Conv, Dense, GlobalAvgPool, Network
 from tests import tiny
 from tests.asked import ask, pictures, refused, snapshot, told
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="what is refused does not depend on the backend"
-)
-
-
-@pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder, a cache and an environment of the test's own; no network."""
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    monkeypatch.setenv("RESLAB_OFFLINE", "1")
-    monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("RESLAB_DATA", raising=False)
+pytestmark = [
+    pytest.mark.usefixtures("apart"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "torch", reason="what is refused does not depend on the backend"
+    ),
+]
 
 
 TRAIN = "train", "resnet20", "--out", "run", "--epochs", 0.1, "--batch", 16
@@ -118,6 +109,9 @@ def test_names_and_values(words: str, says: str, thirds: Path, trained: Run) -> 
         ("rate = ", "is not TOML"),
         ("raet = 0.1", "did you mean 'rate'?"),
         ('base = "quik"', "did you mean 'quick'?"),
+        ('base = "mine.toml"', "mine.toml has itself as its base"),
+        ('base = "./mine.toml"', "mine.toml has itself as its base"),
+        ("base = 3", "base is 3; it is the name of a recipe"),
         ("rate = [1]", "the recipe wants float here"),
         ("epochs = 3\nsteps = 3", "give either epochs or steps"),
     ],

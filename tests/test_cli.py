@@ -21,19 +21,12 @@ from reslab.run import Run
 from tests import tiny
 from tests.asked import ask, pictures, told
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="what is printed does not depend on the backend"
-)
-
-
-@pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(zoo.NETWORKS, "tiny", tiny.NETWORK)  # type: ignore[arg-type]
+pytestmark = [
+    pytest.mark.usefixtures("apart"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "torch", reason="what is printed does not depend on the backend"
+    ),
+]
 
 
 # list and show ---------------------------------------------------------------------------------
@@ -81,6 +74,16 @@ def test_show_at_another_size_and_number_of_classes() -> None:
     assert shown["trainable_params"] == 269_722 + 5_850  # facts: a head of 100 classes
     convolutions = 40_551_040 - 640
     assert shown["multiply_adds"] == 4 * convolutions + 6_400
+
+
+def test_show_counts_auxiliary_heads_apart() -> None:
+    shown = json.loads(told("show", "googlenet", "--json"))
+    assert (shown["trainable_params"], shown["trainable_params_with_aux"]) == (
+        6_624_904,
+        13_004_888,
+    )
+    said = told("show", "googlenet")
+    assert "behind inception_4a and inception_4d: 13,004,888 parameters" in said
 
 
 def test_the_module_is_the_command() -> None:

@@ -20,8 +20,9 @@ FLOORS = (
     "leaves",
     "spec",
     "transforms codec describe data",
-    "zoo run scores optimizers",
-    "build report draw",
+    "zoo run scores optimizers layers",
+    "rules report draw",
+    "build",
     "weights whole",
     "finetuning",
     "session",
@@ -44,8 +45,11 @@ def imported(path: Path) -> Iterator[str]:
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [name.name for name in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names = [f"{node.module}.{name.name}" for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            here = path.relative_to(ROOT.parent).with_suffix("").parts
+            origin = [*here[: -node.level], node.module] if node.level else [node.module]
+            module = ".".join(filter(None, origin))
+            names = [f"{module}.{name.name}" for name in node.names]
         for name in names:
             package, _, inner = name.partition(".")
             if package == "reslab" and (found := inner.split(".")[0]) not in ("", "__version__"):
@@ -60,6 +64,10 @@ def test_imports_point_down(path: Path) -> None:
     here = room(path)
     for there in imported(path):
         assert there == here or FLOOR[there] < FLOOR[here], f"{here} imports {there}"
+
+
+def test_relative_imports_are_seen() -> None:
+    assert {"data", "errors"} <= set(imported(ROOT / "data" / "folder.py"))
 
 
 def test_every_room_has_a_floor() -> None:

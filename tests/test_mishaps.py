@@ -21,28 +21,19 @@ import safetensors
 import safetensors.numpy
 
 import reslab
-from reslab import zoo
 from reslab.run import Run, read_arrays
 from reslab.session import Session
 from tests import tiny
 from tests.asked import ask, refused, snapshot, told
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="what is said does not depend on the backend"
-)
+pytestmark = [
+    pytest.mark.usefixtures("apart"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "torch", reason="what is said does not depend on the backend"
+    ),
+]
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
-
-
-@pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder and an environment of the test's own."""
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(zoo.NETWORKS, "tiny", tiny.NETWORK)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -88,6 +88,9 @@ def test_set_reads_text() -> None:
     assert change(recipe("paper-cifar"), {"epochs": 2}).steps == 0
 
 
+BAD_NAMES = "", ".hidden", "..", "a/b", "a\\b", "a\0b"
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -104,6 +107,13 @@ def test_set_reads_text() -> None:
         ({"rule": "caff"}, "did you mean 'caffe'"),
         ({"momentum": 1}, "fraction below 1"),
         ({"drops": "a,b"}, "drops=.*the recipe wants"),
+        ({"warmup_rate": "nan"}, "warmup_rate is nan"),
+        ({"warmup_rate": -1}, "warmup_rate is -1"),
+        ({"warmup_layers": -1}, "warmup_layers is -1"),
+        ({"patience": 0}, "patience is 0, must be 1 or more"),
+        ({"label_smoothing": "nan"}, "label_smoothing is a fraction below 1"),
+        ({"label_smoothing": "inf"}, "label_smoothing is a fraction below 1"),
+        *(({"name": name}, "its name becomes part of a folder's") for name in BAD_NAMES),
     ],
 )
 def test_what_makes_no_sense_is_said(values: dict, words: str) -> None:
@@ -129,3 +139,10 @@ def test_recipe_files(tmp_path: Path) -> None:
         recipe("nowhere.toml")
     with pytest.raises(UserError, match="did you mean 'quick'"):
         recipe("quik")
+    other = tmp_path / "other.toml"
+    mine.write_text(f'base = "{other.as_posix()}"')
+    other.write_text(f'base = "{mine.as_posix()}"')
+    with pytest.raises(UserError, match=r"mine\.toml has itself as its base"):
+        recipe(mine)
+    with pytest.raises(UserError, match=r"a recipe is a name or a \.toml file, not 3"):
+        recipe(3)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from reslab import data as sets
 from reslab.errors import UserError
 from reslab.recipes import Recipe
 from reslab.run import Run, read_arrays
-from reslab.spec import Dense, GlobalAvgPool
+from reslab.spec import Conv, Dense, GlobalAvgPool, ReLU
 from reslab.zoo import network
 from tests import tiny
 
@@ -290,12 +290,48 @@ def test_plateau_needs_and_watches_the_validation_error(source: Path, tmp_path: 
     assert run.log("epoch")[-1]["rate"] < 1e-9
 
 
+def test_balance_weighs_each_image_by_how_rare_its_class_is(tmp_path: Path) -> None:
+    """Rate 0: the loss that is logged is that of the first weights, weighed or not."""
+    x, y = tiny.images(90, seed=0)
+    keep = np.flatnonzero((y != 0) | (np.arange(90) < 30))  # 10 of class 0, 30 of 1 and of 2
+    parts = {"train": (x[keep], y[keep]), "t10k": (x[:9], y[:9])}
+    (tmp_path / "uneven").mkdir()
+    for part, (images, labels) in parts.items():
+        tiny.write_idx(tmp_path / "uneven" / f"{part}-images-idx3-ubyte", images)
+        tiny.write_idx(tmp_path / "uneven" / f"{part}-labels-idx1-ubyte", labels)
+    still = Recipe("still", epochs=1, batch=70, rate=0.0, schedule="constant", validation=0.0)
+
+    def loss(balance: bool) -> float:
+        run = reslab.train(
+            BARE, tmp_path / "uneven", still, out=tmp_path / f"{balance}", balance=balance
+        )
+        return float(run.log("epoch")[0]["train_loss"])
+
+    unweighed, weighed = loss(False), loss(True)
+    data = sets.load(tmp_path / "uneven", validation=0)
+    model, _ = whole.load(tmp_path / "False" / "model.keras")
+    p = model.predict_on_batch(data.train.images(np.arange(70)))
+    each = -np.log(p[np.arange(70), data.train.labels])
+    weights = np.array([70 / 30, 70 / 90, 70 / 90])[data.train.labels]
+    assert abs((each * weights).mean() - each.mean()) > 0.003  # or nothing could be told apart
+    assert unweighed == pytest.approx(each.mean(), rel=1e-4)
+    assert weighed == pytest.approx((each * weights).mean(), rel=1e-4)
+
+
+BARE = replace(  # no batch norm, no dropout: the same function in training and in inference
+    tiny.NETWORK, rows={"conv1": (Conv(8, 3), ReLU), "head": (GlobalAvgPool, Dense(3))}
+)
+
+
 @pytest.mark.parametrize("precision", ["float32", "mixed"])
 def test_balance_precision_and_channels_first(source: Path, tmp_path: Path, precision: str) -> None:
     net = replace(tiny.NETWORK, data_format="channels_first")
     short = replace(RECIPE, epochs=0.5, label_smoothing=0.1)
     run = reslab.train(net, source, short, out=tmp_path / "run", balance=True, precision=precision)
     model, card = whole.load(run.model_path)
+    conv = model.get_layer("tiny").get_layer("conv1_conv1")
+    assert conv.compute_dtype == {"float32": "float32", "mixed": "bfloat16"}[precision]
+    assert conv.variable_dtype == "float32"
     assert model.input_shape == (None, 8, 8, 1)
     assert card["classes"] == ["0", "1", "2"]
     assert keras.config.dtype_policy().name == "float32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 import reslab
 from reslab.cli import drawing, judging, looking, training, weights
 from reslab.cli.options import INTERRUPTED
-from reslab.errors import UserError, unknown
+from reslab.errors import UserError, unknown, written
 
 
 class Commands(click.Group):
@@ -46,8 +47,13 @@ for command in (command for page in PAGES for command in page.COMMANDS):
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command; what a person did wrong is one line on standard error and exit code 2."""
+    """Run the command; what a person did wrong is one line on standard error and exit code 2.
+
+    So is what the machine refuses: files, room on the disk, memory.
+    """
     try:
+        for word in sys.argv[1:] if args is None else args:
+            written(word)
         cli.main(args, prog_name="reslab", standalone_mode=False)
     except UserError as error:
         _fail(str(error))
@@ -59,6 +65,31 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:  # `reslab list | head`
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        _let_go_of_output()
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}")
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail("there is not enough memory for this: try a smaller --batch or --size")
+
+
+def _let_go_of_output() -> None:
+    """Where standard output cannot be written, Python would try again at the end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# How PyTorch (on a CPU, on a GPU), JAX and TensorFlow say it: the first two as RuntimeError.
+_OUT_OF_MEMORY = "not enough memory", "out of memory", "resource_exhausted", "oom when"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY)
 
 
 def _help(context: click.Context | None) -> str:

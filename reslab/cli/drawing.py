@@ -36,8 +36,8 @@ def draw(
       reslab draw vgg19 plain34 resnet34
       reslab draw --block plain --block basic
 
-    Blocks: plain, basic, projection, option_a, bottleneck, preact, dense, inception, characters,
-    characters_printed.
+    Blocks: plain, basic, projection, option_a, bottleneck, preact, dense, inception, resnext, se,
+    gated, characters, characters_printed.
     """
     from reslab import draw as pictures
 

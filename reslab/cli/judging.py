@@ -24,10 +24,16 @@ def evaluate(run: Path, data: str | None, as_json: bool, backend: str | None) ->
     use_backend(backend)
     from reslab import evaluation
 
-    judged = evaluation.evaluate(opened, data)
+    judged = evaluation.judgement(opened, data)
     if as_json:
         print_json({key: value for key, value in judged.items() if key != "mistakes"})
-        return
+    else:
+        _print_judgement(judged)
+    then = "the judgement is printed above, but not kept"  # as in a run that may only be read
+    evaluation.keep(opened, judged, own=data is None, then=then)
+
+
+def _print_judgement(judged: dict[str, Any]) -> None:
     from reslab.report.words import percent
 
     n = judged["n"]
@@ -97,7 +103,7 @@ def report(runs: tuple[Path, ...], out: Path | None) -> None:
     opened = [Run.open(run) for run in runs]
     if out is None:
         out = runs[0] / "report.html" if len(runs) == 1 else Path("report.html")
-    click.echo(f"report: {pages.write(opened, out)}")
+    click.echo(f"report: {pages.write(opened, out, 'name another place with --out')}")
 
 
 COMMANDS = evaluate, predict, report

@@ -24,7 +24,7 @@ def list_(as_json: bool) -> None:
             "name": network.name,
             "title": network.title,
             "classes": network.classes,
-            "input_shape": list(network.input_shape),
+            **describe.images(network),
             "trainable_params": (sums := describe.counts(network)).trainable_params,
             "multiply_adds": sums.multiply_adds,
         }
@@ -88,7 +88,9 @@ def show(
         print_json(summary)
         return
     click.echo(f"{net.title}: {summary['depth']} layers deep, {summary['classes']} classes")
-    click.echo(f"images of {'x'.join(map(str, shape))}; {net.source}\n")
+    order = f" ({summary['data_format']})" if net.data_format else ""
+    size_of = "x".join(map(str, summary["input_shape"]))
+    click.echo(f"images of {size_of}{order}; {net.source}\n")
     table = _table("row", "output", "layers", "parameters", "multiply-adds", numbers=2, first=3)
     for row in summary["rows"]:
         table.add_row(
@@ -101,6 +103,10 @@ def show(
         f"{summary['total_params'] - summary['trainable_params']:,} more numbers are batch norm's "
         "running statistics"
     )
+    if net.aux:
+        whole = summary["trainable_params_with_aux"]
+        where = " and ".join(net.aux)
+        click.echo(f"in training, with auxiliary heads behind {where}: {whole:,} parameters")
 
 
 def _show_table_1(as_json: bool) -> None:
@@ -163,7 +169,7 @@ def _table(*columns: str, numbers: int = 2, first: int = 1, whole: bool = False)
 def _print(table: Any) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:  # a pipe has no width to wrap to
         console.width = 160
     console.print(table)

@@ -62,9 +62,5 @@ def load_tensorflow() -> None:
         os.close(nowhere)
 
 
-def percent(part: float) -> str:
-    return f"{100 * part:.2f} %"
-
-
 def print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=1, ensure_ascii=False))

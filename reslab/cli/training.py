@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import INTERRUPTED, backend, load_tensorflow, percent, use_backend
+from reslab.cli.options import INTERRUPTED, backend, load_tensorflow, use_backend
 from reslab.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,11 +77,11 @@ def train(
     looked at once, at the end.
     """
     if resumed is not None:
-        if name or data:
+        if name is not None or data is not None:
             raise UserError("--resume DIR stands alone: the run knows its network and its data")
         use_backend(backend or _backend_of(resumed))
     else:
-        if not name or not data:
+        if name is None or data is None:
             raise UserError("train what on what? reslab train NAME --data SOURCE")
         from reslab.zoo import network
 
@@ -102,7 +102,9 @@ def train(
                 run = training.train(name, data, changes=settings, watcher=bar.watcher(), **options)
         except Interrupted:
             bar.close()
-            click.echo(f"stopped and saved; go on with: reslab train --resume {bar.path}", err=True)
+            path = bar.path or resumed
+            kept = f"stopped and saved; go on with: reslab train --resume {path}"
+            click.echo(kept if path else "stopped before it began: nothing is left", err=True)
             sys.exit(INTERRUPTED)
     if bar.path is None:
         click.echo(f"{run.path} is finished already")
@@ -135,6 +137,7 @@ class Bar:
         )
         self.task: Any = None
         self.total = 0
+        self.images: dict[str, int] = {}  # of each part: what its percentages are of
 
     def __enter__(self) -> Bar:
         self.bar.start()
@@ -151,13 +154,17 @@ class Bar:
 
         return Watcher(start=self.start, step=self.step, epoch=self.epoch)
 
+    def say(self, text: str) -> None:
+        """A line above the bar, as it is: names of files may look like Rich's markup."""
+        self.console.out(text, highlight=False)
+
     def start(self, run: Run, progress: Progress, total: int) -> None:
-        self.path, self.total = run.path, total
-        self.console.print(f"{run.path}: {run.info['params']:,} parameters, {total} steps")
+        self.path, self.total, self.images = run.path, total, run.info["data"]["counts"]
+        self.say(f"{run.path}: {run.info['params']:,} parameters, {total} steps")
         for line in run.log("note"):
-            self.console.print(line["text"])
+            self.say(line["text"])
         if progress.step:
-            self.console.print(f"going on after step {progress.step}")
+            self.say(f"going on after step {progress.step}")
         self.task = self.bar.add_task(
             "",
             total=total,
@@ -168,6 +175,11 @@ class Bar:
             speed=0,
         )
 
+    def percent(self, error: float, part: str) -> str:
+        from reslab.report.words import percent
+
+        return percent(error, self.images.get(part))
+
     def step(self, progress: Progress, now: dict[str, float]) -> None:
         speed = progress.seen / progress.seconds if progress.seconds else 0
         self.bar.update(
@@ -176,28 +188,31 @@ class Bar:
             epoch=progress.epoch + 1,
             speed=speed,
             loss=now["loss"],
-            error=percent(now["error"]),
+            error=self.percent(now["error"], "train"),
         )
 
     def epoch(self, progress: Progress, line: dict[str, Any]) -> None:
-        seen = f", validation {percent(line['val_error'])}" if "val_error" in line else ""
-        self.console.print(
+        seen = ""
+        if "val_error" in line:
+            seen = f", validation {self.percent(line['val_error'], 'validation')}"
+        self.say(
             f"epoch {line['epoch']}: loss {line['train_loss']:.4f},"
-            f" error {percent(line['train_error'])}{seen};"
+            f" error {self.percent(line['train_error'], 'train')}{seen};"
             f" {line['seconds']:.0f} s, {line['images_per_second']:.0f} images/s"
         )
         if progress.step >= self.total:
             self.close()
-            self.console.print("trained; judging it ...")
+            self.say("trained; judging it ...")
 
 
 def _summary(run: Run) -> None:
     from reslab.cli.judging import sentence
+    from reslab.report.words import percent
 
     judged, anew = run.evaluation, run.info.get("recalibration")
     if anew:
-        errors = [anew[f"val_error_{when}"] for when in ("before", "after")]
-        change = "" if None in errors else f": validation {' -> '.join(map(percent, errors))}"
+        before, after = (percent(anew[f"val_error_{when}"]) for when in ("before", "after"))
+        change = "" if anew["val_error_after"] is None else f": validation {before}, then {after}"
         click.echo(f"batch norm measured anew on {anew['images']:,} training images{change}")
     click.echo(f"epoch {run.info['chosen_epoch']} chosen; {sentence(judged)}" if judged else "done")
     click.echo(f"report: {run.path / 'report.html'}")

@@ -29,8 +29,8 @@ class Split(Protocol):
 
     def __len__(self) -> int: ...
 
-    def images(self, indices: Any, rng: Any = None) -> np.ndarray:
-        """uint8 (k, h, w, c): the un-augmented views. `rng` is for splits that draw; none does."""
+    def images(self, indices: Any) -> np.ndarray:
+        """uint8 (k, h, w, c): the un-augmented views."""
         ...
 
     def take(self, indices: np.ndarray) -> Self:
@@ -66,7 +66,7 @@ class ArraySplit:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def images(self, indices: Any, rng: Any = None) -> np.ndarray:
+    def images(self, indices: Any) -> np.ndarray:
         return self.array[self.positions[indices]]
 
     def take(self, indices: np.ndarray) -> Self:

@@ -61,9 +61,11 @@ def _stat(path: Path) -> tuple[int, int]:
 
 def _look(path: Path, stat: tuple[int, int]) -> Verdict:
     try:
-        content = path.read_bytes()
+        content = images.regular(path).read_bytes()
     except OSError as error:
         return Verdict(*stat, "", error.strerror or "cannot be read")
+    except images.BadImage as error:
+        return Verdict(*stat, "", str(error))
     digest = hashlib.sha256(content).hexdigest()
     try:
         images.check(io.BytesIO(content))

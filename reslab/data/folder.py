@@ -12,30 +12,30 @@ from typing import Any, Self
 
 import numpy as np
 
-from reslab.errors import UserError
+from reslab.errors import UserError, written
 
 from .augment import Augmentation
 from .base import Parts
 from .checks import Verdict, inspect
 from .draws import Stream
-from .images import SUFFIXES, BadImage, read_view
+from .images import IGNORED, MARGIN, SUFFIXES, BadImage, Size, listed, read_view, sides, unread
 from .splits import carve, number
 
 _VALIDATION = ("val", "valid", "validation")
-_IGNORED = ("__MACOSX", "@eaDir")
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What `load` was asked for, as far as folders care."""
 
-    size: int
+    size: Size
     channels: int
     validation: float
     seed: int
     skip_bad: bool
     test: float
     cache: Path | None
+    margin: bool = True  # whether the centre view leaves one out
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +45,13 @@ class FileSplit:
     root: Path
     names: Sequence[str]  # relative to root, with /
     labels: np.ndarray  # int32 (n,)
-    size: int
+    size: Size
     channels: int
+    margin: bool = True
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        return self.size, self.size, self.channels
+        return *sides(self.size), self.channels
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -63,7 +64,7 @@ class FileSplit:
         labels = np.concatenate([self.labels, other.labels])
         return replace(self, names=[*self.names, *other.names], labels=labels)
 
-    def images(self, indices: Any, rng: Any = None) -> np.ndarray:
+    def images(self, indices: Any) -> np.ndarray:
         chosen = np.arange(len(self))[indices].tolist()
         out = np.empty((len(chosen), *self.image_shape), np.uint8)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -74,14 +75,14 @@ class FileSplit:
     def decode(
         self, position: int, how: Augmentation | None = None, stream: Stream | None = None
     ) -> np.ndarray:
-        """uint8 (size, size, channels): the centre view, or one that `how` draws.
+        """uint8 (height, width, channels): the centre view, or one that `how` draws.
 
         Raises:
             UserError: the file is gone or damaged, although it was whole when it was loaded.
         """
         path = self.root / self.names[position]
         try:
-            return read_view(path, self.size, self.channels, how, stream)
+            return read_view(path, self.size, self.channels, how, stream, self.margin)
         except BadImage as error:
             raise UserError(f"{path} changed since it was checked: {error}") from error
 
@@ -94,7 +95,7 @@ class FileSplit:
         how: Augmentation | None = None,
         key: tuple[int | str, ...] = (),
     ) -> Iterator[np.ndarray]:
-        """The batches `steps` of the positions in `order`, uint8 (b, size, size, channels).
+        """The batches `steps` of the positions in `order`, uint8 (b, height, width, channels).
 
         Grain decodes them in `workers` threads. An image's view depends on `key` and its
         position alone, so beginning at a later step changes nothing.
@@ -142,13 +143,22 @@ def load(root: Path, wanted: Wanted) -> Parts:
     facts: dict[str, Any] = {
         "read_from": str(root),
         "skipped": [{"file": name, "why": why} for name, why in sorted(bad.items())],
-        "view": f"shorter side to {round(wanted.size * 256 / 224)}, centre {wanted.size} square",
+        "view": _view(wanted),
     }
     parts = _arranged(root, splits, classes, wanted, facts)
     whole = sorted((n, v.sha256) for n, v in verdicts.items() if not v.problem)
     checksum = hashlib.sha256("\n".join(f"{n}\0{s}" for n, s in whole).encode()).hexdigest()
     facts["identical_in_train_and_test"] = _shared(parts, verdicts)
     return replace(parts, checksum=checksum)
+
+
+def _view(wanted: Wanted) -> str | None:
+    """How pictures lose a margin and become images; None where they keep all that fits."""
+    if not wanted.margin:
+        return None
+    height, width = sides(wanted.size)
+    centre = f"{width} square" if height == width else f"{height}x{width}"
+    return f"shorter side to {round(min(height, width) * MARGIN)}, centre {centre}"
 
 
 def _places(root: Path) -> dict[str, Path]:
@@ -172,7 +182,10 @@ def _folders(place: Path) -> list[Path]:
         inside = sorted(place.iterdir())
     except OSError as error:
         raise UserError(f"cannot read {place}: {error.strerror}") from error
-    return [p for p in inside if p.is_dir() and p.name not in _IGNORED and p.name[0] != "."]
+    found = [p for p in inside if p.is_dir() and p.name not in IGNORED and p.name[0] != "."]
+    for path in found:
+        written(path.name)
+    return found
 
 
 def _listed(
@@ -191,19 +204,12 @@ def _listed(
     for label, name in enumerate(classes):
         if part != "train" and name not in found:
             raise UserError(f"{place} has no folder for the class {name!r}, which train/ has")
-        files = _images(found[name])
+        files = listed(found[name])
+        if not files and (others := unread(found[name])):
+            raise UserError(f"{found[name]} has {others}")
         names += [file.relative_to(root).as_posix() for file in files]
         labels += [label] * len(files)
     return names, labels
-
-
-def _images(folder: Path) -> list[Path]:
-    """Image files in a folder and below it, by suffix, sorted; hidden ones are left out."""
-    found = []
-    for at, inside, files in os.walk(folder):
-        inside[:] = [d for d in inside if d[0] != "." and d not in _IGNORED]
-        found += [Path(at, f) for f in files if f[0] != "." and Path(f).suffix.lower() in SUFFIXES]
-    return sorted(found)
 
 
 def _complaint(root: Path, bad: dict[str, str]) -> str:
@@ -218,7 +224,8 @@ def _split(
 ) -> FileSplit:
     keep = [i for i, name in enumerate(names) if name not in bad]
     kept = np.array([labels[i] for i in keep], np.int32)
-    return FileSplit(root, [names[i] for i in keep], kept, wanted.size, wanted.channels)
+    files = [names[i] for i in keep]
+    return FileSplit(root, files, kept, wanted.size, wanted.channels, wanted.margin)
 
 
 def _arranged(
@@ -246,7 +253,7 @@ def _arranged(
         if split is not None:
             _enough(root, part if len(splits) > 1 else "", split, classes, least)
     if test is None:
-        facts["split"] = f"stratified by class, seed {wanted.seed}"
+        facts["split"] = f"stratified by class, seed {wanted.seed}" if share else "no test part"
         train, test = carve(train, share, classes, wanted.seed, "test")
     return Parts(root.name, classes, train, test, validation, facts=facts)
 

@@ -169,7 +169,8 @@ def _zip_member(path: Path) -> tuple[Path, Member]:
 def is_folder(folder: Path) -> bool:
     """Whether there are IDX files of images in it."""
     return any(
-        (m := _FILE.match(p.name)) is not None and m["kind"] == "images" for p in folder.iterdir()
+        (m := _FILE.match(p.name)) is not None and m["kind"] == "images" and p.is_file()
+        for p in folder.iterdir()
     )
 
 
@@ -181,7 +182,7 @@ def load_folder(folder: Path) -> Parts:
     """
     files: dict[tuple[str, str, str], tuple[Path, int]] = {}
     for path in sorted(folder.iterdir()):
-        if match := _FILE.match(path.name):
+        if (match := _FILE.match(path.name)) and path.is_file():
             part = _PARTS.get(match["part"], match["part"])
             files.setdefault((match["set"], part, match["kind"]), (path, int(match["dims"])))
     sets = sorted({key[0] for key in files})

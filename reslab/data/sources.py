@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from reslab.catalogue import sources
-from reslab.errors import UserError, unknown
+from reslab.errors import UserError, unknown, written
 
-from . import cifar, idx
+from . import cifar, folder, idx
 from .base import ArraySplit, Data, Parts
+from .images import Size, resize_array, sides
 from .splits import amount, carve, counts
 
 FOLDER_SIZE = 224
@@ -23,7 +24,7 @@ FOLDER_SIZE = 224
 def load(
     source: str | os.PathLike[str],
     *,
-    size: int | None = None,
+    size: Size | None = None,
     channels: int | None = None,
     validation: float = 0.1,
     seed: int = 0,
@@ -31,6 +32,7 @@ def load(
     test: float | None = 0.2,
     cache: str | os.PathLike[str] | None = None,
     folder_size: int = FOLDER_SIZE,
+    margin: bool = True,
 ) -> Data:
     """The data set of that name, or at that path.
 
@@ -39,7 +41,8 @@ def load(
     $RESLAB_OFFLINE is set.
 
     Args:
-        size: pixels of the square images. None: folders `folder_size`, all others as they are.
+        size: side of the square images in pixels, or (height, width). None: folders
+            `folder_size`, all others as they are.
         channels: 1 or 3. None: folders 3, all others as they are.
         validation: a fraction or a number of images, carved from the training part, stratified;
             0 for none. Where the set has its own validation part (a folder with train, val and
@@ -48,6 +51,8 @@ def load(
         skip_bad: leave damaged images of a folder out instead of refusing it.
         test: the share of a folder without test part that becomes it; 0 or None for none.
         folder_size: the size of a folder's images where `size` is None.
+        margin: whether a folder's pictures lose an eighth at the edges, as is usual at 224
+            (see `images.view`); arrays are never cut so.
         cache: where files are kept, instead of $RESLAB_CACHE or the user's cache folder.
 
     Raises:
@@ -55,12 +60,19 @@ def load(
     """
     if channels not in (None, 1, 3):
         raise UserError(f"channels is {channels!r}; it can be 1 (grey) or 3 (RGB)")
-    if size is not None and not 1 <= size <= 4096:
-        raise UserError(f"size is {size!r}; it is the side of the images in pixels, 1..4096")
+    size = _checked(size)
     at = Path(cache) if cache is not None else None
-    parts, written = _read(
-        os.fspath(source), size, channels, validation, seed, skip_bad, test, at, folder_size
+    wanted = folder.Wanted(
+        folder_size if size is None else size,
+        channels or 3,
+        validation,
+        seed,
+        skip_bad,
+        test or 0,
+        at,
+        margin,
     )
+    parts, place = _read(os.fspath(source), size, channels, wanted)
     parts = _with_validation(parts, validation, seed)
     options: dict[str, Any] = {
         "size": size,
@@ -68,9 +80,19 @@ def load(
         "validation": validation,
         "seed": seed,
     }
-    options |= {"skip_bad": skip_bad, "test": test, "folder_size": folder_size}
-    provenance = {"source": written, **options}
+    options |= {"skip_bad": skip_bad, "test": test, "folder_size": folder_size, "margin": margin}
+    provenance = {"source": place, **options}
     return _data(parts, provenance)
+
+
+def _checked(size: Any) -> Size | None:
+    """The size; a pair may come as a list, from JSON."""
+    both = size if isinstance(size, list | tuple) else (size,) * 2
+    if size is None:
+        return None
+    if len(both) != 2 or not all(isinstance(n, int) and 1 <= n <= 4096 for n in both):
+        raise UserError(f"size is {size!r}; it is the side of the images in pixels, 1..4096")
+    return size if isinstance(size, int) else (both[0], both[1])
 
 
 def _data(parts: Parts, provenance: dict[str, Any]) -> Data:
@@ -92,25 +114,23 @@ def _data(parts: Parts, provenance: dict[str, Any]) -> Data:
 
 def _read(
     source: str,
-    size: int | None,
+    size: Size | None,
     channels: int | None,
-    validation: float,
-    seed: int,
-    skip_bad: bool,
-    test: float | None,
-    cache: Path | None,
-    folder_size: int,
+    wanted: folder.Wanted,
 ) -> tuple[Parts, str]:
     """The source's parts at the asked size, and how the source is to be written."""
+    cache = wanted.cache
+    if not source.strip():
+        raise UserError("--data is empty: give a name of `reslab list`, or a folder")
     if source == "glyphs":
         from . import glyphs
 
-        return _arrays(glyphs.load(seed, cache), size, channels), source
+        return _arrays(glyphs.load(wanted.seed, cache), size, channels), source
     if source in idx.SETS:
         return _arrays(idx.load_known(source, cache), size, channels), source
     if source in cifar.SETS:
         return _arrays(cifar.load_known(source, cache), size, channels), source
-    path = Path(source).expanduser().absolute()
+    path = Path(written(source)).expanduser().absolute()
     if not path.exists():
         if len(Path(source).parts) > 1 or source.startswith((".", "~")):
             raise UserError(f"there is no folder {path}; give a folder of class folders, or a name")
@@ -122,15 +142,10 @@ def _read(
         raise UserError(f"{path} is a file; give the folder that holds the class folders")
     if idx.is_folder(path):
         return _arrays(idx.load_folder(path), size, channels), str(path)
-    from . import folder
-
-    wanted = folder.Wanted(
-        size or folder_size, channels or 3, validation, seed, skip_bad, test or 0, cache
-    )
     return folder.load(path, wanted), str(path)
 
 
-def _arrays(parts: Parts, size: int | None, channels: int | None) -> Parts:
+def _arrays(parts: Parts, size: Size | None, channels: int | None) -> Parts:
     """Sums, checks and converts a set that is in memory."""
     splits = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     own = {k: s for k, s in splits.items() if isinstance(s, ArraySplit)}
@@ -155,12 +170,10 @@ def _checksum(classes: tuple[str, ...], splits: dict[str, ArraySplit]) -> str:
     return digest.hexdigest()
 
 
-def _convert(split: ArraySplit, size: int | None, channels: int | None) -> ArraySplit:
+def _convert(split: ArraySplit, size: Size | None, channels: int | None) -> ArraySplit:
     height, width, depth = split.image_shape
-    if channels in (None, depth) and size in (None, height) and (size is None or height == width):
+    if channels in (None, depth) and (size is None or sides(size) == (height, width)):
         return split
-    from .images import resize_array
-
     return replace(split, array=resize_array(split.array, size, channels or depth))
 
 

@@ -24,7 +24,7 @@ def networks(
     from reslab import zoo
     from reslab.draw import paint
 
-    found = [zoo.network(net) if isinstance(net, str) else net for net in nets]
+    found = [zoo.network(net) for net in nets]
     if not found:
         raise UserError("name a network to draw, such as resnet34")
     return paint.write(paint.files(picture(found, size)), stem)

@@ -10,9 +10,17 @@ from reslab.draw.marks import Mark, Picture, Words, around, straight
 from reslab.draw.pieces import GAP, piece
 from reslab.errors import unknown
 from reslab.shapes import Maps
-from reslab.spec import BN, Concat, Conv, MaxPool, Part, ReLU
+from reslab.spec import Part
 from reslab.transforms import without_skips
-from reslab.zoo import characters, identity_mappings, resnet
+from reslab.zoo import (
+    characters,
+    densenet,
+    googlenet,
+    identity_mappings,
+    resnet,
+    resnext,
+    tricks,
+)
 
 
 @dataclass(frozen=True)
@@ -26,24 +34,6 @@ class Block:
     side: int = 56
 
 
-def dense_layer(growth: int) -> Concat:
-    """Huang 2017, Sec. 3: what came in, and k maps more."""
-    return Concat(((), (BN(), ReLU, Conv(growth, 3))))
-
-
-def inception(*widths: int) -> Concat:
-    """Szegedy 2014, Fig. 2(b): widths of 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj."""
-    a, b_in, b, c_in, c, d = widths
-    return Concat(
-        (
-            (Conv(a, 1, bias=True), ReLU),
-            (Conv(b_in, 1, bias=True), ReLU, Conv(b, 3, bias=True), ReLU),
-            (Conv(c_in, 1, bias=True), ReLU, Conv(c, 5, bias=True), ReLU),
-            (MaxPool(3, 1), Conv(d, 1, bias=True), ReLU),
-        )
-    )
-
-
 HE15, HE16 = "He et al. 2015", "He et al. 2016"
 DECK = "the deck, 'Code'"
 BLOCKS = {
@@ -54,10 +44,29 @@ BLOCKS = {
     "bottleneck": Block(resnet.bottleneck(64), 256, "bottleneck", f"{HE15}, Fig. 5 right"),
     "preact": Block(identity_mappings.preact(64), 256, "pre-activation", f"{HE16}, Fig. 4(e)"),
     "dense": Block(
-        (dense_layer(4),) * 5, 6, "5-layer dense block, growth rate 4", "Huang et al. 2017, Fig. 1"
+        (densenet.dense_layer(4),) * 5,
+        6,
+        "5-layer dense block, growth rate 4",
+        "Huang et al. 2017, Fig. 1",
     ),
     "inception": Block(
-        inception(64, 96, 128, 16, 32, 32), 192, "Inception (3a)", "Szegedy et al. 2014", 28
+        googlenet.NETWORKS["googlenet_2014"].rows["inception_3a"],
+        192,
+        "Inception (3a)",
+        "Szegedy et al. 2014, Fig. 2(b)",
+        28,
+    ),
+    "resnext": Block(
+        resnext.grouped(32, 4)(64), 256, "ResNeXt, 32x4d", "Xie et al. 2016, Fig. 3(c)"
+    ),
+    "se": Block(
+        tricks.squeezed(resnet.bottleneck)(64), 256, "SE bottleneck", "Hu et al. 2017, Fig. 3"
+    ),
+    "gated": Block(
+        identity_mappings.exclusive_gating(resnet.basic(64)),
+        64,
+        "exclusive gating",
+        f"{HE16}, Fig. 2(c)",
     ),
     "characters": Block(characters.corrected(64), 1, "the deck's block, corrected", DECK, 28),
     "characters_printed": Block(

@@ -18,7 +18,7 @@ from reslab.spec import (
 )
 
 TIMES = "\N{MULTIPLICATION SIGN}"
-SIGNS = {"add": "+", "multiply": TIMES, "gate": TIMES, "scale": TIMES}  # joins, by their kind
+SIGNS = {"add": "+", "multiply": TIMES}  # joins, by their kind
 
 
 def long(leaf: Leaf) -> str:

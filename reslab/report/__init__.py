@@ -15,19 +15,20 @@ from typing import Any
 
 from reslab.errors import UserError
 from reslab.report.contents import Run, page
+from reslab.run import SAFE, writing
 from reslab.run import write as write_file
-from reslab.run import writing
 
 __all__ = ["Run", "write"]
 
 PAGE = Path(__file__).parent / "page"
 
 
-def write(runs: Sequence[Run], path: str | Path) -> Path:
+def write(runs: Sequence[Run], path: str | Path, then: str = SAFE) -> Path:
     """Writes the report of one run, or of several compared, and returns where it lies.
 
     A run that failed or was not evaluated gets a report that says so. The file appears whole or
-    not at all. Raises UserError without a run, or where the file cannot be written.
+    not at all. Raises UserError without a run, or, with what to do `then`, where the file cannot be
+    written.
     """
     if not runs:
         raise UserError("a report needs a run; name at least one run folder")
@@ -35,9 +36,9 @@ def write(runs: Sequence[Run], path: str | Path) -> Path:
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file for the report, such as report.html")
     whole = _render(page(runs))
-    with writing(path):
+    with writing(path, then):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, lambda temp: temp.write_text(whole, encoding="utf-8"))
+    write_file(path, lambda temp: temp.write_text(whole, encoding="utf-8"), then)
     return path
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from reslab import describe
 from reslab.report import figures, judgement, words
+from reslab.report.again import again
 from reslab.report.figures import Curves
 from reslab.spec import Network
 
@@ -38,6 +39,8 @@ EVALUATION: Mapping[str, Any] = {
     **dict.fromkeys(("data", "loss", "top5_error", "when", "command")),
     "split": "test",
     "mistakes": (),
+    "readings": 1,
+    "first_read": None,
 }
 
 
@@ -62,6 +65,9 @@ def page(runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "title": _title(sections),
         "judged": _judged(sections),
+        "readings": max(
+            (s["evaluation"]["readings"] for s in sections if s["evaluation"]), default=1
+        ),
         "sections": sections,
         "charts": _shared_charts(sections),
         "different_data": len({s["data"].get("checksum") for s in sections}) > 1,
@@ -101,6 +107,7 @@ def _section(run: Run, number: int, name: str) -> dict[str, Any]:
     info, evaluation = {**INFO, **run.info}, run.evaluation
     log = _Log(run.log())
     data = {**DATA, **info.get("data", {})}
+    data["facts"] = _facts(data["facts"])
     data["counts"] = dict.fromkeys(("train", "validation", "test")) | data["counts"]
     return {
         "id": f"run-{number}",
@@ -115,14 +122,35 @@ def _section(run: Run, number: int, name: str) -> dict[str, Any]:
         "curves": Curves(name, number, log.epochs, log.steps, info["chosen_epoch"]),
         "notes": log.notes,
         "status": info["status"],
-        "epochs": {"done": len(log.epochs), "of": info["recipe"].get("epochs") or None},
+        "epochs": _epochs(len(log.epochs), info["recipe"].get("epochs") or None),
         "chosen": _chosen(info["chosen_epoch"], log, data["counts"]["validation"]),
         "seconds": log.seconds or words.seconds_between(info["started"], info["finished"]),
         "evaluation": _evaluation(evaluation, data, f"run-{number}") if evaluation else None,
+        "again": again(run.path, info, run.network),
         "evaluate": f"reslab evaluate {shlex.quote(str(run.path))}",
         "resume": f"reslab train --resume {shlex.quote(str(run.path))}",
         "recipe": _recipe(info["recipe"]),
     }
+
+
+def _epochs(done: int, of: float | None) -> dict[str, Any]:
+    """A training of half an epoch logs one: it has done 0.5 of 0.5."""
+    return {"done": of if of and of < done else done, "of": of}
+
+
+def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Without those that tell of nothing, and with a sentence for what a number would not tell."""
+    told = {k: v for k, v in facts.items() if k not in ("skipped", "identical_in_train_and_test")}
+    if facts.get("skipped"):
+        told["skipped"] = facts["skipped"]
+    if "identical_in_train_and_test" in facts:
+        n = facts["identical_in_train_and_test"]
+        told["copies"] = (
+            f"{n} test file{'' if n == 1 else 's'} byte for byte in the training part too"
+            if n
+            else "no test file is byte for byte in the training part"
+        )
+    return told
 
 
 class _Log:

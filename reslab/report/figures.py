@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +139,7 @@ def curves(runs: Sequence[Curves], what: str, chart_id: str) -> Chart:
         traces.extend(_chosen(run, what, scale))
     y_axis = axis(ticksuffix=unit, rangemode="tozero")
     if what == "loss" and _wide(v for run in runs for v in _values(run.epochs, "_loss")):
-        y_axis |= {"type": "log", "dtick": 1, "rangemode": "normal"}
+        y_axis |= _powers(v for run in runs for v in _values([*run.epochs, *run.steps], "loss"))
     else:
         y_axis |= _top(runs, what, scale)
     figure = {"data": traces, "layout": layout(_epochs(runs), y_axis, hovermode="x unified")}
@@ -163,6 +163,13 @@ def _wide(values: Any) -> bool:
     """Whether values span so much that a linear axis would flatten the end of the curve."""
     positive = sorted(v for v in values if v > 0)
     return len(positive) > 3 and positive[-1] > 30 * positive[0]
+
+
+def _powers(values: Iterable[float]) -> dict[str, Any]:
+    """A log axis with a tick at every power of ten, or at every so many that six are enough."""
+    positive = [math.log10(v) for v in values if v > 0]
+    every = math.ceil((max(positive) - min(positive)) / 6) or 1 if positive else 1
+    return {"type": "log", "dtick": every, "rangemode": "normal", "exponentformat": "power"}
 
 
 def _epochs(runs: Sequence[Curves]) -> dict[str, Any]:
@@ -225,11 +232,15 @@ def rate(runs: Sequence[Curves], chart_id: str) -> Chart:
         every += [v for v in y if v]
         line = {"color": colour(run.number), "dash": dash(run.number), "width": 1.8}
         name = text(run.name) if len(runs) > 1 else "rate"
-        traces.append(_line(x, y, 1, line) | {"name": name, "hovertemplate": "%{y:.4~g}"})
+        traces.append(
+            _line(x, y, 1, line)
+            | {"name": name, "hovertemplate": "%{y:.4~g}"}
+            | ({"mode": "lines+markers", "marker": {"size": 5}} if len(x) < 3 else {})
+        )
     stepped = len({f"{v:.4g}" for v in every}) <= 6 * len(runs)
     y_axis = axis(exponentformat="power", rangemode="tozero")
     if stepped and _wide(every):  # a rate that falls in powers of ten
-        y_axis |= {"type": "log", "dtick": 1, "rangemode": "normal"}
+        y_axis |= _powers(every)
     figure = {"data": traces, "layout": layout(_epochs(runs), y_axis, hovermode="x unified")}
     most = f", at most {max(every):.3g}" if every else ""
     return Chart(

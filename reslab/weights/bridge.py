@@ -47,7 +47,7 @@ def about(model: keras.Model, network: str | Network | None = None) -> About:
     known = getattr(model, "reslab", None)
     if isinstance(known, About) and network is None:
         return known
-    net = zoo.network(network) if isinstance(network, str) else network
+    net = None if network is None else zoo.network(network)
     if net is None:
         made_of = getattr(model, "reslab_network", None)
         net = made_of if isinstance(made_of, Network) else zoo.NETWORKS.get(model.name)

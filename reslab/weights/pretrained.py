@@ -25,7 +25,8 @@ def create(
     input_shape: tuple[int | None, int | None, int | None] | None = None,
     data_format: str | None = None,
     top: bool = True,
-    taps: Sequence[str] = (),
+    taps: str | Sequence[str] = (),
+    aux: bool = False,
     weights: str | Path | None = None,
 ) -> keras.Model:
     """A Keras model of the network: standardised images to logits.
@@ -35,18 +36,20 @@ def create(
     of `data_format`; height and width may be None. `data_format` defaults to the network's, else
     to Keras's configured one. `top=False` ends at the last maps. With `taps` (rows of the table,
     as `("conv3_x", "conv4_x")`) the outputs are a dictionary of those rows' maps and nothing after
-    the last of them is built.
+    the last of them is built. With `aux` the outputs are a dictionary as well: the logits as
+    "head", those of auxiliary heads (GoogLeNet's) as their rows' names and "_aux".
 
     `weights` is a file, or "torchvision/IMAGENET1K_V2", "timm/resnet50.a1_in1k",
     "keras/imagenet": fetched once. Classes and size then default to the weights'. Where a library
     has another variant of the network (keras.applications strides in the first 1x1), that one is
-    made, and the log says so. With other `classes` the head starts afresh.
+    made, and the log says so. With other `classes` the head starts afresh; auxiliary heads always
+    do.
 
     Raises UserError for a name, row, size or number of classes that does not fit.
     """
     if weights is None:
-        return build.create(network, classes, input_shape, data_format, top, taps)
-    net = zoo.network(network) if isinstance(network, str) else network
+        return build.create(network, classes, input_shape, data_format, top, taps, aux)
+    net = zoo.network(network)
     given = bridge.source(weights, net.name)
     twin = given.network
     if twin and twin.name in zoo.NETWORKS and twin.name.endswith(f"_{net.name}"):
@@ -56,8 +59,11 @@ def create(
         input_shape = _size(net, given.preprocessing, data_format)
     if classes is None and top and not taps:
         classes = _classes(net, given)
-    model = build.create(net, classes, input_shape, data_format, top, taps)
-    return bridge.fill(model, bridge.about(model), given)
+    model = build.create(net, classes, input_shape, data_format, top, taps, aux)
+    main = build.main_output(model) if aux else model  # its layers are the model's
+    bridge.fill(main, bridge.about(main), given)
+    model.reslab = main.reslab
+    return model
 
 
 def _size(

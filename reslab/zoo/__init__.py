@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reslab.errors import unknown
+from reslab.errors import UserError, unknown
 from reslab.spec import Network
 from reslab.zoo import (
     alexnet,
@@ -36,8 +36,15 @@ NETWORKS: Mapping[str, Network] = {
 }
 
 
-def network(name: str) -> Network:
-    """The network of this name; raises UserError with the nearest name there is."""
+def network(name: str | Network) -> Network:
+    """The network of this name; a description is taken as it is.
+
+    Raises UserError with the nearest name there is.
+    """
+    if isinstance(name, Network):
+        return name
+    if not isinstance(name, str):
+        raise UserError(f"a network is a name of `reslab list` or a description, not {name!r}")
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS)
     return NETWORKS[name]

@@ -147,7 +147,7 @@ def test_stopping_early_ends_the_threads(files, kind):
 
 
 class Broken(ArraySplit):
-    def images(self, indices, rng=None):
+    def images(self, indices):
         if 17 in np.arange(len(self))[indices]:
             raise OSError("the disk is on fire")
         return super().images(indices)

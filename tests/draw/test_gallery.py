@@ -58,7 +58,7 @@ def test_the_dense_block_of_five_layers_with_growth_rate_4() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "words", "look"),
-    [("gate", "\N{MULTIPLICATION SIGN}", "sum"), ("maxout", "maxout", "join")],
+    [("multiply", "\N{MULTIPLICATION SIGN}", "sum"), ("maxout", "maxout", "join")],
 )
 def test_a_join_is_drawn_by_its_kind(kind: str, words: str, look: str) -> None:
     @dataclass(frozen=True)
