@@ -109,20 +109,7 @@ def train(
     path = Path(out) if out is not None else _free(f"runs/{net.name}-{data.name}-{chosen.name}")
     run = Run.create(path, {"name": path.name, **info})
     with run.or_nothing():
-        known = start and start.standard(data.image_shape)
-        standard = known or standardise(data.train, chosen.standardise)
-        arrays = {"mean": standard.mean, "std": standard.std}
-        write_arrays(run.path / "standardise.safetensors", arrays, {})
-        session = _session(run, data, standard, watcher)
-        if start is not None:
-            notes.append(f"weights of {start.said} ({start.scheme} names)")
-            notes += start.fill(session.judged, net, data.classes)
-        if known:
-            notes.append("standardised as the weights were trained, not as these images measure")
-        notes += finetuning.what_moves(chosen, net, session.model, session.total)
-        for note in notes:
-            run.append(kind="note", text=note)
-        session.save()
+        session = _begin(run, chosen, data, start, notes, watcher)
     return _finish(session)
 
 
@@ -157,6 +144,32 @@ def resume(path: str | Path, watcher: Watcher | None = None) -> Run:
     session.restore()
     run.save(status="running", why=None)
     return _finish(session)
+
+
+def _begin(
+    run: Run,
+    recipe: Recipe,
+    data: Data,
+    start: finetuning.Start | None,
+    notes: list[str],
+    watcher: Watcher | None,
+) -> Session:
+    """The session with its first checkpoint written, and what a person should know noted."""
+    known = start and start.standard(data.image_shape)
+    standard = known or standardise(data.train, recipe.standardise)
+    arrays = {"mean": standard.mean, "std": standard.std}
+    write_arrays(run.path / "standardise.safetensors", arrays, {})
+    session = _session(run, data, standard, watcher)
+    if start is not None:
+        notes.append(f"weights of {start.said} ({start.scheme} names)")
+        notes += start.fill(session.judged, run.network, data.classes)
+    if known:
+        notes.append("standardised as the weights were trained, not as these images measure")
+    notes += finetuning.what_moves(recipe, run.network, session.model, session.total)
+    for note in notes:
+        run.append(kind="note", text=note)
+    session.save()
+    return session
 
 
 def load_data(

@@ -211,8 +211,8 @@ def _summary(run: Run) -> None:
 
     judged, anew = run.evaluation, run.info.get("recalibration")
     if anew:
-        errors = [anew[f"val_error_{when}"] for when in ("before", "after")]
-        change = "" if None in errors else f": validation {' -> '.join(map(percent, errors))}"
+        before, after = (percent(anew[f"val_error_{when}"]) for when in ("before", "after"))
+        change = "" if anew["val_error_after"] is None else f": validation {before}, then {after}"
         click.echo(f"batch norm measured anew on {anew['images']:,} training images{change}")
     click.echo(f"epoch {run.info['chosen_epoch']} chosen; {sentence(judged)}" if judged else "done")
     click.echo(f"report: {run.path / 'report.html'}")
