@@ -165,9 +165,10 @@ RECIPES = {
         Recipe(
             name="fine-tune",
             promise="a net for few images from one trained on many: `reslab train resnet50 "
-            "--weights timm/resnet50.a1_in1k --data PATH`; measured in docs/results/finetune.json",
+            "--weights timm/resnet50.a1_in1k --data PATH`; against training from scratch: "
+            "bench/finetune.py",
             source="the head first: Kumar et al. 2022, arXiv 2202.10054; rates that fall towards "
-            "the input: Howard and Ruder 2018, arXiv 1801.06146; tuned here on validation images",
+            "the input: Howard and Ruder 2018, arXiv 1801.06146",
             batch=32,
             epochs=10,
             rate=0.05,
