@@ -16,6 +16,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "accelerate": "reslab.fast",
     "create": "reslab.weights",
     "network": "reslab.zoo",
     "Network": "reslab.spec",

@@ -12,6 +12,7 @@ from keras import layers
 
 from reslab import zoo
 from reslab.errors import UserError
+from reslab.fast import accelerate
 from reslab.rules import Site, Tensor, rule
 from reslab.shapes import Maps, Shape, Vector
 from reslab.spec import Leaf, Network, Value, all_leaves, branches, image, thread
@@ -39,6 +40,7 @@ def create(
     the last of them is built. With `aux` the outputs are a dictionary as well: the logits as
     "head", those of the auxiliary heads as their rows' names and "_aux".
 
+    The model is accelerated (`reslab.accelerate`); its layers are stock ones all the same.
     Raises UserError for a name, row, size or number of classes that does not fit.
     """
     net = zoo.network(network)
@@ -66,7 +68,7 @@ def create(
     end = outputs if taps or aux else outputs.popitem()[1]
     model = keras.Model(inputs, end, name=_identifier(net.name))
     model.reslab_network = whole  # for `reslab.weights`
-    return model
+    return accelerate(model)
 
 
 def main_output(model: keras.Model) -> keras.Model:
@@ -75,7 +77,7 @@ def main_output(model: keras.Model) -> keras.Model:
         return model
     main = keras.Model(model.input, model.output["head"], name=model.name)
     main.reslab_network = getattr(model, "reslab_network", None)
-    return main
+    return accelerate(main)
 
 
 def allow_depth(network: Network) -> None:

@@ -124,6 +124,48 @@ class SGD(Shared, keras.optimizers.SGD):
         step = self.momentum * moved + inside * gradient if self.nesterov else moved
         self.assign_sub(variable, outside * step)
 
+    def _backend_update_step(
+        self, grads: Any, trainable_variables: Any, learning_rate: Any
+    ) -> None:
+        """On PyTorch all variables at once: of nets of small layers, half of a step is calls."""
+        if keras.backend.backend() != "torch":
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            return
+        import torch
+
+        with torch.no_grad():
+            self._all_at_once(torch, list(grads), trainable_variables, float(learning_rate))
+
+    def _all_at_once(self, torch: Any, grads: list, variables: Any, rate: float) -> None:
+        places = [self._get_variable_index(v) for v in variables]
+        weights = [v.value for v in variables]
+        velocities = [self.momentums[i].value for i in places] if self.momentum else []
+        decays = [self.decay if self._use_weight_decay(v) else 0.0 for v in variables]
+        if any(decays):
+            grads = torch._foreach_add(grads, torch._foreach_mul(weights, decays))
+        rates = [rate] * len(places)
+        if self.shares is not None:
+            rates = [rate * self.shares.factors[i] for i in places]
+            if int(self.iterations) < self.shares.start:
+                late = self.shares.late
+                grads = [
+                    torch.zeros_like(g) if late[i] else g
+                    for i, g in zip(places, grads, strict=True)
+                ]
+        if not self.momentum or self.rule == "caffe":
+            grads, rates = torch._foreach_mul(grads, rates), [1.0] * len(places)
+        step = grads
+        if self.momentum:
+            torch._foreach_mul_(velocities, self.momentum)
+            torch._foreach_add_(velocities, grads)
+            step = velocities
+            if self.nesterov:
+                step = torch._foreach_add(grads, velocities, alpha=self.momentum)
+        if len(set(rates)) == 1:
+            torch._foreach_add_(weights, step, alpha=-rates[0])
+        else:
+            torch._foreach_sub_(weights, torch._foreach_mul(step, rates))
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rule": self.rule, "decay": self.decay}
 

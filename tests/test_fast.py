@@ -1,0 +1,179 @@
+"""`reslab.accelerate`: the same numbers as stock Keras, by fused operations and a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import reslab
+from reslab.build import create
+from reslab.errors import UserError
+from reslab.session import precision
+from tests.reference import randomise
+
+
+def torch_only() -> Any:
+    if keras.backend.backend() != "torch":
+        pytest.skip("this is about PyTorch")
+    import torch
+
+    return torch
+
+
+def both(model: keras.Model, x: np.ndarray, **how: Any) -> list[dict[str, np.ndarray]]:
+    """What stock Keras and the accelerated model make of one batch, from the same weights."""
+    torch = torch_only()
+    before, results = model.get_weights(), []
+    for undo in (True, False):
+        model.set_weights(before)
+        reslab.accelerate(model, undo=undo)
+        given = torch.tensor(x, requires_grad=True)
+        y = model(given, **how)
+        model.zero_grad()
+        target = torch.linspace(-1, 1, y.numel()).reshape(y.shape)
+        (y.float() * target).sum().backward()
+        found = {"output": y, "input gradient": given.grad}
+        found |= {f"gradient of {v.path}": v.value.grad for v in model.trainable_variables}
+        found |= {v.path: v.value for v in model.non_trainable_variables if "seed" not in v.path}
+        results.append({k: _numpy(v) for k, v in found.items()})
+    model.set_weights(before)
+    return results
+
+
+def _numpy(x: Any) -> np.ndarray:
+    return x.detach().float().clone().numpy()
+
+
+def agree(model: keras.Model, x: np.ndarray, **how: Any) -> None:
+    """Outputs and statistics to 2e-5 of their scale; gradients, by their norms, to 1e-2.
+
+    Where a sum is as good as 0, one of the two may rectify what the other lets through: one such
+    position of ten thousand moves a gradient by 1e-3. A term that is missing moves it by much more.
+    """
+    stock, fast = both(model, x, **how)
+    gradients = {k: v for k, v in stock.items() if "gradient" in k}
+    for name in stock.keys() - gradients.keys():
+        value = stock[name]
+        assert np.abs(fast[name] - value).max() <= 2e-5 * np.abs(value).max(), name
+    greatest = max(np.linalg.norm(v) for v in gradients.values())
+    for name, value in gradients.items():
+        assert np.linalg.norm(fast[name] - value) <= 1e-2 * greatest, name
+    own = "input gradient"
+    assert np.linalg.norm(fast[own] - stock[own]) <= 1e-2 * np.linalg.norm(stock[own])
+
+
+def nets() -> dict[str, Any]:
+    i = keras.Input((9, 8, 6))
+    odd = layers.ZeroPadding2D(2)(i)
+    odd = layers.Conv2D(8, 5, strides=2, activation="relu")(odd)
+    odd = layers.BatchNormalization(scale=False)(odd)
+    left = layers.Conv2D(4, (3, 2), padding="same", dilation_rate=(1, 2), groups=2)(odd)
+    right = layers.MaxPooling2D(1, 1)(layers.MaxPooling2D(3, 1, padding="same")(odd))
+    both = layers.Concatenate()([left, right, layers.AveragePooling2D(3, 1, "same")(odd)])
+    both = layers.ReLU(max_value=6)(layers.BatchNormalization(center=False, momentum=0.7)(both))
+    vector = layers.Dense(5, activation="tanh")(layers.Flatten()(both))
+    vector = layers.BatchNormalization()(vector)
+    inner = keras.Model(i, layers.Dense(4)(vector), name="inner")
+    j = keras.Input((9, 8, 6))
+    twice = layers.Add()([inner(j), inner(j * 0.5, training=False)])
+    outer = keras.Model(j, layers.Activation("sigmoid")(twice))
+    return {
+        "resnet20": create("resnet20", input_shape=(16, 16, 6)),
+        "resnet20_first": create("resnet20", input_shape=(6, 9, 8), data_format="channels_first"),
+        "odd": outer,
+    }
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet20_first", "odd"])
+@pytest.mark.parametrize("training", [True, False])
+def test_forward_backward_and_statistics_equal_stock_keras(name: str, training: bool) -> None:
+    torch_only()
+    model = nets()[name]
+    randomise(model)
+    x = np.random.default_rng(1).normal(size=(16, *model.input_shape[1:])).astype("float32")
+    agree(model, x, training=training)
+
+
+def test_mixed_precision_equals_stock_keras() -> None:
+    """To some of bfloat16's 2^-8; both round at every layer, the fused batch norm once less."""
+    torch_only()
+    with precision("mixed"):
+        model = create("resnet20", input_shape=(8, 8, 3))
+    x = np.random.default_rng(1).normal(size=(8, 8, 8, 3)).astype("float32")
+    stock, fast = both(model, x, training=False)
+    assert np.abs(stock["output"] - fast["output"]).max() <= 2**-5 * np.abs(stock["output"]).max()
+    assert reslab.accelerate(model)(x).dtype == keras.ops.convert_to_tensor(x, "bfloat16").dtype
+
+
+def test_second_derivatives_are_those_of_stock_keras() -> None:
+    torch = torch_only()
+    model = create("resnet20", input_shape=(8, 8, 3), classes=3)
+    x = torch.tensor(np.random.default_rng(1).normal(size=(8, 8, 8, 3)).astype("float32"))
+    products = []
+    for undo in (True, False):
+        reslab.accelerate(model, undo=undo)
+        values = [v.value for v in model.trainable_variables]
+        loss = model(x, training=True).square().mean()
+        first = torch.autograd.grad(loss, values, create_graph=True)
+        along = sum((g * torch.ones_like(g)).sum() for g in first)
+        products.append(torch.autograd.grad(along, values))
+    greatest = max(p.abs().max() for p in products[0])
+    for p, q in zip(*products, strict=True):
+        assert (p - q).abs().max() <= 1e-3 * greatest  # sums of thousands of float32 terms
+
+
+@pytest.mark.core
+def test_saved_files_are_stock_and_undo_restores(tmp_path: Path) -> None:
+    model = create("resnet20", input_shape=(8, 8, 3))
+    assert all(type(x).__module__.startswith("keras.") for x in model._flatten_layers())
+    x = np.random.default_rng(1).normal(size=(4, 8, 8, 3)).astype("float32")
+    fast = model.predict_on_batch(x)
+    model.save(tmp_path / "m.keras")
+    stock = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(stock.predict_on_batch(x), fast, rtol=1e-4, atol=1e-5)
+    reslab.accelerate(model, undo=True)
+    assert not any("call" in vars(x) for x in model._flatten_layers())
+    np.testing.assert_array_equal(model.predict_on_batch(x), stock.predict_on_batch(x))
+
+
+@pytest.mark.core
+def test_fits_like_stock_keras() -> None:
+    """Two epochs of SGD with momentum from one start: the weights end together."""
+    x = np.random.default_rng(1).normal(size=(32, 8, 8, 3)).astype("float32")
+    y = np.arange(32) % 10
+    ends = []
+    start = create("resnet20", input_shape=(8, 8, 3)).get_weights()
+    for undo in (True, False):
+        model = reslab.accelerate(create("resnet20", input_shape=(8, 8, 3)), undo=undo)
+        model.set_weights(start)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.01, 0.9), loss)
+        model.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0)
+        ends.append(model.get_weights())
+    for a, b in zip(*ends, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_layers_beyond_the_rules_stay_as_they_are() -> None:
+    torch_only()
+
+    class Own(layers.Conv2D):
+        def call(self, inputs: Any) -> Any:
+            return 2 * super().call(inputs)
+
+    i = keras.Input((8, 8, 3))
+    x = Own(4, 3)(i)
+    x = layers.Masking()(layers.Reshape((36, 4))(x))
+    model = keras.Model(i, layers.BatchNormalization()(x))
+    given = np.random.default_rng(1).normal(size=(4, 8, 8, 3)).astype("float32")
+    agree(model, given, training=True)
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(UserError, match="takes a Keras model, not str"):
+        reslab.accelerate("resnet50")  # type: ignore[type-var]
