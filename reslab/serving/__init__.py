@@ -35,6 +35,8 @@ def inference(model: keras.Model, engine: str = "auto", compare: bool = True) ->
     """
     if not isinstance(model, keras.Model):
         raise UserError(f"inference takes a keras.Model, not {type(model).__name__}")
+    if len(getattr(model, "inputs", None) or [0]) != 1:
+        raise UserError(f"inference takes a model of one input: {model.name} has several")
     check(engine)
     return Inference(Plan(model), engine, compare)
 
@@ -96,9 +98,8 @@ class Inference:
 
     def _checked(self, images: Any) -> np.ndarray:
         x = np.ascontiguousarray(images, "float32")
-        wanted = self._plan.model.input_shape
-        if not isinstance(wanted, tuple):
-            raise UserError("inference is of models with one input")
+        inputs = getattr(self._plan.model, "inputs", None) or []
+        wanted = tuple(inputs[0].shape) if inputs else x.shape  # not said by code of its own
         fits = x.ndim == len(wanted) and all(
             n in (None, m) for n, m in zip(wanted[1:], x.shape[1:], strict=True)
         )

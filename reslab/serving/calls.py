@@ -79,7 +79,9 @@ def flatten(model: keras.Model) -> Program:
     given = Value(tuple(function.inputs[0].shape))
     calls: list[Call] = []
     outputs = _write_out(function, [given], calls)
-    return Program(model.name, given, tuple(calls), tree.pack_sequence_as(model.output, outputs))
+    # a sequential model gives one array, and has no structure of outputs
+    structure = model.output if isinstance(model, keras.Function) else model.outputs[0]
+    return Program(model.name, given, tuple(calls), tree.pack_sequence_as(structure, outputs))
 
 
 def is_a(op: Any, *kinds: type) -> bool:

@@ -82,7 +82,7 @@ class OpenVINO:
         while len(self.compiled) > KEPT:
             del self.compiled[next(iter(self.compiled))]
         found = run(images, share_inputs=True, share_outputs=True)
-        names = [port.get_any_name() for port in run.outputs]
+        names = self.plan.graph.outputs  # whose order it keeps; their names it may change
         return self.plan.outputs({name: found[i].copy() for i, name in enumerate(names)})
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
