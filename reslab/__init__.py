@@ -28,6 +28,7 @@ _HOMES = {
     "recalibrate": "reslab.finetuning",
     "evaluate": "reslab.evaluation",
     "predict": "reslab.prediction",
+    "inference": "reslab.serving",
     "weights": "reslab.weights",
     "UserError": "reslab.errors",
 }

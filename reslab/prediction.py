@@ -15,6 +15,7 @@ from reslab.errors import UserError, written
 from reslab.run import Run
 
 BATCH = 32
+MANY = 8 * BATCH  # from so many pictures on, it pays to time the engines
 
 
 def files(names: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -48,14 +49,19 @@ def predict(
     images: str | Path | Iterable[str | Path],
     top: int = 3,
     weights: str | Path | None = None,
+    engine: str = "auto",
 ) -> list[dict[str, Any]]:
     """The `top` most probable classes of each picture, most probable first.
 
     `model` is a run, its folder, or a model file that reslab wrote; with `weights`
     ("timm/resnet50.a1_in1k", or a file), it is the name of a network. `images` are files, or
-    folders of them, or one such path. Returns {"file", "predictions": [{"class", "probability"}]}
-    for each. Raises UserError where the model or a picture cannot be read.
+    folders of them, or one such path. `engine` is as in `reslab.inference`. Returns {"file",
+    "predictions": [{"class", "probability"}]} for each. Raises UserError where the model or a
+    picture cannot be read, or the engine is not there.
     """
+    from reslab import serving
+
+    serving.check(engine)
     path = None
     if weights is not None:
         zoo.network(str(model))
@@ -64,7 +70,10 @@ def predict(
     shown = files(images)
     for image in shown:
         _check(image)
-    classes, probabilities = _whole(path) if path else _pretrained(str(model), weights or "")
+    how = engine, len(shown) >= MANY
+    classes, probabilities = (
+        _whole(path, *how) if path else _pretrained(str(model), weights or "", *how)
+    )
     results: list[dict[str, Any]] = []
     for start in range(0, len(shown), BATCH):
         part = shown[start : start + BATCH]
@@ -78,22 +87,25 @@ def predict(
 Probabilities = Callable[[Sequence[Path]], np.ndarray]
 
 
-def _whole(path: Path) -> tuple[Sequence[str], Probabilities]:
-    from reslab import whole
+def _whole(path: Path, engine: str, compare: bool) -> tuple[Sequence[str], Probabilities]:
+    from reslab import serving, whole
 
     net, card = whole.load(path)
+    run = serving.inference(net, engine, compare)
 
     def probabilities(part: Sequence[Path]) -> np.ndarray:
         batch = np.stack([_view(image, card) for image in part])
-        return np.asarray(net.predict_on_batch(batch), "float32")
+        return np.asarray(run(batch), "float32")
 
     return card["classes"], probabilities
 
 
-def _pretrained(network: str, weights: str | Path) -> tuple[Sequence[str], Probabilities]:
+def _pretrained(
+    network: str, weights: str | Path, engine: str, compare: bool
+) -> tuple[Sequence[str], Probabilities]:
     from reslab.weights.pretrained import Classifier
 
-    classifier = Classifier(network, weights)
+    classifier = Classifier(network, weights, engine, compare)
     return classifier.classes, classifier
 
 

@@ -21,7 +21,7 @@ FLOORS = (
     "spec",
     "transforms codec describe data",
     "zoo run scores optimizers layers",
-    "rules report draw fast",
+    "rules report draw fast serving",
     "build",
     "weights whole",
     "finetuning",

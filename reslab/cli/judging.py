@@ -60,6 +60,13 @@ def _print_judgement(judged: dict[str, Any]) -> None:
 @click.option(
     "--weights", metavar="W", help="timm/NAME, torchvision/VERSION, keras/imagenet, or a file."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "openvino", "onnxruntime", "backend"]),
+    default="auto",
+    show_default=True,
+    help="What runs the network; auto is the fastest installed.",
+)
 @as_json
 @backend
 def predict(
@@ -67,6 +74,7 @@ def predict(
     images: tuple[str, ...],
     top: int,
     weights: str | None,
+    engine: str,
     as_json: bool,
     backend: str | None,
 ) -> None:
@@ -82,7 +90,7 @@ def predict(
 
     use_backend(backend)
     shown = [line for word in images for line in _words(word)]
-    found = prediction.predict(model, shown, top=top, weights=weights)
+    found = prediction.predict(model, shown, top=top, weights=weights, engine=engine)
     if as_json:
         print_json(found)
         return

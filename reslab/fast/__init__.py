@@ -23,8 +23,8 @@ def accelerate(model: Model, undo: bool = False) -> Model:
     What it computes stays the same within float error, forward and backward, in training and at
     inference, running statistics included, in float32 and mixed precision; what it saves are the
     same stock layers. Layers that are not known stay as they are. With `undo` everything is as it
-    was. On JAX and
-    TensorFlow, which fuse operations themselves, nothing is changed. Raises UserError for what is no Keras model or layer.
+    was. On JAX and TensorFlow, which fuse operations themselves, nothing is changed. Raises
+    UserError for what is no Keras model or layer.
     """
     if not isinstance(model, keras.layers.Layer):
         raise UserError(f"accelerate takes a Keras model, not {type(model).__name__}")

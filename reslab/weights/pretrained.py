@@ -11,6 +11,7 @@ import numpy as np
 
 from reslab import build, zoo
 from reslab.errors import UserError
+from reslab.serving import inference
 from reslab.spec import Network, walk
 from reslab.weights import bridge, fitting, published
 from reslab.weights.preprocessing import Preprocessing
@@ -83,7 +84,9 @@ def _classes(net: Network, given: bridge.Source) -> int | None:
 class Classifier:
     """A network with weights, from files of pictures to probabilities of classes."""
 
-    def __init__(self, network: str, weights: str | Path) -> None:
+    def __init__(
+        self, network: str, weights: str | Path, engine: str = "auto", compare: bool = True
+    ) -> None:
         self.model = create(network, data_format="channels_last", weights=weights)
         known = bridge.about(self.model)
         width = known.network.classes or 0
@@ -99,11 +102,12 @@ class Classifier:
             self.how = Preprocessing()
             names = published.imagenet_classes() if width == 1000 else None
         self.classes = names or tuple(f"class {i}" for i in range(width))
+        self.run = inference(self.model, engine, compare)
 
     def __call__(self, files: Sequence[Path]) -> np.ndarray:
         """float32 (n, classes). Raises BadImage for what is no picture."""
         assert self.how is not None
         batch = self.how.standardise(np.stack([self.how.picture(file) for file in files]))
-        logits = np.asarray(self.model.predict_on_batch(batch), "float32")
+        logits = self.run(batch)
         powers = np.exp(logits - logits.max(-1, keepdims=True))
         return powers / powers.sum(-1, keepdims=True)
