@@ -61,16 +61,19 @@ class Stacked(keras.layers.Layer):
 
     def _whole(self, i: int, template: Template, values: np.ndarray) -> Any:
         v, (leaf, name) = template.variables[i], self.stack.variables[i]
-        # Keras's paths have to differ: on PyTorch it keeps gradients by them
+        # Not `add_weight`: it gives all kernels one path, by which Keras tells the parameters of a
+        # layer apart on PyTorch
         with keras.name_scope(self.stack.leaves[leaf][1]):
-            return self.add_weight(
+            whole = keras.Variable(
+                lambda shape, dtype: ops.convert_to_tensor(values, dtype),
                 shape=values.shape,
-                initializer=lambda shape, dtype: ops.convert_to_tensor(values, dtype),
                 dtype=v.dtype,
                 trainable=v.trainable,
                 autocast=False,  # each layer of the unit knows which of its variables it casts
                 name=name,
             )
+        setattr(self, f"whole_{i}", whole)  # Keras tracks what is an attribute
+        return whole
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
         template = self.template
