@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NETWORKS = "resnet20 resnet56 resnet110 resnet164_v2 resnet1001_v2 resnet1202".split()
+NETWORKS = ["resnet20", "resnet56", "resnet110", "resnet164_v2", "resnet1001_v2", "resnet1202"]
 WAYS = {"flat": {}, "stacked": {"stacked": True}, "remat": {"stacked": True, "remat": True}}
 BATCH, LATER, LIMIT = 16, 5, 900
 COSTS = {
@@ -154,8 +154,10 @@ def rows(measured: dict[str, Any]) -> list[str]:
     for case in sorted(measured["cases"], key=lambda c: (depth(c), list(WAYS).index(c["way"]))):
         costs = [f"{case[cost]:.2f}" if cost in case else "-" for cost in COSTS]
         if "ended" in case:  # what it had not reached
-            costs = [case["ended"] if c == "-" and "-" not in costs[:i] else c
-                     for i, c in enumerate(costs)]
+            costs = [
+                case["ended"] if c == "-" and "-" not in costs[:i] else c
+                for i, c in enumerate(costs)
+            ]
         lines.append(f"| {case['network']} | {depth(case)} | {case['way']} | {' | '.join(costs)} |")
     return [*lines, ""]
 
@@ -182,7 +184,10 @@ def plot(picture: Path, measured: list[dict[str, Any]]) -> None:
                 for c in cases:
                     if cost not in c:  # ended before: at the top, so that it is not overlooked
                         place.plot(
-                            depth(c), 0.97, "x", color=colours[way],
+                            depth(c),
+                            0.97,
+                            "x",
+                            color=colours[way],
                             transform=place.get_xaxis_transform(),
                         )
             place.set(title=COSTS[cost], xlabel="layers", xscale="log", yscale="log")

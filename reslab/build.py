@@ -94,7 +94,11 @@ def allow_depth(network: Network) -> None:
 
     The limit stays up, so that cloning, saving and loading work as well.
     """
-    layers = sum(1 for part in network.rows.values() for _ in all_leaves(part))
+    allow_layers(sum(1 for part in network.rows.values() for _ in all_leaves(part)))
+
+
+def allow_layers(layers: int) -> None:
+    """Let Python recurse through a graph of so many layers."""
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 3 * layers))
 
 

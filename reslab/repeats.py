@@ -29,7 +29,6 @@ from reslab.spec import (
     StochasticDepth,
     Value,
     Visit,
-    all_leaves,
     branches,
     image,
     steps,
@@ -104,9 +103,7 @@ class Stack:
     @cached_property
     def _all(self) -> list[tuple[Leaf, str]]:
         found: list[tuple[Leaf, str]] = []
-        self.thread(
-            Value(self.shape), lambda leaf, path, inputs, out: found.append((leaf, path))
-        )
+        self.thread(Value(self.shape), lambda leaf, path, inputs, out: found.append((leaf, path)))
         return found
 
     @cached_property
@@ -182,9 +179,7 @@ def rates_of(unit: Part) -> list[float]:
     return found
 
 
-def chain(
-    part: Part, x: Value, path: str, visit: Visit, stacked: Any = None
-) -> Value:
+def chain(part: Part, x: Value, path: str, visit: Visit, stacked: Any = None) -> Value:
     """Send x through the part as `spec.thread` does; where units can be stacked, `stacked(stack,
     x)` says what is made of x instead. It may be None: then all is written out."""
     if stacked is None:
@@ -258,6 +253,38 @@ def stacks(network: Network, aux: bool = False) -> list[Stack]:
     return found
 
 
-def depth_saved(network: Network) -> int:
-    """Layers of the network that a stacked model need not make one by one."""
-    return sum((s.times - 1) * sum(1 for _ in all_leaves(s.unit)) for s in stacks(network))
+def kept(network: Network) -> int | None:
+    """How many numbers of one image are kept for the way back where all that can be is stacked
+    and rematerialised: those of single layers, what goes into every unit, and the layers of one
+    unit, the largest. None where the size is open."""
+    single: list[int | None] = []
+    units: list[int | None] = [0]
+
+    def visit(leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape) -> None:
+        single.append(_numbers(out))
+
+    def stacked(stack: Stack, made: Any) -> None:
+        each = _numbers(stack.shape)
+        single.append(None if each is None else each * stack.times)
+        outs: list[int | None] = []
+        thread(
+            stack.unit,
+            Value(stack.shape),
+            stack.path,
+            lambda leaf, path, inputs, out: outs.append(_numbers(out)),
+        )
+        units.append(None if None in outs else sum(n or 0 for n in outs))
+
+    value = Value(image(network))
+    for row, part, aside in branches(network, aux=True):
+        end = chain(part, value, row, visit, stacked)
+        value = value if aside else end
+    if None in single or None in units:
+        return None
+    return sum(n or 0 for n in single) + max(n or 0 for n in units)
+
+
+def _numbers(shape: Shape) -> int | None:
+    if isinstance(shape, Vector):
+        return shape.features
+    return None if shape.positions is None else shape.positions * shape.channels

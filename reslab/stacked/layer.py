@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -89,9 +88,7 @@ class Stacked(keras.layers.Layer):
                 before = [scope.get_current_value(v) for v in template.variables[n:]]
                 y = template.model.call(x, training=bool(training))
                 after = [scope.get_current_value(v) for v in template.variables[n:]]
-            return y, [
-                None if new is old else new for old, new in zip(before, after, strict=True)
-            ]
+            return y, [None if new is old else new for old, new in zip(before, after, strict=True)]
 
         values = [whole.value for whole in template.wholes]
         rates = [rates for _, rates in template.varying]
@@ -230,7 +227,9 @@ def _draws(layer: Any) -> list[tuple[str, Callable[[Any], np.ndarray]]]:
         return []
 
     def kernel(v: Any) -> np.ndarray:
-        again = type(known).from_config(known.get_config())  # without a seed of its own it draws one
+        again = type(known).from_config(
+            known.get_config()
+        )  # without a seed of its own it draws one
         return np.asarray(keras.ops.convert_to_numpy(again(v.shape, v.dtype)))
 
     return [("kernel", kernel)]
@@ -241,16 +240,20 @@ def _numpy(variable: Any) -> np.ndarray:
 
 
 class VaryingDropout(keras.layers.Dropout):
-    """Dropout at a rate that is set before each call: `now`, a number or a scalar tensor."""
+    """Dropout at a rate that is set before each call: `now`, a number or a scalar tensor.
+
+    Its `rate` is one of those that it will have; where it is 0, nothing is dropped, as in Dropout.
+    """
 
     now: Any = 0.0
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        if not training:
+        if not training or not self.rate:
             return inputs
         if isinstance(self.now, float):
-            self.rate = self.now
-            return super().call(inputs, training=True)
+            return keras.random.dropout(
+                inputs, self.now, noise_shape=self.noise_shape, seed=self.seed_generator
+            )
         # What Keras does with a number for a rate, with the same draws; it asks whether it is 0
         given = self.noise_shape or (None,) * len(inputs.shape)
         shape = [ops.shape(inputs)[i] if n is None else n for i, n in enumerate(given)]
