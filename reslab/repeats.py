@@ -212,6 +212,8 @@ def _stack(units: list[Part], shape: Shape, path: str, seen: Counter[str]) -> St
     end = thread(units[0], Value(shape), path, visit, Counter(seen))
     if end.shape != shape or not any(weights):
         return None
+    if isinstance(shape, Maps):  # what the image's stride was does not matter to the units
+        shape = replace(shape, stride=1)
     rates = tuple(zip(*(rates_of(unit) for unit in units), strict=True))
     return Stack(units[0], len(units), path, shape, dict(seen), rates)
 
