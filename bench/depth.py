@@ -5,7 +5,8 @@
     python bench/depth.py --draw PICTURE.svg TABLE.md IN.json [IN.json...] # from what was measured
 
 Each case is a process of its own: build, save, load, the first training step (with what the
-backend compiles for it), the median of five later ones, and the most memory that the process held
+backend compiles for it; on JAX, how long XLA took for that is told apart), the median of five later
+ones, and the most memory that the process held
 at any moment, beside what it held after its imports. Batches of 16 images of 32x32. A case that
 takes longer than LIMIT seconds is ended and listed as such, and so is one that fails. Cases that
 OUT.json has already are measured again and replaced.
@@ -20,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ COSTS = {
     "build": "build (s)",
     "save": "save (s)",
     "load": "load (s)",
+    "compile": "compiled in (s)",
     "first_step": "first step (s)",
     "step": "step (s)",
     "peak_gib": "peak memory (GiB)",
@@ -97,7 +100,8 @@ def measure(name: str, way: str) -> None:
         keras.optimizers.SGD(0.01, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    timed("first_step", lambda: float(model.train_on_batch(images, labels)))
+    with xla_told():
+        timed("first_step", lambda: float(model.train_on_batch(images, labels)))
     said(peak_gib=peak())
     seconds = []
     for _ in range(LATER):
@@ -113,6 +117,26 @@ def timed(what: str, do: Callable[[], Any]) -> Any:
     done = do()
     said(**{what: round(time.perf_counter() - start, 3)})
     return done
+
+
+@contextmanager
+def xla_told() -> Iterator[None]:
+    """On JAX, the seconds of lowering and compilation inside."""
+    import keras
+
+    seconds = [0.0]
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    def heard(event: str, duration: float, **_: Any) -> None:
+        if event.endswith(("backend_compile_duration", "jaxpr_to_mlir_module_duration")):
+            seconds[0] += duration
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    yield
+    said(compile=round(seconds[0], 3))
 
 
 def said(**what: Any) -> None:
@@ -152,7 +176,7 @@ def rows(measured: dict[str, Any]) -> list[str]:
         f"|{'---|' * len(head)}",
     ]
     for case in sorted(measured["cases"], key=lambda c: (depth(c), list(WAYS).index(c["way"]))):
-        costs = [f"{case[cost]:.2f}" if cost in case else "-" for cost in COSTS]
+        costs = [f"{case[cost]:.2f}" if cost in case else "" for cost in COSTS]
         if "ended" in case:  # what it had not reached
             costs = [
                 case["ended"] if c == "-" and "-" not in costs[:i] else c

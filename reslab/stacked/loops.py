@@ -116,6 +116,9 @@ def _tensorflow(
     import tensorflow as tf
 
     changed: list[int] = []
+    # Read once: on the way back the unit is computed from the states that it had, not the new ones
+    states = [tf.identity(each) for each in states]
+    weights = [tf.identity(each) for each in weights]
     parts = [tf.convert_to_tensor(each, "float32") for each in rates]
 
     def one(x: Tensor, slices: Sequence[Tensor], i: Tensor) -> tuple[Tensor, list[Tensor]]:
