@@ -177,11 +177,9 @@ def rows(measured: dict[str, Any]) -> list[str]:
     ]
     for case in sorted(measured["cases"], key=lambda c: (depth(c), list(WAYS).index(c["way"]))):
         costs = [f"{case[cost]:.2f}" if cost in case else "" for cost in COSTS]
-        if "ended" in case:  # what it had not reached
-            costs = [
-                case["ended"] if c == "-" and "-" not in costs[:i] else c
-                for i, c in enumerate(costs)
-            ]
+        if "ended" in case:  # behind what it had reached; the memory stands, as far as it went
+            reached = max((i for i, c in enumerate(costs[:-1]) if c), default=-1)
+            costs[reached + 1] = case["ended"]
         lines.append(f"| {case['network']} | {depth(case)} | {case['way']} | {' | '.join(costs)} |")
     return [*lines, ""]
 
