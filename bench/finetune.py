@@ -104,7 +104,8 @@ class Bench:
         try:
             run = reslab.train("resnet20", data, weights=weights, changes=changes, **common, **how)
         except reslab.UserError as error:  # it diverged
-            return self.keep({**made, "failed": str(error).partition(":")[0]})
+            self.keep({**made, "failed": str(error).partition(":")[0]})
+            return
         epochs = run.log("epoch")
         row = {**made, "steps": epochs[-1]["step"]}
         row["recipe"] = run.info["recipe"]["name"]

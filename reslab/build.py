@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from operator import index
 from typing import Any, SupportsIndex
 
@@ -13,9 +14,11 @@ from keras import layers
 from reslab import zoo
 from reslab.errors import UserError
 from reslab.fast import accelerate
+from reslab.repeats import Stack, chain
 from reslab.rules import Site, Tensor, rule
 from reslab.shapes import Maps, Shape, Vector
-from reslab.spec import Leaf, Network, Value, all_leaves, branches, image, thread
+from reslab.spec import Leaf, Network, Value, all_leaves, branches, image
+from reslab.stacked import Stacked, slices
 from reslab.transforms import headless, row_names, with_classes
 
 FORMATS = "channels_last", "channels_first"
@@ -29,6 +32,8 @@ def create(
     top: bool = True,
     taps: str | Sequence[str] = (),
     aux: bool = False,
+    stacked: bool = False,
+    remat: bool = False,
 ) -> keras.Model:
     """A Keras model of the network: standardised images to logits.
 
@@ -40,10 +45,15 @@ def create(
     the last of them is built. With `aux` the outputs are a dictionary as well: the logits as
     "head", those of the auxiliary heads as their rows' names and "_aux".
 
-    The model is accelerated (`reslab.accelerate`); its layers are stock ones all the same.
+    With `stacked`, units that repeat are one layer with stacked variables (`stacked.Stacked`), and
+    with `remat` these are computed anew on the way back. The model is accelerated
+    (`reslab.accelerate`); its layers are stock ones all the same.
+
     Raises UserError for a name, row, size or number of classes that does not fit.
     """
     net = zoo.network(network)
+    if remat and not stacked:
+        raise UserError("remat computes stacked units anew: it needs stacked=True")
     if classes is not None and top and not taps:
         net = with_classes(net, classes)
     whole = net
@@ -60,7 +70,8 @@ def create(
         else layers.Permute((2, 3, 1), name="to_channels_last")(inputs)
     )
     taps = row_names(net, taps)
-    rows = _rows(net, Value(maps, x), inside, taps, aux and not taps)
+    make = partial(_stacked, data_format=inside, remat=remat) if stacked else None
+    rows = _rows(net, Value(maps, x), inside, taps, aux and not taps, make)
     outputs = {
         name: value.made if inside == data_format else _to_channels_first(name, value)
         for name, value in rows.items()
@@ -85,14 +96,30 @@ def allow_depth(network: Network) -> None:
 
     The limit stays up, so that cloning, saving and loading work as well.
     """
-    layers = sum(1 for part in network.rows.values() for _ in all_leaves(part))
+    allow_layers(sum(1 for part in network.rows.values() for _ in all_leaves(part)))
+
+
+def allow_layers(layers: int) -> None:
+    """Let Python recurse through a graph of so many layers."""
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 3 * layers))
 
 
+def _stacked(stack: Stack, x: Tensor, data_format: str, remat: bool) -> Tensor:
+    return Stacked(stack, data_format, remat)(x)
+
+
 def _rows(
-    net: Network, value: Value, data_format: str, taps: tuple[str, ...], aux: bool
+    net: Network,
+    value: Value,
+    data_format: str,
+    taps: tuple[str, ...],
+    aux: bool,
+    make: Callable[[Stack, Tensor], Tensor] | None,
 ) -> dict[str, Value]:
-    """The values at the taps; without taps those of the auxiliary heads and of the end."""
+    """The values at the taps; without taps those of the auxiliary heads and of the end.
+
+    `make` builds what can be stacked; None writes it out.
+    """
 
     def visit(leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape) -> Tensor:
         site = Site(path, tuple(v.shape for v in inputs), out, data_format)
@@ -101,7 +128,7 @@ def _rows(
     found: dict[str, Value] = {}
     allow_depth(net)
     for row, part, aside in branches(net, aux):
-        end = thread(part, value, row, visit)
+        end = chain(part, value, row, visit, make)
         value = value if aside else end
         if row in taps or aside:
             found[row] = end
@@ -163,6 +190,7 @@ def variables(model: keras.Model) -> dict[str, Any]:
     """All variables of a model by `layer/variable`: `conv3_x_4_body_conv1/kernel`.
 
     Running statistics and the states of random generators are among them. Unlike Keras's own
-    paths, these do not depend on what else was built in the process.
+    paths, these do not depend on what else was built in the process. Stacked units are here layer
+    by layer, as if they were written out: `stacked.read` and `stacked.assign` move many at once.
     """
-    return {f"{layer.name}/{v.name}": v for layer in model.layers for v in layer.variables}
+    return slices.variables(model)

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from reslab import whole, zoo
+from reslab import stacked, whole, zoo
 from reslab.build import variables
 from reslab.codec import decode_network
 from reslab.data import Split, Standardise, batches
@@ -161,6 +161,8 @@ def shares(recipe: Recipe, net: Network, model: keras.Model, total: int) -> Shar
     factors = row_factors(net, recipe.row_decay)
     head = classifier(walk(net))
     layer_of = {id(v): layer.name for layer in model.layers for v in layer.variables}
+    for held in stacked.holders(model):  # all units of a stack are of one row
+        layer_of |= {id(v): held.stack.leaves[leaf][1] for v, leaf, _ in held.wholes}
     paths = [layer_of[id(v)] for v in model.trainable_variables]
     late = [path != head and row_of[path] in factors for path in paths]
     return Shares(
@@ -180,18 +182,49 @@ def freeze_bn(model: keras.Model, frozen: bool = True) -> None:
     """Batch norm with its running statistics, in training too, and scale and shift as they are."""
     for layer in _of(model, keras.layers.BatchNormalization):
         layer.trainable = not frozen
+    for held in stacked.holders(model):
+        held.freeze(_norms(held), frozen)
+
+
+def _norms(held: stacked.Stacked) -> list[Any]:
+    """Batch norm in one of the stacked units."""
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in held.template_layers if isinstance(layer, kind)]
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A layer of batch norm, or one of a stacked unit, with its variables: they have a leading
+    axis then, for `times` layers."""
+
+    layer: Any
+    own: dict[str, Any]
+    times: int = 1
+
+
+def _all_norms(model: keras.Model) -> list[Norm]:
+    flat = [
+        Norm(layer, {v.name: v for v in layer.variables})
+        for layer in _of(model, keras.layers.BatchNormalization)
+    ]
+    return flat + [
+        Norm(layer, held.of(layer), held.stack.times)
+        for held in stacked.holders(model)
+        for layer in _norms(held)
+    ]
 
 
 def what_moves(recipe: Recipe, net: Network, model: keras.Model, total: int) -> list[str]:
     """In words: what stands still, and for how long; nothing where all move alike."""
     words = []
     count = f"{_sum(model.trainable_variables):,}"
-    held = [x for x in _of(model, keras.layers.BatchNormalization) if not x.trainable]
+    held = [norm for norm in _all_norms(model) if not norm.layer.trainable]
     if held:
-        still = [v for layer in held for v in (layer.gamma, layer.beta)]
+        still = [v for norm in held for v in (norm.own["gamma"], norm.own["beta"])]
         words.append(
-            f"batch norm is frozen: {len(held)} layers keep their running statistics and their "
-            f"{_sum(still):,} scales and shifts; {count} other parameters are trained"
+            f"batch norm is frozen: {sum(norm.times for norm in held)} layers keep their running "
+            f"statistics and their {_sum(still):,} scales and shifts; {count} other parameters "
+            "are trained"
         )
     shared = shares(recipe, net, model, total)
     if shared is None:
@@ -239,13 +272,13 @@ def recalibrate(
     play no part (as in the released nets of He 2015). `standardise` None gives the model raw
     images. Returns the number of layers, 0 where there is no batch norm.
     """
-    norms = _of(model, keras.layers.BatchNormalization)
+    norms = _all_norms(model)
     if not norms:
         return 0
     raw = Standardise(np.zeros((1, 1, 1), "float32"), np.ones((1, 1, 1), "float32"))
     even = -(-len(split) // -(-len(split) // batch))  # no last batch of one image
     sums: list[list[Any]] = [[0.0, 0.0] for _ in norms]
-    with _measuring(model, norms):
+    with _measuring(model, [norm.layer for norm in norms]):
         for x, _ in batches(split, even, standardise or raw):
             if model.input_shape[1:] != split.image_shape:
                 x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
@@ -253,23 +286,25 @@ def recalibrate(
             for total, norm in zip(sums, norms, strict=True):
                 mean, variance = (
                     np.asarray(keras.ops.convert_to_numpy(v), "float64")
-                    for v in (norm.moving_mean, norm.moving_variance)
+                    for v in (norm.own["moving_mean"], norm.own["moving_variance"])
                 )
                 total[0] += len(x) * mean
                 total[1] += len(x) * (variance + mean**2)
     for (first, second), norm in zip(sums, norms, strict=True):
         mean = first / len(split)
-        norm.moving_mean.assign(np.asarray(mean, "float32"))
-        norm.moving_variance.assign(
+        norm.own["moving_mean"].assign(np.asarray(mean, "float32"))
+        norm.own["moving_variance"].assign(
             np.asarray(np.maximum(second / len(split) - mean**2, 0), "float32")
         )
-    return len(norms)
+    return sum(norm.times for norm in norms)
 
 
 @contextlib.contextmanager
 def _measuring(model: keras.Model, norms: Sequence[Any]) -> Iterator[None]:
     """A call with training=True leaves each batch's own statistics, and drops nothing."""
+    inside = [layer for held in stacked.holders(model) for layer in held.template_layers]
     dropouts = _of(model, keras.layers.Dropout)
+    dropouts += [layer for layer in inside if isinstance(layer, keras.layers.Dropout)]
     before = [(n, n.momentum, n.trainable) for n in norms], [(d, d.rate) for d in dropouts]
     quiet: Any = contextlib.nullcontext()
     if keras.backend.backend() == "torch":

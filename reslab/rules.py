@@ -187,21 +187,23 @@ def _(leaf: Dense, site: Site) -> Rule:
     return lambda x: dense(x[0])
 
 
-@rule.register
-def _(leaf: Dropout, site: Site) -> Rule:
-    return _dropout(leaf.rate, None, site)
+@rule.register(Dropout)
+@rule.register(StochasticDepth)
+def _(leaf: Dropout | StochasticDepth, site: Site) -> Rule:
+    dropout = drop(leaf, site)
+    return lambda x: dropout(x[0])
 
 
-@rule.register
-def _(leaf: StochasticDepth, site: Site) -> Rule:
-    return _dropout(leaf.rate, (None,) + (1,) * (3 if isinstance(site.out, Maps) else 1), site)
-
-
-def _dropout(rate: float, noise_shape: tuple[int | None, ...] | None, site: Site) -> Rule:
+def drop(
+    leaf: Dropout | StochasticDepth, site: Site, kind: type[layers.Dropout] = layers.Dropout
+) -> layers.Dropout:
+    """The layer that drops single numbers, or all of an image's maps."""
+    noise_shape = None
+    if isinstance(leaf, StochasticDepth):
+        noise_shape = (None,) + (1,) * (3 if isinstance(site.out, Maps) else 1)
     # With no seed, Keras's dropout on torch draws from torch's own generator, whose state is no
     # variable and would be missing from a checkpoint. `keras.utils.set_random_seed` seeds this one.
-    dropout = layers.Dropout(rate, noise_shape, seed=random.getrandbits(31), name=site.path)
-    return lambda x: dropout(x[0])
+    return kind(leaf.rate, noise_shape, seed=random.getrandbits(31), name=site.path)
 
 
 @rule.register

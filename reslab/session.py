@@ -21,7 +21,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from reslab import build, describe, finetuning
+from reslab import build, describe, finetuning, stacked
 from reslab import run as files
 from reslab.data import Data, Pipeline, Standardise, class_weights
 from reslab.errors import UserError
@@ -92,7 +92,12 @@ class Session:
         keras.utils.set_random_seed(info["seed"])
         self.heads = {"head": 1.0} | {f"{r}_aux": w for r, (_, w) in run.network.aux.items()}
         with precision(info["precision"]):
-            self.model = build.create(run.network, aux=len(self.heads) > 1)
+            self.model = build.create(
+                run.network,
+                aux=len(self.heads) > 1,
+                stacked=info.get("stacked", False),
+                remat=info.get("remat", False),
+            )
         self.judged = build.main_output(self.model)
         if info.get("freeze_bn"):
             finetuning.freeze_bn(self.model)
@@ -205,7 +210,7 @@ class Session:
 
     def save(self) -> None:
         """Write the checkpoint that `restore` goes on from; NotFinite rather than spoil it."""
-        state = _arrays(self._state())
+        state = stacked.read(self._state())
         if not all(np.isfinite(array).all() for array in state.values()):
             raise NotFinite(f"the weights are not finite after step {self.progress.step}")
         self.progress.log_bytes = self.run.log_bytes
@@ -232,7 +237,7 @@ class Session:
         """Keep the weights of this moment: the best, or, on request, those of every epoch."""
         if always or self.run.info["keep_checkpoints"]:
             path = self.run.checkpoints / f"{name}.safetensors"
-            weights = _arrays(build.variables(self.model))
+            weights = stacked.read(build.variables(self.model))
             files.write_arrays(path, weights, {"step": self.progress.step})
 
 
@@ -340,10 +345,6 @@ def interrupt(*_: object) -> None:
     raise Interrupted
 
 
-def _arrays(variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(keras.ops.convert_to_numpy(v)) for name, v in variables.items()}
-
-
 def _assign(arrays: files.Arrays, variables: dict[str, Any], path: Path) -> None:
     for name, variable in variables.items():
         array = arrays.get(name)
@@ -352,4 +353,4 @@ def _assign(arrays: files.Arrays, variables: dict[str, Any], path: Path) -> None
                 f"{path} belongs to another network: {name} is "
                 f"{'missing' if array is None else array.shape}, not {tuple(variable.shape)}"
             )
-        variable.assign(array)
+    stacked.assign(variables, {name: arrays[name] for name in variables})

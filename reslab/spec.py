@@ -213,14 +213,17 @@ def all_leaves(part: Part) -> Iterator[Leaf]:
             yield step
 
 
-def thread(part: Part, x: Value, path: str, visit: Visit) -> Value:
+def thread(
+    part: Part, x: Value, path: str, visit: Visit, seen: Counter[str] | None = None
+) -> Value:
     """Send x through the part; `visit(leaf, path, inputs, out_shape)` is called layer by layer.
 
     A layer's path is its kind and its number among its kind in the chain; units (residual units,
     dense layers) are numbered from 1: `conv3_x_4_body_conv1` is the first convolution in the
-    body of the fourth unit of conv3_x.
+    body of the fourth unit of conv3_x. `seen` counts what came before in the chain, and is added
+    to: a chain may be sent piece by piece.
     """
-    seen: Counter[str] = Counter()
+    seen = Counter() if seen is None else seen
     for step in steps(part):
         kind = step.kind if isinstance(step, Leaf) else ""
         seen[kind] += 1

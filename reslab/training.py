@@ -13,8 +13,8 @@ from typing import Any
 
 import keras
 
+from reslab import building, describe, evaluation, finetuning, recipes, report, whole, zoo
 from reslab import data as sets
-from reslab import describe, evaluation, finetuning, recipes, report, whole, zoo
 from reslab import machine as place
 from reslab.codec import encode_network
 from reslab.data import Data, Standardise, augment, standardise
@@ -25,6 +25,7 @@ from reslab.scores import score
 from reslab.session import NotFinite, Session, Watcher, interrupt, on_signals
 from reslab.spec import Network
 from reslab.transforms import with_classes
+from reslab.weights import stacking
 
 PRECISIONS = "float32", "mixed"
 
@@ -49,6 +50,8 @@ def train(
     skip_bad: bool = False,
     keep_checkpoints: bool = False,
     checkpoint_seconds: float = 60.0,
+    stacked: bool | None = None,
+    remat: bool | None = None,
     workers: int = 2,
     watcher: Watcher | None = None,
 ) -> Run:
@@ -61,6 +64,8 @@ def train(
     then "fine-tune", else "quick", where none is named. `freeze_bn` leaves batch norm as the
     weights have it, `recalibrate_bn` measures its statistics anew after the training.
     `size` is the side of the images in pixels. `balance` weighs every class alike.
+    `stacked` has units that repeat run as one layer, and `remat` computes them anew on the way
+    back (see `reslab.create`); where they are None, the depth and the memory at hand decide.
     `checkpoint_seconds` is what a kill costs at most. `out` defaults to
     runs/NETWORK-DATA-RECIPE-N. Returns the run, which holds the model, the judgement and the
     report. Raises UserError for whatever does not fit, and where the loss stops being a number;
@@ -93,7 +98,9 @@ def train(
             f"recipe {chosen.name} watches the validation error: set validation above 0"
         )
     chosen.total_steps(len(data.train) // chosen.batch)  # says at once where they are too many
-    _check_memory(net, chosen.batch, 2 if precision == "mixed" else 4)
+    width = 2 if precision == "mixed" else 4
+    how = building.choose(net, chosen.batch, width, stacked, remat)
+    notes += [how.note] if how.note else []
 
     info = _info(net, data, chosen) | {
         "seed": seed,
@@ -105,6 +112,8 @@ def train(
         "weights": start and start.info,
         "freeze_bn": freeze_bn,
         "recalibrate_bn": recalibrate_bn,
+        "stacked": how.stacked,
+        "remat": how.remat,
     }
     path = Path(out) if out is not None else _free(f"runs/{net.name}-{data.name}-{chosen.name}")
     run = Run.create(path, {"name": path.name, **info})
@@ -210,7 +219,9 @@ def _finish(session: Session) -> Run:
     if run.info.get("recalibrate_bn"):
         _recalibrate(session)
     whole.save(
-        whole.whole(session.judged, data.image_shape, standard.mean, standard.std),
+        whole.whole(
+            _for_file(session.judged, run.network), data.image_shape, standard.mean, standard.std
+        ),
         run.model_path,
         card(run),
     )
@@ -224,6 +235,12 @@ def _finish(session: Session) -> Run:
     run.save(status="done", finished=_now())
     report.write([run], run.path / "report.html")
     return run
+
+
+def _for_file(model: keras.Model, net: Network) -> keras.Model:
+    """Of single layers, which plain Keras opens, unless these are too many to be practical."""
+    deep = describe.depth(net) > building.FLAT_FILE
+    return model if deep else stacking.flatten(model)
 
 
 def _recalibrate(session: Session) -> None:
@@ -300,24 +317,6 @@ def _for_data(recipe: Recipe, data: Data) -> tuple[Recipe, list[str]]:
         notes.append(f"the batch is all {n:,} training images: there are no {recipe.batch:,}")
         recipe = replace(recipe, batch=n)
     return recipe, notes
-
-
-def _check_memory(net: Network, batch: int, width: int) -> None:
-    """Refuse a batch that cannot fit, at `width` bytes a number: the system would just kill it.
-
-    One step keeps every layer's output for the way back: measured on PyTorch with resnet20 at
-    28x28, 3.3 MiB an image where the outputs are 1.9. A GPU says itself that it is full.
-    """
-    here = place.machine(keras.backend.backend())
-    numbers = describe.outputs(net)
-    if here["gpu"] or not here["memory_gib"] or numbers is None:
-        return
-    needed = width * numbers * batch / 2**30
-    if needed > here["memory_gib"]:
-        raise UserError(
-            f"a step of {batch:,} images would keep {needed:,.0f} GiB of maps, more than the "
-            f"{here['memory_gib']:g} GiB of this machine: try a smaller --batch or --size"
-        )
 
 
 def _info(net: Network, data: Data, recipe: Recipe) -> dict[str, Any]:

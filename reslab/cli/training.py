@@ -52,6 +52,16 @@ if TYPE_CHECKING:
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--keep-checkpoints", is_flag=True, help="Keep the weights of every epoch.")
 @click.option(
+    "--stacked/--flat",
+    default=None,
+    help="Units that repeat as one layer, or each layer for itself.  [default: by depth]",
+)
+@click.option(
+    "--remat/--no-remat",
+    default=None,
+    help="Compute stacked units anew on the way back: slower, less memory.  [default: by memory]",
+)
+@click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=2,

@@ -139,7 +139,7 @@ def _batch_norm(layer: Any) -> Run | None:
     into = cast(layer)
     gamma, beta = layer.gamma if layer.scale else None, layer.beta if layer.center else None
     mean, variance = layer.moving_mean, layer.moving_variance
-    epsilon, keep = layer.epsilon, layer.momentum
+    epsilon = layer.epsilon
 
     def run(training: bool, x: Tensor) -> Tensor:
         x = into(x)
@@ -150,6 +150,7 @@ def _batch_norm(layer: Any) -> Run | None:
         y, batch_mean, inverse = torch.native_batch_norm(
             x, weight, shift, None, None, True, 0.0, epsilon
         )
+        keep = layer.momentum  # recalibration changes it
         with torch.no_grad():
             # biased, as Keras has it; PyTorch's own update would be n / (n - 1) times as large
             batch_variance = inverse.pow(-2).sub_(epsilon)

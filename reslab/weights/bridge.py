@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from reslab import run as disk
-from reslab import zoo
+from reslab import stacked, zoo
 from reslab.build import allow_depth, variables
 from reslab.codec import decode_network, encode_network
 from reslab.errors import UserError
@@ -69,7 +69,7 @@ def layers_of(model: keras.Model, net: Network) -> list[Layer]:
     """
     allow_depth(net)
     shape = tuple(model.input_shape[1:])
-    size = (shape[1], shape[2], shape[0]) if _channels_first(model) else shape
+    size = (shape[1], shape[2], shape[0]) if channels_first(model) else shape
     own = {name: tuple(v.shape) for name, v in variables(model).items() if _weight(name)}
     layers = walk(net, size)
     for layer in layers:
@@ -84,8 +84,10 @@ def layers_of(model: keras.Model, net: Network) -> list[Layer]:
     return layers
 
 
-def _channels_first(model: keras.Model) -> bool:
+def channels_first(model: keras.Model) -> bool:
     if any(layer.name == "to_channels_last" for layer in model.layers):
+        return True
+    if any(layer.data_format == "channels_first" for layer in stacked.holders(model)):
         return True
     convolutions = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)]
     return any(layer.data_format == "channels_first" for layer in convolutions)
@@ -184,9 +186,11 @@ def fill(
         raise _complaint(contents, net, layers, fit, differences)
     for sentence in _remarks(fit, left, given, net, layers):
         say(sentence)
+    arrays: dict[str, np.ndarray] = {}
     for name, tensor in fit.tensors.items():
         if name not in absent and name not in left:
-            own[tensor.ours].assign(tensor.to_ours(fit.arrays[name]))
+            arrays[tensor.ours] = tensor.to_ours(fit.arrays[name])
+    stacked.assign(own, arrays)
     names = given.classes if len(given.classes or ()) == net.classes and not left else None
     model.reslab = About(net, given.preprocessing or known.preprocessing, names)
     return model
@@ -262,11 +266,12 @@ def save(
     """
     known = about(model, network)
     layers = layers_of(model, known.network)
-    own = {name: np.asarray(keras.ops.convert_to_numpy(v)) for name, v in variables(model).items()}
+    own = stacked.read(variables(model))
     if Path(path).name.endswith(".keras"):
         _save_keras(model, Path(path), known, scheme)
     else:
-        listed = [layer.name for layer in model.layers] if scheme == OWN.name else None
+        flat = scheme == OWN.name and not stacked.holders(model)
+        listed = [layer.name for layer in model.layers] if flat else None
         write(path, layers, own, scheme, note(known, scheme), listed)
 
 

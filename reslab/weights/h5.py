@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from reslab import repeats
 from reslab.errors import UserError
 
 BN = "gamma", "beta", "moving_mean", "moving_variance"
@@ -36,19 +37,34 @@ def read_file(path: Path) -> tuple[dict[str, np.ndarray], Any]:
 
 
 def read_keras(path: Path) -> tuple[dict[str, np.ndarray], Any]:
-    """The weights in a `.keras` file; its description of a model is passed over."""
+    """The weights in a `.keras` file; its description of a model is passed over, but for what it
+    says of stacked units: their weights come layer by layer."""
     try:
         with zipfile.ZipFile(path) as file:
             weights = io.BytesIO(file.read("model.weights.h5"))
             note = "reslab-weights.json"
             said = json.loads(file.read(note)) if note in file.namelist() else {}
+            stacks = _stacks(json.loads(file.read("config.json")))
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError):
         raise UserError(f"{path} is not a .keras file, or is damaged") from None
-    arrays, inside = _read(path, weights)
+    arrays, inside = _read(path, weights, stacks)
     return arrays, said or inside
 
 
-def _read(path: Path, file: Path | IO[bytes]) -> tuple[dict[str, np.ndarray], Any]:
+def _stacks(config: Any) -> dict[str, repeats.Stack]:
+    """The stacked units in a model's description, by the names of their layers."""
+    if isinstance(config, list):
+        return {k: v for each in config for k, v in _stacks(each).items()}
+    if not isinstance(config, dict):
+        return {}
+    if config.get("registered_name") == "reslab>Stacked":
+        return {config["config"]["name"]: repeats.decode(config["config"]["stack"])}
+    return _stacks(list(config.values()))
+
+
+def _read(
+    path: Path, file: Path | IO[bytes], stacks: Mapping[str, repeats.Stack] | None = None
+) -> tuple[dict[str, np.ndarray], Any]:
     import h5py
 
     try:
@@ -57,7 +73,7 @@ def _read(path: Path, file: Path | IO[bytes]) -> tuple[dict[str, np.ndarray], An
             new = any(
                 name in opened for name in ("layers", "vars", "_layer_checkpoint_dependencies")
             )
-            arrays = _keras3(opened) if new else _by_layer(opened)
+            arrays = _keras3(opened, stacks or {}) if new else _by_layer(opened)
             return arrays, note
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
@@ -66,7 +82,7 @@ def _read(path: Path, file: Path | IO[bytes]) -> tuple[dict[str, np.ndarray], An
         raise UserError(f"{path} is not a file of Keras's, or is damaged: {text[0]}") from None
 
 
-def _keras3(file: Any) -> dict[str, np.ndarray]:
+def _keras3(file: Any, stacks: Mapping[str, repeats.Stack]) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
 
     def visit(path: str, item: Any) -> None:
@@ -80,12 +96,26 @@ def _keras3(file: Any) -> dict[str, np.ndarray]:
         name = file[group].attrs.get("name", parent)  # older ones have no names: see `groups`
         if kind.startswith(("seed_generator", "normalization")):
             return
+        if name in stacks:
+            _put_slices(found, stacks[name], int(index), item)
+            return
         words = BN if kind.startswith("batch_normalization") else OTHER
         variable = words[int(index)] if int(index) < len(words) else index
         _put(found, f"{name}/{variable}", item)
 
     file.visititems(visit)
     return found
+
+
+def _put_slices(found: dict[str, np.ndarray], stack: repeats.Stack, i: int, item: Any) -> None:
+    """What a variable of stacked units has of each unit's layer; no states of generators."""
+    leaf, variable = stack.variables[i]
+    if variable == "seed_generator_state":
+        return
+    whole: dict[str, np.ndarray] = {}
+    _put(whole, "all", item)
+    for unit, array in zip(range(stack.times), whole["all"], strict=True):
+        found[stack.address(unit, leaf, variable)] = array
 
 
 def _by_layer(file: Any) -> dict[str, np.ndarray]:

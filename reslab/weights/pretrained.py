@@ -29,6 +29,8 @@ def create(
     taps: str | Sequence[str] = (),
     aux: bool = False,
     weights: str | Path | None = None,
+    stacked: bool = False,
+    remat: bool = False,
 ) -> keras.Model:
     """A Keras model of the network: standardised images to logits.
 
@@ -46,10 +48,17 @@ def create(
     made, and the log says so. With other `classes` the head starts afresh; auxiliary heads always
     do.
 
+    With `stacked`, units that repeat are one layer with stacked variables: a net of a thousand
+    layers is built, saved, loaded and compiled in seconds, and needs reslab where its file is
+    opened. With `remat` too, they are computed anew on the way back, which takes much less memory
+    and about a third more time.
+
     Raises UserError for a name, row, size or number of classes that does not fit.
     """
     if weights is None:
-        return build.create(network, classes, input_shape, data_format, top, taps, aux)
+        return build.create(
+            network, classes, input_shape, data_format, top, taps, aux, stacked, remat
+        )
     net = zoo.network(network)
     given = bridge.source(weights, net.name)
     twin = given.network
@@ -60,7 +69,7 @@ def create(
         input_shape = _size(net, given.preprocessing, data_format)
     if classes is None and top and not taps:
         classes = _classes(net, given)
-    model = build.create(net, classes, input_shape, data_format, top, taps, aux)
+    model = build.create(net, classes, input_shape, data_format, top, taps, aux, stacked, remat)
     main = build.main_output(model) if aux else model  # its layers are the model's
     bridge.fill(main, bridge.about(main), given)
     model.reslab = main.reslab

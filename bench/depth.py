@@ -1,0 +1,227 @@
+"""The cost of depth: 20 to 1202 layers, written out, stacked, and stacked with rematerialisation.
+
+    KERAS_BACKEND=torch python bench/depth.py OUT.json                     # measure every case
+    KERAS_BACKEND=jax python bench/depth.py OUT.json resnet1001_v2         # or those of some nets
+    python bench/depth.py --draw PICTURE.svg TABLE.md IN.json [IN.json...] # from what was measured
+
+Each case is a process of its own: build, save, load, the first training step (with what the
+backend compiles for it; on JAX, how long XLA took for that is told apart), the median of five later
+ones, and the most memory that the process held
+at any moment, beside what it held after its imports. Batches of 16 images of 32x32. A case that
+takes longer than LIMIT seconds is ended and listed as such, and so is one that fails. Cases that
+OUT.json has already are measured again and replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+NETWORKS = ["resnet20", "resnet56", "resnet110", "resnet164_v2", "resnet1001_v2", "resnet1202"]
+WAYS = {"flat": {}, "stacked": {"stacked": True}, "remat": {"stacked": True, "remat": True}}
+BATCH, LATER, LIMIT = 16, 5, 900
+COSTS = {
+    "build": "build (s)",
+    "save": "save (s)",
+    "load": "load (s)",
+    "compile": "compiled in (s)",
+    "first_step": "first step (s)",
+    "step": "step (s)",
+    "peak_gib": "peak memory (GiB)",
+}
+
+
+def main(out: Path, networks: list[str]) -> None:
+    from reslab.machine import commit, machine, versions
+
+    backend = os.environ.get("KERAS_BACKEND", "torch")
+    found = json.loads(out.read_text()) if out.exists() else {"cases": []}
+    found |= {"backend": backend, "versions": versions(), "machine": machine(backend)}
+    found |= {"commit": commit(), "batch": BATCH, "limit": LIMIT}
+    for name in networks or NETWORKS:
+        for way in WAYS:
+            case = in_a_process(name, way, backend)
+            kept = [c for c in found["cases"] if (c["network"], c["way"]) != (name, way)]
+            found["cases"] = [*kept, case]
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(found, indent=1) + "\n")
+            print(case, flush=True)
+
+
+def in_a_process(name: str, way: str, backend: str) -> dict[str, Any]:
+    """What `measure` prints, line by line: a case that is ended keeps what it had."""
+    case: dict[str, Any] = {"network": name, "way": way}
+    command = [sys.executable, __file__, "--case", name, way]
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with tempfile.TemporaryFile("w+") as lines, tempfile.TemporaryFile("w+") as errors:
+        try:
+            done = subprocess.run(
+                command, env=environment, stdout=lines, stderr=errors, timeout=LIMIT
+            )
+            errors.seek(0)
+            last = (errors.read().strip().splitlines() or [""])[-1]
+            ended = f"failed ({done.returncode}): {last}" if done.returncode else None
+        except subprocess.TimeoutExpired:
+            ended = f"not done after {LIMIT} s"
+        lines.seek(0)
+        for line in lines:
+            if line.startswith("{"):
+                case |= json.loads(line)
+    return case | ({"ended": ended} if ended else {})
+
+
+def measure(name: str, way: str) -> None:
+    import keras
+    import numpy as np
+
+    import reslab
+
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    model = timed("build", lambda: reslab.create(name, **WAYS[way]))
+    images = rng.normal(size=(BATCH, *model.input_shape[1:])).astype("float32")
+    labels = rng.integers(0, 10, BATCH)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        timed("save", lambda: model.save(path))
+        del model
+        model = timed("load", lambda: keras.saving.load_model(path))
+    said(held_gib=peak())
+    model.compile(
+        keras.optimizers.SGD(0.01, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    with xla_told():
+        timed("first_step", lambda: float(model.train_on_batch(images, labels)))
+    said(peak_gib=peak())
+    seconds = []
+    for _ in range(LATER):
+        start = time.perf_counter()
+        float(model.train_on_batch(images, labels))
+        seconds.append(time.perf_counter() - start)
+    said(step=round(sorted(seconds)[LATER // 2], 3), steps=[round(s, 3) for s in seconds])
+    said(peak_gib=peak())
+
+
+def timed(what: str, do: Callable[[], Any]) -> Any:
+    start = time.perf_counter()
+    done = do()
+    said(**{what: round(time.perf_counter() - start, 3)})
+    return done
+
+
+@contextmanager
+def xla_told() -> Iterator[None]:
+    """On JAX, the seconds of lowering and compilation inside."""
+    import keras
+
+    seconds = [0.0]
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    def heard(event: str, duration: float, **_: Any) -> None:
+        if event.endswith(("backend_compile_duration", "jaxpr_to_mlir_module_duration")):
+            seconds[0] += duration
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    yield
+    said(compile=round(seconds[0], 3))
+
+
+def said(**what: Any) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def peak() -> float:
+    """GiB; Linux counts in KiB, macOS in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
+
+
+# The picture and the table ------------------------------------------------------------------------
+
+
+def draw(picture: Path, table: Path, files: list[Path]) -> None:
+    measured = [json.loads(file.read_text()) for file in files]
+    table.write_text("\n".join(line for each in measured for line in rows(each)))
+    plot(picture, measured)
+
+
+def depth(case: dict[str, Any]) -> int:
+    from reslab import describe, zoo
+
+    return describe.depth(zoo.network(case["network"]))
+
+
+def rows(measured: dict[str, Any]) -> list[str]:
+    where, versions = measured["machine"], measured["versions"]
+    head = ["network", "layers", "built", *COSTS.values()]
+    lines = [
+        f"**{measured['backend']}** {versions.get(measured['backend'], '')}, Keras "
+        f"{versions['keras']}, {where['cores']} cores of {where['cpu']}, "
+        f"{where['gpu'] or 'no GPU'}, batch {measured['batch']}",
+        "",
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+    ]
+    for case in sorted(measured["cases"], key=lambda c: (depth(c), list(WAYS).index(c["way"]))):
+        costs = [f"{case[cost]:.2f}" if cost in case else "" for cost in COSTS]
+        if "ended" in case:  # behind what it had reached; the memory stands, as far as it went
+            reached = max((i for i, c in enumerate(costs[:-1]) if c), default=-1)
+            costs[reached + 1] = case["ended"]
+        lines.append(f"| {case['network']} | {depth(case)} | {case['way']} | {' | '.join(costs)} |")
+    return [*lines, ""]
+
+
+def plot(picture: Path, measured: list[dict[str, Any]]) -> None:
+    from matplotlib.figure import Figure
+
+    shown = ["build", "first_step", "step", "peak_gib"]
+    figure = Figure(figsize=(4 * len(shown), 3.4 * len(measured)), layout="constrained")
+    axes = figure.subplots(len(measured), len(shown), squeeze=False)
+    colours = dict(zip(WAYS, ("#c44e52", "#4c72b0", "#55a868"), strict=True))
+    for row, each in zip(axes, measured, strict=True):
+        for place, cost in zip(row, shown, strict=True):
+            for way in WAYS:
+                cases = sorted((c for c in each["cases"] if c["way"] == way), key=depth)
+                done = [c for c in cases if cost in c]
+                place.plot(
+                    [depth(c) for c in done],
+                    [c[cost] for c in done],
+                    "o-",
+                    color=colours[way],
+                    label=way,
+                )
+                for c in cases:
+                    if cost not in c:  # ended before: at the top, so that it is not overlooked
+                        place.plot(
+                            depth(c),
+                            0.97,
+                            "x",
+                            color=colours[way],
+                            transform=place.get_xaxis_transform(),
+                        )
+            place.set(title=COSTS[cost], xlabel="layers", xscale="log", yscale="log")
+        row[0].set_ylabel(each["backend"])
+        row[0].legend(frameon=False)
+    figure.savefig(picture)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--case":
+        measure(sys.argv[2], sys.argv[3])
+    elif sys.argv[1] == "--draw":
+        draw(Path(sys.argv[2]), Path(sys.argv[3]), [Path(name) for name in sys.argv[4:]])
+    else:
+        main(Path(sys.argv[1]), sys.argv[2:])
