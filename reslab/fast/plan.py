@@ -15,11 +15,11 @@ import keras
 import torch
 from keras import layers
 from keras.src.models.functional import Functional
+from torch import Tensor
 
 from reslab.fast.storage import LAST, match
 from reslab.fast.torch_rules import Run, run_of
 
-Tensor = torch.Tensor
 ANY = None  # maps in either order of axes
 
 

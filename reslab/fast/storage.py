@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import torch
+from torch import Tensor
 
 LAST = torch.channels_last
 
@@ -45,7 +46,7 @@ def store_turned(kernel: Any) -> None:
         value.data = wanted
 
 
-def _turned(x: torch.Tensor) -> torch.Tensor:
+def _turned(x: Tensor) -> Tensor:
     return x.permute(3, 2, 0, 1).contiguous(memory_format=LAST).permute(2, 3, 1, 0)
 
 

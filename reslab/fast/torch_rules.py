@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from keras import layers
 from keras.src.backend.common.stateless_scope import in_stateless_scope
+from torch import Tensor
 
 from reslab.fast.storage import store_turned
 
-Tensor = torch.Tensor
 Run = Callable[..., Tensor]  # (training, *tensors)
 Rule = Callable[[Any], Run | None]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from reslab.serving.graph import Graph, Op
 
-Tensor = torch.Tensor
 Step = Callable[..., Tensor]
 STEPS: dict[str, Callable[[Mapping[str, Any]], Step]] = {
     "Add": lambda how: torch.add,
