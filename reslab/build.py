@@ -15,9 +15,9 @@ from reslab import zoo
 from reslab.errors import UserError
 from reslab.fast import accelerate
 from reslab.repeats import Stack, chain
-from reslab.rules import Site, Tensor, rule
-from reslab.shapes import Maps, Shape, Vector
-from reslab.spec import Leaf, Network, Value, all_leaves, branches, image
+from reslab.rules import Tensor, visitor
+from reslab.shapes import Vector, axes
+from reslab.spec import Network, Value, all_leaves, branches, image
 from reslab.stacked import Stacked, slices
 from reslab.transforms import headless, row_names, with_classes
 
@@ -63,7 +63,7 @@ def create(
     maps = image(net, _channels_last(input_shape, data_format))
     inside = data_format if _runs(data_format) else "channels_last"
 
-    inputs = keras.Input(_shape(maps, data_format), name="image")
+    inputs = keras.Input(axes(maps, data_format), name="image")
     x = (
         inputs
         if inside == data_format
@@ -120,11 +120,7 @@ def _rows(
 
     `make` builds what can be stacked; None writes it out.
     """
-
-    def visit(leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape) -> Tensor:
-        site = Site(path, tuple(v.shape for v in inputs), out, data_format)
-        return rule(leaf, site)([v.made for v in inputs])
-
+    visit = visitor(data_format)
     found: dict[str, Value] = {}
     allow_depth(net)
     for row, part, aside in branches(net, aux):
@@ -168,12 +164,6 @@ def _channels_last(shape: Any, data_format: str) -> tuple[int | None, int | None
     if channels is None or any(n is not None and n < 1 for n in (height, width, channels)):
         raise UserError(f"input_shape {tuple(shape)} does not name a number of channels and sizes")
     return height, width, channels
-
-
-def _shape(maps: Maps, data_format: str) -> tuple[int | None, ...]:
-    if data_format == "channels_last":
-        return maps.height, maps.width, maps.channels
-    return maps.channels, maps.height, maps.width
 
 
 def _to_channels_first(name: str, value: Value) -> Tensor:

@@ -1,7 +1,7 @@
 """How a training builds its network: layer by layer or stacked, and with what memory.
 
-Measured with bench/depth.py: a net of a thousand layers takes minutes to build, save, load and
-compile flat, and seconds stacked; one of twenty gains nothing, and its file then needs reslab.
+What each costs, bench/depth.py measures. A net of a few layers gains nothing from being stacked,
+and its file would need reslab to open.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from reslab.spec import Network
 
 DEEP = 200  # layers from which like units are stacked
 FLAT_FILE = 500  # layers up to which the model's file is written flat all the same
-KEPT = 1.75  # bytes that a step holds, over those of the layers' outputs: see `_needed`
+# Bytes that a step holds over those of the layers' outputs: measured on PyTorch with resnet20 at
+# 28x28, 3.3 MiB an image where the outputs are 1.9.
+KEPT = 1.75
 SPARE = 0.8  # of the memory that is free: the images, the weights and others want some as well
 
 
@@ -47,10 +49,11 @@ def choose(
     stacks = repeats.stacks(net, aux=True)
     free = _free()
     flat, anew = (
-        _needed(describe.outputs(net), batch, width),
-        _needed(repeats.kept(net), batch, width),
+        None if n is None else width * n * batch / 2**30  # GiB
+        for n in (describe.outputs(net), repeats.kept(net))
     )
-    short = bool(free and flat and flat > SPARE * free)
+    held = KEPT * flat if flat is not None else 0.0
+    short = bool(free and held > SPARE * free)
     depth = describe.depth(net)
     if stacked is None:
         stacked = bool(stacks) and bool(remat or depth > DEEP or (short and remat is not False))
@@ -64,23 +67,14 @@ def choose(
     note += f" ({depth} layers would be slow to build one by one)" if depth > DEEP else ""
     if remat:
         note += ", and computed anew on the way back"
-        note += f", for a step would keep {flat:.1f} GiB, and {free:.1f} are free" if short else ""
+        note += f", for a step would keep {held:.1f} GiB, and {free:.1f} are free" if short else ""
     return Building(True, remat, note)
 
 
-def _needed(numbers: int | None, batch: int, width: int) -> float | None:
-    """GiB that a step holds; measured on PyTorch with resnet20 at 28x28, 3.3 MiB an image where the
-    outputs of its layers are 1.9."""
-    return None if numbers is None else KEPT * width * numbers * batch / 2**30
-
-
-def _check(batch: int, needed: float | None) -> None:
-    """Refuse a batch that cannot fit: the system would just kill the process."""
+def _check(batch: int, maps: float | None) -> None:
+    """Refuse a batch whose maps, in GiB, cannot fit: the system would just kill the process."""
     here = place.machine(keras.backend.backend())
-    if here["gpu"] or not here["memory_gib"] or needed is None:
-        return
-    maps = needed / KEPT
-    if maps > here["memory_gib"]:
+    if not here["gpu"] and here["memory_gib"] and maps and maps > here["memory_gib"]:
         raise UserError(
             f"a step of {batch:,} images would keep {maps:,.0f} GiB of maps, more than the "
             f"{here['memory_gib']:g} GiB of this machine: try a smaller --batch or --size"

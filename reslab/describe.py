@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from reslab.errors import UserError
-from reslab.shapes import Maps, Shape
+from reslab.shapes import Shape, axes
 from reslab.spec import (
     BN,
     LRN,
@@ -118,14 +118,18 @@ def _size(tensors: Mapping[str, tuple[int, ...]]) -> int:
 
 def outputs(network: Network, input_shape: InputShape | None = None) -> int | None:
     """How many numbers all layers together give of one image; None where its size is open."""
-    total = 0
-    for layer in walk(network, input_shape):
-        out = layer.out_shape
-        sizes = (out.height, out.width, out.channels) if isinstance(out, Maps) else (out.features,)
+    return total(layer.out_shape for layer in walk(network, input_shape))
+
+
+def total(shapes: Iterable[Shape]) -> int | None:
+    """How many numbers these are; None where a size is open."""
+    found = 0
+    for shape in shapes:
+        sizes = axes(shape, "channels_last")
         if None in sizes:
             return None
-        total += math.prod(size or 0 for size in sizes)
-    return total
+        found += math.prod(size or 0 for size in sizes)
+    return found
 
 
 def depth(network: Network) -> int:

@@ -1,11 +1,24 @@
-"""The few Keras layers that Keras lacks, registered so that saved models load."""
+"""The few Keras layers that Keras lacks, registered so that saved models load; and `policy`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 from keras import ops
+
+
+@contextmanager
+def policy(wanted: Any) -> Iterator[None]:
+    """Layers made inside have this dtype policy: Keras's name of one, or one itself."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(wanted)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @keras.saving.register_keras_serializable("reslab")

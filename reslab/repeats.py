@@ -15,9 +15,9 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from reslab import codec
+from reslab import codec, describe
 from reslab.errors import UserError
-from reslab.shapes import Maps, Shape, Vector
+from reslab.shapes import Maps, Shape, Vector, axes
 from reslab.spec import (
     Concat,
     Dropout,
@@ -124,13 +124,11 @@ class Stack:
 
     def encode(self) -> dict[str, Any]:
         """As JSON; `decode` reads it."""
-        shape = self.shape
-        size = (shape.features,) if isinstance(shape, Vector) else _size(shape)
         return {
             "unit": codec.encode(self.unit),
             "times": self.times,
             "path": self.path,
-            "shape": list(size),
+            "shape": list(axes(self.shape, "channels_last")),
             "seen": dict(self.seen),
             "rates": [list(each) for each in self.rates],
         }
@@ -150,10 +148,6 @@ def decode(data: Mapping[str, Any]) -> Stack:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"not the description of stacked units: {error}") from None
-
-
-def _size(maps: Maps) -> tuple[int | None, int | None, int]:
-    return maps.height, maps.width, maps.channels
 
 
 def with_rates(unit: Part, rates: list[float]) -> Part:
@@ -259,34 +253,24 @@ def kept(network: Network) -> int | None:
     """How many numbers of one image are kept for the way back where all that can be is stacked
     and rematerialised: those of single layers, what goes into every unit, and the layers of one
     unit, the largest. None where the size is open."""
-    single: list[int | None] = []
-    units: list[int | None] = [0]
+    single: list[Shape] = []
+    units: list[list[Shape]] = []
 
     def visit(leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape) -> None:
-        single.append(_numbers(out))
+        single.append(out)
 
     def stacked(stack: Stack, made: Any) -> None:
-        each = _numbers(stack.shape)
-        single.append(None if each is None else each * stack.times)
-        outs: list[int | None] = []
-        thread(
-            stack.unit,
-            Value(stack.shape),
-            stack.path,
-            lambda leaf, path, inputs, out: outs.append(_numbers(out)),
-        )
-        units.append(None if None in outs else sum(n or 0 for n in outs))
+        single.extend([stack.shape] * stack.times)
+        outs: list[Shape] = []
+        units.append(outs)
+        start = Value(stack.shape)
+        thread(stack.unit, start, stack.path, lambda leaf, path, inputs, out: outs.append(out))
 
     value = Value(image(network))
     for row, part, aside in branches(network, aux=True):
         end = chain(part, value, row, visit, stacked)
         value = value if aside else end
-    if None in single or None in units:
+    kept, largest = describe.total(single), [describe.total(outs) for outs in units]
+    if kept is None or None in largest:
         return None
-    return sum(n or 0 for n in single) + max(n or 0 for n in units)
-
-
-def _numbers(shape: Shape) -> int | None:
-    if isinstance(shape, Vector):
-        return shape.features
-    return None if shape.positions is None else shape.positions * shape.channels
+    return kept + max((n or 0 for n in largest), default=0)

@@ -39,6 +39,8 @@ from reslab.spec import (
     Multiply,
     Scale,
     StochasticDepth,
+    Value,
+    Visit,
     ZeroPadShortcut,
 )
 
@@ -64,6 +66,16 @@ class Site:
 def rule(leaf: Leaf, site: Site) -> Rule:
     """What Keras layers a leaf is made of: a function from its input tensors to its output."""
     raise UserError(f"{site.path}: no rule builds a {type(leaf).__name__}")
+
+
+def visitor(data_format: str) -> Visit:
+    """For `spec.thread`: every leaf as its layers, on Keras tensors in this order of axes."""
+
+    def visit(leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape) -> Tensor:
+        site = Site(path, tuple(v.shape for v in inputs), out, data_format)
+        return rule(leaf, site)([v.made for v in inputs])
+
+    return visit
 
 
 @rule.register

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from reslab import build, describe, finetuning, stacked
 from reslab import run as files
 from reslab.data import Data, Pipeline, Standardise, class_weights
 from reslab.errors import UserError
+from reslab.layers import policy
 from reslab.optimizers import optimizer
 from reslab.recipes import Recipe
 from reslab.run import Run
@@ -301,16 +302,9 @@ class NotFinite(Exception):
     """The loss or a weight is no number any more."""
 
 
-@contextmanager
-def precision(name: str) -> Iterator[None]:
+def precision(name: str) -> AbstractContextManager[None]:
     """Layers made inside compute in "float32", or "mixed" (bfloat16, with float32 weights)."""
-    policies = {"float32": "float32", "mixed": "mixed_bfloat16"}
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policies[name])
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+    return policy({"float32": "float32", "mixed": "mixed_bfloat16"}[name])
 
 
 @contextmanager

@@ -46,6 +46,15 @@ class Vector:
 Shape = Maps | Vector
 
 
+def axes(shape: Shape, data_format: str) -> tuple[int | None, ...]:
+    """The sizes in the order of "channels_last" or "channels_first", without the batch."""
+    if isinstance(shape, Vector):
+        return (shape.features,)
+    if data_format == "channels_last":
+        return shape.height, shape.width, shape.channels
+    return shape.channels, shape.height, shape.width
+
+
 def padding(reach: int, pad: int | str) -> int:
     """Rows on each side; "even" is Caffe's and PyTorch's half a window."""
     if pad == "even":
@@ -53,6 +62,13 @@ def padding(reach: int, pad: int | str) -> int:
     if isinstance(pad, int):
         return pad
     raise UserError(f"padding is a number, 'even' or 'same' (pools: 'ceil'), not {pad!r}")
+
+
+def same_padding(size: int, reach: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's "same", in rows before and behind: where they are odd in number, the last one
+    is behind."""
+    more = max((-(-size // stride) - 1) * stride + reach - size, 0)
+    return more // 2, more - more // 2
 
 
 def window(x: Maps, reach: int, stride: int, pad: int | str, channels: int | None = None) -> Maps:

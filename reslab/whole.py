@@ -20,6 +20,7 @@ from reslab import run as files
 from reslab.build import allow_depth
 from reslab.codec import decode_network
 from reslab.errors import UserError
+from reslab.fast import accelerate
 
 CARD = "reslab.json"
 
@@ -100,7 +101,7 @@ def _is_card(card: Any) -> bool:
 
 
 def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
-    """The model and its card; raises UserError. Never runs code from the file."""
+    """The model, accelerated, and its card; raises UserError. Never runs code from the file."""
     card = read_card(path)
     try:
         allow_depth(decode_network(card["network"]))
@@ -112,7 +113,7 @@ def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
     inside = *_shape(model.input_shape), *_shape(model.output_shape)
     if inside != outside:
         raise UserError(f"{path} is damaged: {CARD} says {outside}, the model in it is {inside}")
-    return model, card
+    return accelerate(model), card
 
 
 def _shape(shape: Any) -> tuple[Any, ...]:

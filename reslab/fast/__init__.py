@@ -8,6 +8,7 @@ is replaced, on PyTorch: by its fused operations, and for a functional model by 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 import keras
@@ -22,9 +23,11 @@ def accelerate(model: Model, undo: bool = False) -> Model:
 
     What it computes stays the same within float error, forward and backward, in training and at
     inference, running statistics included, in float32 and mixed precision; what it saves are the
-    same stock layers. Layers that are not known stay as they are. With `undo` everything is as it
-    was. On JAX and TensorFlow, which fuse operations themselves, nothing is changed. Raises
-    UserError for what is no Keras model or layer.
+    same stock layers. Layers that are not known stay as they are. `undo` gives every layer its own
+    `call` again; two things stay that change no number: kernels lie in memory as (out, h, w, in),
+    and the process keeps up to 1 GiB of freed memory for later (with glibc). On JAX and
+    TensorFlow, which fuse operations themselves, nothing is changed. Raises UserError for what is
+    no Keras model or layer.
     """
     if not isinstance(model, keras.layers.Layer):
         raise UserError(f"accelerate takes a Keras model, not {type(model).__name__}")
@@ -33,17 +36,17 @@ def accelerate(model: Model, undo: bool = False) -> Model:
     from reslab.fast import plan, storage
 
     storage.keep_freed_memory()
-    parts = [model, *model._flatten_layers(include_self=False)]
-    for part in parts:
-        restore(part)
-    if not undo:
-        for part in parts:  # inner models first would do as well: a plan looks at call time
-            call = plan.call_of(part)
-            if call is not None:
-                part.call = call
+    for part in _parts(model):
+        vars(part).pop("call", None)
+        call = None if undo else plan.call_of(part)
+        if call is not None:
+            part.call = call
     return model
 
 
-def restore(layer: keras.layers.Layer) -> None:
-    """The layer's own `call` again."""
-    vars(layer).pop("call", None)
+def _parts(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """Every layer and model inside; those too that a layer keeps from Keras's eyes (`unseen`)."""
+    for part in model._flatten_layers():
+        yield part
+        for inner in getattr(part, "unseen", ()):
+            yield from _parts(inner)

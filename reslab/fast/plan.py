@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -18,9 +18,10 @@ from keras.src.models.functional import Functional
 from torch import Tensor
 
 from reslab.fast.storage import LAST, match
-from reslab.fast.torch_rules import Run, run_of
+from reslab.fast.torch_rules import Made, Run, made_of
 
 ANY = None  # maps in either order of axes
+_SLOW = layers.Conv2D, layers.BatchNormalization
 
 
 def call_of(layer: Any) -> Callable[..., Any] | None:
@@ -29,8 +30,9 @@ def call_of(layer: Any) -> Callable[..., Any] | None:
         if type(layer).call is not Functional.call or _masks(layer):
             return None
         return _planned(layer)
-    run = run_of(layer)
-    return None if run is None else _single(layer, run)
+    # the other kinds are as fast as they are
+    made = made_of(layer) if isinstance(layer, _SLOW) else None
+    return None if made is None else _single(layer, made.run)
 
 
 def _masks(model: Any) -> bool:
@@ -38,9 +40,7 @@ def _masks(model: Any) -> bool:
     return any(isinstance(x, layers.Masking | layers.Embedding) for x in model._flatten_layers())
 
 
-def _single(layer: Any, run: Run) -> Callable[..., Any] | None:
-    if not isinstance(layer, layers.Conv2D | layers.BatchNormalization):
-        return None  # the others are as fast as they are
+def _single(layer: Any, run: Run) -> Callable[..., Any]:
     if isinstance(layer, layers.Conv2D):
         turned = layer.data_format == "channels_last"
         return lambda inputs: _back(run(False, _turn(inputs))) if turned else run(False, inputs)
@@ -82,14 +82,13 @@ def _wants(layer: Any, rank: int) -> Any:
 
 @dataclass
 class Step:
-    """One call: `run(training, *values)`; its inputs and its output by their places in the list."""
+    """One call of what was made of a layer; inputs and output are keys of values."""
 
+    made: Made
     run: Run
     inputs: tuple[int, ...]
     output: int
     turned: bool  # what it takes, and what it makes where that is maps
-    fresh: bool = False  # its output is new memory, which autograd does not ask for again
-    uses: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -109,7 +108,6 @@ class Plan:
         self.outputs = [id(x) for x in model.outputs]
         self.steps: list[Step | Stock] = []
         self.turned: dict[int, bool] = dict.fromkeys(self.inputs, False)
-        self.rank: dict[int, int] = {id(x): len(x.shape) for x in model.inputs}
         self.last_use: list[list[int]] = []
         for depth in sorted(model._nodes_by_depth, reverse=True):
             for node in model._nodes_by_depth[depth]:
@@ -120,21 +118,17 @@ class Plan:
 
     def _add(self, node: Any) -> None:
         outputs = tuple(node.outputs)
-        self.rank |= {id(x): len(x.shape) for x in outputs}
         taken = node.input_tensors
-        run = run_of(node.operation) if len(outputs) == 1 and _only_tensors(node) else None
-        wanted = _wants(node.operation, len(taken[0].shape)) if run else NotImplemented
-        if run is None or wanted is NotImplemented or len({len(x.shape) for x in taken}) > 1:
+        made = made_of(node.operation) if len(outputs) == 1 and _only_tensors(node) else None
+        wanted = _wants(node.operation, len(taken[0].shape)) if made else NotImplemented
+        if made is None or wanted is NotImplemented or len({len(x.shape) for x in taken}) > 1:
             self.steps.append(Stock(node.operation, node.arguments, outputs))
             self.turned |= {id(x): False for x in outputs}
             return
         inputs = tuple(id(x) for x in taken)
         if wanted is ANY:
             wanted = any(self.turned[i] for i in inputs)
-        same = len({tuple(x.shape) for x in taken}) == 1
-        kinds = layers.Conv2D | layers.BatchNormalization | layers.Add
-        step = Step(run, inputs, id(outputs[0]), wanted, isinstance(node.operation, kinds))
-        step.uses = {k: v for k, v in vars(run).items() if k != "adds" or same}
+        step = Step(made, made.run, inputs, id(outputs[0]), wanted)
         self.steps.append(step)
         self.turned[step.output] = wanted and len(outputs[0].shape) == 4
 
@@ -145,28 +139,25 @@ class Plan:
         for step in self.steps:
             uses.update(_inputs(step))
         maker = {s.output: s for s in self.steps if isinstance(s, Step)}
-        gone: list[Step] = []
+        gone: set[int] = set()
         for step in self.steps:
-            if not isinstance(step, Step):
+            before = maker.get(step.inputs[0]) if isinstance(step, Step) else None
+            if not isinstance(step, Step) or before is None or uses[before.output] > 1:
                 continue
-            before = maker.get(step.inputs[0])
-            if before is None or before is step or uses[before.output] > 1:
-                continue
-            if step.uses.get("pads") and "frame" in before.uses and before.turned == step.turned:
-                step.run = _padded(step.run, before.uses["frame"])
-            elif "picks" in step.uses and before.uses.get("dense") and before.turned == step.turned:
-                step.run = _strided(before.run, step.uses["picks"])
-            elif step.uses.get("rectifies") and before.fresh:
-                step.run = _rectified_in_place
-                continue
-            elif step.uses.get("adds") and before.fresh and len(step.inputs) == 2:
-                step.run, step.fresh = _added_in_place(step.run), True
-                continue
+            this, last, alike = step.made, before.made, step.turned == before.turned
+            if this.takes_frame and last.frame and alike:
+                step.run = _with(this.run, last.frame)
+            elif this.picks and last.takes_stride and alike:
+                step.run = _with(last.run, this.picks)
             else:
+                if this.rectifies and last.fresh:
+                    step.run = _rectified_in_place
+                elif this.adds and last.fresh and len(step.inputs) == 2:
+                    step.run = _added_in_place(this.run)
                 continue
             step.inputs = before.inputs
-            gone.append(before)
-        self.steps = [s for s in self.steps if not any(s is g for g in gone)]
+            gone.add(before.output)
+        self.steps = [s for s in self.steps if not (isinstance(s, Step) and s.output in gone)]
 
     def _forget(self) -> None:
         """For each step the values that nothing after it asks for: memory is free for the next."""
@@ -180,10 +171,11 @@ class Plan:
 
     # Running -----------------------------------------------------------------------------------
 
-    def __call__(self, inputs: list[Any], training: bool, context: dict[str, Any]) -> list[Any]:
-        values: dict[int, Any] = {}
-        for place, x in zip(self.inputs, inputs, strict=True):
-            values[place] = x
+    def __call__(
+        self, inputs: list[Any], training: bool | None, context: dict[str, Any]
+    ) -> list[Any]:
+        """`training` None is for Keras's own layers, which may have been told at the call."""
+        values = dict(zip(self.inputs, inputs, strict=True))
         turned = self.turned
         for step, done in zip(self.steps, self.last_use, strict=True):
             if isinstance(step, Step):
@@ -219,6 +211,11 @@ def _inputs(step: Step | Stock) -> list[int]:
     return list({id(x) for x in step.arguments.keras_tensors})
 
 
+def _last(x: Any) -> Any:
+    maps = isinstance(x, Tensor) and x.dim() == 4
+    return x.contiguous(memory_format=LAST) if maps else x
+
+
 def _other(x: Tensor, turned: bool) -> Tensor:
     if x.dim() != 4:
         return x
@@ -232,12 +229,8 @@ def _only_tensors(node: Any) -> bool:
     return not kwargs and len(args) == 1 and all(isinstance(x, keras.KerasTensor) for x in flat)
 
 
-def _padded(run: Run, rows: tuple[int, int]) -> Run:
-    return lambda training, x: run(training, x, rows)
-
-
-def _strided(run: Run, stride: tuple[int, int]) -> Run:
-    return lambda training, x: run(training, x, stride)
+def _with(run: Run, more: tuple[int, int]) -> Run:
+    return lambda training, x: run(training, x, more)
 
 
 def _rectified_in_place(training: bool, x: Tensor) -> Tensor:
@@ -254,8 +247,9 @@ def _added_in_place(run: Run) -> Run:
 
 
 def _planned(model: Any) -> Callable[..., Any]:
-    plan = Plan(model)
-    matched = False
+    plan, matched = Plan(model), False
+    convolutions = [x for x in model._flatten_layers() if isinstance(x, layers.Conv2D)]
+    first = any(x.data_format == "channels_first" for x in convolutions)
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None, **context: Any) -> Any:
         nonlocal matched
@@ -263,16 +257,11 @@ def _planned(model: Any) -> Callable[..., Any]:
             return Functional.call(model, inputs, training=training, mask=mask, **context)
         if training and not matched:
             matched = match(model)
-        flat = [_in_channels_last(x) for x in model._standardize_inputs(inputs)]
-        outputs = plan(flat, bool(training), context)
+        flat = model._standardize_inputs(inputs)
+        if first:  # maps of Keras's order lie as channels_last already
+            flat = [_last(x) for x in flat]
+        outputs = plan(flat, training, context)
         made = keras.tree.pack_sequence_as(model._outputs_struct, outputs)
         return made[0] if isinstance(made, list | tuple) and len(made) == 1 else made
 
     return call
-
-
-def _in_channels_last(x: Any) -> Any:
-    """Maps of PyTorch's order lie as channels_last as well; those of Keras's do already."""
-    if isinstance(x, Tensor) and x.dim() == 4 and x.shape[1] < x.shape[3]:
-        return x.contiguous(memory_format=LAST)
-    return x

@@ -1,14 +1,15 @@
 """What each stock layer does, in PyTorch's fused operations: one rule per kind of layer.
 
-A rule looks at a layer once and gives a function from tensors to a tensor, or None where the
-layer does something that it does not know. Maps are (n, c, h, w) in PyTorch's order of axes here,
-whatever the layer's `data_format`, and lie in memory as channels_last. Variables are read through
-Keras at every call, so that its scopes can stand others in for them.
+A rule looks at a layer once and gives a `Made`, or None where the layer does something that the
+rule does not know. Maps are (n, c, h, w) in PyTorch's order of axes here, whatever the layer's
+`data_format`, and lie in memory as channels_last. Variables are read through Keras at every call,
+so that its scopes can stand others in for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -19,10 +20,26 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch import Tensor
 
 from reslab.fast.storage import store_turned
+from reslab.shapes import same_padding
 
 Run = Callable[..., Tensor]  # (training, *tensors)
-Rule = Callable[[Any], Run | None]
 
+
+@dataclass(frozen=True)
+class Made:
+    """`run(training, *tensors)`, and what a plan may do with it and its neighbour."""
+
+    run: Run
+    fresh: bool = False  # its output is new memory, which autograd does not ask for again
+    rectifies: bool = False
+    adds: bool = False
+    frame: tuple[int, int] | None = None  # all it does is to add so many zeros on either side ...
+    takes_frame: bool = False  # ... which `run` adds itself, told them as one more argument
+    picks: tuple[int, int] | None = None  # all it does is to take each so-manieth position ...
+    takes_stride: bool = False  # ... which `run` does itself, told them as one more argument
+
+
+Rule = Callable[[Any], Made | None]
 RULES: dict[type, Rule] = {}
 
 
@@ -34,8 +51,8 @@ def rule_for(*kinds: type) -> Callable[[Rule], Rule]:
     return register
 
 
-def run_of(layer: Any) -> Run | None:
-    """The rule's function for exactly this kind of layer: a subclass may do otherwise."""
+def made_of(layer: Any) -> Made | None:
+    """By the rule for exactly this kind of layer: a subclass may do otherwise."""
     rule = RULES.get(type(layer))
     if rule is None or not plain(layer):
         return None
@@ -65,7 +82,7 @@ def cast(layer: Any) -> Callable[[Tensor], Tensor]:
 
 
 @rule_for(layers.Conv2D)
-def _conv(layer: Any) -> Run | None:
+def _conv(layer: Any) -> Made | None:
     activation = ACTIVATIONS.get(layer.activation)
     if activation is None:
         return None
@@ -73,43 +90,33 @@ def _conv(layer: Any) -> Run | None:
     into = cast(layer)
     bias = layer.bias if layer.use_bias else None
     stride, dilation, groups = layer.strides, layer.dilation_rate, layer.groups
-    pads = same if layer.padding == "same" else valid
+    pads = layer.padding == "same"
     reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, dilation, strict=True)]
 
-    def run(training: bool, x: Tensor, padding: tuple[int, int] | None = None) -> Tensor:
+    def run(training: bool, x: Tensor, frame: tuple[int, int] = (0, 0)) -> Tensor:
         x = into(x)
-        if padding is None:
-            x, padding = pads(x, reach, stride)
+        if pads:
+            x, frame = same(x, reach, stride)
         weight = into(_value(layer.kernel)).permute(3, 2, 0, 1)
         b = None if bias is None else into(bias.value)
-        y = F.conv2d(x, weight, b, stride, padding, dilation, groups)
-        return activation(y)
+        return activation(F.conv2d(x, weight, b, stride, frame, dilation, groups))
 
-    run.pads = layer.padding == "valid"  # type: ignore[attr-defined]
-    return run
-
-
-def valid(x: Tensor, reach: list[int], stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-    return x, (0, 0)
+    # the way back through an activation asks for what it gave
+    return Made(run, fresh=activation is linear, takes_frame=not pads)
 
 
 def same(x: Tensor, reach: list[int], stride: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-    """TensorFlow's padding: where the rows to add are odd in number, the last one is behind."""
+    """What is left for the convolution to pad; PyTorch's pads the same on either side."""
     (top, bottom), (left, right) = (
-        _before_and_behind(n, k, s) for n, k, s in zip(x.shape[2:], reach, stride, strict=True)
+        same_padding(n, k, s) for n, k, s in zip(x.shape[2:], reach, stride, strict=True)
     )
     if top == bottom and left == right:
         return x, (top, left)
     return F.pad(x, (left, right, top, bottom)), (0, 0)
 
 
-def _before_and_behind(size: int, reach: int, stride: int) -> tuple[int, int]:
-    more = max((-(-size // stride) - 1) * stride + reach - size, 0)
-    return more // 2, more - more // 2
-
-
 @rule_for(layers.Dense)
-def _dense(layer: Any) -> Run | None:
+def _dense(layer: Any) -> Made | None:
     activation = ACTIVATIONS.get(layer.activation)
     if activation is None:
         return None
@@ -120,7 +127,7 @@ def _dense(layer: Any) -> Run | None:
         b = None if bias is None else into(bias.value)
         return activation(F.linear(into(x), into(_value(layer.kernel)).t(), b))
 
-    return run
+    return Made(run)
 
 
 def _value(kernel: Any) -> Tensor:
@@ -132,7 +139,7 @@ def _value(kernel: Any) -> Tensor:
 
 
 @rule_for(layers.BatchNormalization)
-def _batch_norm(layer: Any) -> Run | None:
+def _batch_norm(layer: Any) -> Made | None:
     low = layer.compute_dtype != "float32"
     if layer.renorm or layer.synchronized or (low and not (layer.scale and layer.center)):
         return None  # without scale and shift, PyTorch keeps low precision's sums in low precision
@@ -162,40 +169,44 @@ def _batch_norm(layer: Any) -> Run | None:
                 variance.value.lerp_(batch_variance, 1 - keep)
         return y
 
-    return run
+    return Made(run, fresh=True)
 
 
 # What has no weights -----------------------------------------------------------------------------
 
+
+def linear(x: Tensor) -> Tensor:
+    return x
+
+
 ACTIVATIONS: dict[Any, Callable[[Tensor], Tensor]] = {
-    keras.activations.linear: lambda x: x,
+    keras.activations.linear: linear,
     keras.activations.relu: torch.relu,
     keras.activations.sigmoid: torch.sigmoid,
 }
 
 
+def each(layer: Any, function: Callable[[Tensor], Tensor]) -> Made:
+    """A function of each number."""
+    into = cast(layer)
+    return Made(lambda training, x: function(into(x)), rectifies=function is torch.relu)
+
+
 @rule_for(layers.Activation)
-def _activation(layer: Any) -> Run | None:
-    function, into = ACTIVATIONS.get(layer.activation), cast(layer)
-    if function is None:
-        return None
-    run = lambda training, x: function(into(x))  # noqa: E731
-    run.rectifies = function is torch.relu  # type: ignore[attr-defined]
-    return run
+def _activation(layer: Any) -> Made | None:
+    function = ACTIVATIONS.get(layer.activation)
+    return None if function is None else each(layer, function)
 
 
 @rule_for(layers.ReLU)
-def _relu(layer: Any) -> Run | None:
+def _relu(layer: Any) -> Made | None:
     if layer.max_value is not None or layer.negative_slope or layer.threshold:
         return None
-    into = cast(layer)
-    run = lambda training, x: torch.relu(into(x))  # noqa: E731
-    run.rectifies = True  # type: ignore[attr-defined]
-    return run
+    return each(layer, torch.relu)
 
 
 @rule_for(layers.Add)
-def _add(layer: Any) -> Run:
+def _add(layer: Any) -> Made:
     into = cast(layer)
 
     def run(training: bool, first: Tensor, *others: Tensor) -> Tensor:
@@ -204,29 +215,24 @@ def _add(layer: Any) -> Run:
             total = total + into(x)
         return total
 
-    run.adds = True  # type: ignore[attr-defined]
-    return run
+    return Made(run, fresh=True, adds=True)
 
 
 @rule_for(layers.ZeroPadding2D)
-def _zero_padding(layer: Any) -> Run:
+def _zero_padding(layer: Any) -> Made:
     (top, bottom), (left, right) = layer.padding
     into = cast(layer)
-    run = lambda training, x: F.pad(into(x), (left, right, top, bottom))  # noqa: E731
-    if top == bottom and left == right:
-        run.frame = (top, left)  # type: ignore[attr-defined]
-    return run
+    frame = (top, left) if top == bottom and left == right else None
+    return Made(lambda training, x: F.pad(into(x), (left, right, top, bottom)), frame=frame)
 
 
 @rule_for(layers.MaxPooling2D)
-def _max_pool(layer: Any) -> Run | None:
-    size, stride, into = layer.pool_size, layer.strides, cast(layer)
-    if tuple(size) == (1, 1):
+def _max_pool(layer: Any) -> Made | None:
+    size, stride, into = tuple(layer.pool_size), tuple(layer.strides), cast(layer)
+    if size == (1, 1):
         down, across = stride
-        pick = lambda training, x: into(x)[:, :, ::down, ::across]  # noqa: E731
-        pick.picks = tuple(stride)  # type: ignore[attr-defined]
-        return pick
-    centred = layer.padding == "same" and tuple(stride) == (1, 1) and all(k % 2 for k in size)
+        return Made(lambda training, x: into(x)[:, :, ::down, ::across], picks=stride)
+    centred = layer.padding == "same" and stride == (1, 1) and all(k % 2 for k in size)
     if layer.padding == "same" and not centred:
         return None
     rows = tuple(k // 2 for k in size) if centred else (0, 0)
@@ -234,19 +240,16 @@ def _max_pool(layer: Any) -> Run | None:
     def run(training: bool, x: Tensor, step: tuple[int, int] = stride) -> Tensor:
         return F.max_pool2d(into(x), size, step, rows)
 
-    run.dense = centred  # type: ignore[attr-defined]
-    return run
+    return Made(run, takes_stride=centred)
 
 
 @rule_for(layers.GlobalAveragePooling2D)
-def _global_average(layer: Any) -> Run:
+def _global_average(layer: Any) -> Made:
     keep, into = layer.keepdims, cast(layer)
-    return lambda training, x: into(x).mean((2, 3), keepdim=keep)
+    return Made(lambda training, x: into(x).mean((2, 3), keepdim=keep))
 
 
 @rule_for(layers.Concatenate)
-def _concatenate(layer: Any) -> Run | None:
+def _concatenate(layer: Any) -> Made:
     into = cast(layer)
-    run = lambda training, *x: torch.cat([into(each) for each in x], 1)  # noqa: E731
-    run.axis = layer.axis  # type: ignore[attr-defined]
-    return run
+    return Made(lambda training, *x: torch.cat([into(one) for one in x], 1))

@@ -11,7 +11,8 @@ import numpy as np
 from keras import tree
 
 from reslab.errors import UserError
-from reslab.serving.engines import ENGINES, NEEDS, Engine, Plan, has_gpu, missing, unsupported
+from reslab.machine import machine
+from reslab.serving.engines import ENGINES, NEEDS, Engine, Plan, missing, unsupported
 
 log = logging.getLogger("reslab.inference")
 CHOICES = "auto", *ENGINES
@@ -138,7 +139,7 @@ def _candidates(plan: Plan, engine: str, compare: bool) -> list[Engine]:
     reason = unsupported(plan, "graph") if engine != "backend" else ""
     if engine == "auto":
         there = [name for name in ENGINES if not missing(name)]
-        if has_gpu():
+        if machine(keras.backend.backend())["gpu"]:
             there = ["backend"]
         elif reason:
             if there != ["backend"]:

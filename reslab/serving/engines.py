@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from reslab.fast import accelerate
 from reslab.serving.calls import Program, Unsupported, Value, flatten, values
 from reslab.serving.folding import fold
 from reslab.serving.graph import Graph
@@ -110,26 +111,14 @@ class OnnxRuntime:
 
 
 class Backend:
-    """PyTorch without Keras between the operations; or Keras, with the folded model.
-
-    A model that cannot even be folded, it runs as it is.
-    """
+    """Keras with the folded model, accelerated; one that cannot be folded, it runs as it is."""
 
     def __init__(self, plan: Plan) -> None:
         self.name = keras.backend.backend()
-        self.plan = plan
-        self.runner: Any = None
-        if self.name == "torch" and not unsupported(plan, "graph"):
-            from reslab.serving.torch_ops import Runner
-
-            self.runner = Runner(plan.graph)
-        else:
-            folds = not unsupported(plan, "program")
-            self.model = rebuild(plan.program) if folds else plan.model
+        folds = not unsupported(plan, "program")
+        self.model = accelerate(rebuild(plan.program)) if folds else plan.model
 
     def __call__(self, images: np.ndarray) -> Any:
-        if self.runner is not None:
-            return self.plan.outputs(self.runner(images))
         return tree.map_structure(np.asarray, self.model.predict_on_batch(images))
 
 
@@ -153,22 +142,6 @@ def unsupported(plan: Plan, form: str) -> str:
     except Unsupported as reason:
         return str(reason)
     return ""
-
-
-def has_gpu() -> bool:
-    """Whether Keras's backend computes on one."""
-    backend = keras.backend.backend()
-    if backend == "torch":
-        import torch
-
-        return bool(torch.cuda.is_available())
-    if backend == "jax":
-        import jax
-
-        return bool(jax.default_backend() != "cpu")
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _quiet_openvino() -> Any:

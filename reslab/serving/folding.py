@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from keras import activations, layers
+from keras import activations, layers, tree
 
 from reslab.serving.calls import Call, Program, Value, is_a, values
 
@@ -79,7 +79,10 @@ def _in_front(call: Call, made: dict[Value, Call], uses: Counter[Value]) -> Call
     kernel = call.weights["kernel"].astype("float64")
     a, b = (np.broadcast_to(x, kernel.shape[-2])[:, None] for x in (norm.a, norm.b))
     bias = (kernel * b).sum(tuple(range(kernel.ndim - 1))) + call.weights.get("bias", 0.0)
-    args, kwargs = before.args, before.kwargs
+    # what else is said at the norm's call (a mask, perhaps) is no business of the convolution
+    args, kwargs = tree.map_structure(
+        lambda x: before.inputs[0] if x is before.output else x, (call.args, dict(call.kwargs))
+    )
     return replace(call, args=args, kwargs=kwargs, weights=_weights(call, kernel * a, bias))
 
 

@@ -15,6 +15,7 @@ from reslab.serving.calls import Call, Program, Unsupported, is_a, values
 from reslab.serving.folding import affine
 from reslab.serving.graph import Graph
 from reslab.serving.lowering import Lowering, Tensor
+from reslab.shapes import same_padding
 
 Rule = Callable[[Lowering, Call, list[Tensor]], Tensor]
 RULES: dict[type, Rule] = {}
@@ -176,13 +177,14 @@ def _windows(
             rows = [(0, 0)] * 4
         return to.at(x, order), how | {"pads": [rows[2][0], rows[3][0], rows[2][1], rows[3][1]]}
     name = to.at(x, order)
-    totals: list[int] = []
+    pads: list[tuple[int, int]] = []
     for axis, size, stride in zip(order[2:], reach, strides, strict=True):
         n = x.padded[axis]
         if n is None and stride > 1:
             return name, how | {"auto_pad": "SAME_UPPER"}
-        totals.append(size - 1 if n is None else max((-(-n // stride) - 1) * stride + size - n, 0))
-    return name, how | {"pads": [t // 2 for t in totals] + [t - t // 2 for t in totals]}
+        # at stride 1 the size of the maps does not matter
+        pads.append(same_padding(n or size, size, stride))
+    return name, how | {"pads": [p[0] for p in pads] + [p[1] for p in pads]}
 
 
 def _ints(attributes: dict[str, Any]) -> dict[str, Any]:

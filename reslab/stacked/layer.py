@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,11 +12,12 @@ import numpy as np
 from keras import ops
 
 from reslab import repeats
+from reslab.layers import policy
 from reslab.repeats import Stack
-from reslab.rules import Site, Tensor, drop, rule
-from reslab.shapes import Maps, Shape, Vector
+from reslab.rules import Site, Tensor, drop, visitor
+from reslab.shapes import Shape, axes
 from reslab.spec import Dropout, Leaf, StochasticDepth, Value, thread
-from reslab.stacked.loops import States, loop
+from reslab.stacked.loops import Slices, States, loop
 
 
 @keras.saving.register_keras_serializable("reslab")
@@ -92,8 +92,8 @@ class Stacked(keras.layers.Layer):
 
         values = [whole.value for whole in template.wholes]
         rates = [rates for _, rates in template.varying]
-        times = self.stack.times
-        y, states = loop(unit, x, values[:n], values[n:], rates, times, self.remat)
+        units = Slices(values[:n], values[n:], rates, self.stack.times)
+        y, states = loop(unit, x, units, self.remat)
         for whole, new in zip(template.wholes[n:], states, strict=True):
             if new is not None:
                 whole.assign(new)
@@ -116,6 +116,11 @@ class Stacked(keras.layers.Layer):
         return self._template
 
     @property
+    def unseen(self) -> list[keras.Model]:
+        """For `reslab.accelerate`: models that Keras does not find in this layer."""
+        return [] if self._template is None else [self._template.model]
+
+    @property
     def template_layers(self) -> list[keras.layers.Layer]:
         """The layers of one unit, stock Keras ones: their variables only stand for the slices."""
         return list(self.template.model.layers)
@@ -135,13 +140,8 @@ class Stacked(keras.layers.Layer):
 
     def written_out(self, x: Tensor) -> Tensor:
         """The units one by one on x, as stock layers of their own with fresh weights."""
-
-        def visit(leaf: Leaf, path: str, given: tuple[Value, ...], out: Shape) -> Tensor:
-            site = Site(path, tuple(v.shape for v in given), out, self.data_format)
-            return rule(leaf, site)([v.made for v in given])
-
         with policy(self.dtype_policy):
-            return self.stack.thread(Value(self.stack.shape, x), visit).made
+            return self.stack.thread(Value(self.stack.shape, x), visitor(self.data_format)).made
 
     @property
     def trainable(self) -> bool:
@@ -171,15 +171,16 @@ class Template:
 
     def __init__(self, stack: Stack, data_format: str) -> None:
         self.stack = stack
+        alike = visitor(data_format)
 
         def visit(leaf: Leaf, path: str, given: tuple[Value, ...], out: Shape) -> Tensor:
-            site = Site(path, tuple(v.shape for v in given), out, data_format)
             if isinstance(leaf, Dropout | StochasticDepth) and len(set(stack.drops[path])) > 1:
+                site = Site(path, tuple(v.shape for v in given), out, data_format)
                 return drop(leaf, site, VaryingDropout)(given[0].made)
-            return rule(leaf, site)([v.made for v in given])
+            return alike(leaf, path, given, out)
 
         compute = keras.config.dtype_policy().compute_dtype
-        inputs = keras.Input(_shape(stack.shape, data_format), dtype=compute, name="unit")
+        inputs = keras.Input(axes(stack.shape, data_format), dtype=compute, name="unit")
         start = Value(stack.shape, inputs)
         end = thread(stack.unit, start, stack.path, visit, Counter(stack.seen))
         self.model = keras.Model(inputs, end.made)
@@ -261,23 +262,3 @@ class VaryingDropout(keras.layers.Dropout):
         keep = 1.0 - self.now
         kept = drawn >= self.now if keras.backend.backend() == "tensorflow" else drawn < keep
         return ops.where(kept, inputs / ops.cast(keep, inputs.dtype), ops.zeros_like(inputs))
-
-
-@contextmanager
-def policy(wanted: Any) -> Iterator[None]:
-    """Layers made inside have this dtype policy."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(wanted)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def _shape(shape: Shape, data_format: str) -> tuple[int | None, ...]:
-    if isinstance(shape, Vector):
-        return (shape.features,)
-    assert isinstance(shape, Maps)
-    if data_format == "channels_last":
-        return shape.height, shape.width, shape.channels
-    return shape.channels, shape.height, shape.width

@@ -5,8 +5,8 @@ Each takes a pure function
     unit(x, weights, states, rates) -> (y, new states)
 
 where the weights, states and rates are one unit's slices, and a new state is None where the unit
-left it alone; and all the units' at once, with a leading axis of `times`. They return the last y
-and the new states stacked, None where no unit changed them.
+left it alone; and those of all units as `Slices`. They return the last y and the new states
+stacked, None where no unit changed them.
 
 With `remat` only what goes from unit to unit is kept for the way back, and each unit is computed
 anew there (Chen 2016, arXiv 1604.06174). Its new states of the second time are dropped: running
@@ -16,6 +16,7 @@ statistics move once a step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -25,29 +26,24 @@ States = list[Tensor | None]
 Unit = Callable[[Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Any]], tuple[Tensor, States]]
 
 
-def loop(
-    unit: Unit,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    states: Sequence[Tensor],
-    rates: Sequence[Sequence[float]],
-    times: int,
-    remat: bool,
-) -> tuple[Tensor, States]:
-    """`times` units on x, on the backend that Keras runs on."""
+@dataclass(frozen=True)
+class Slices:
+    """The weights and states of `times` units, each with a leading axis, and each rate of theirs
+    in every unit."""
+
+    weights: Sequence[Tensor]
+    states: Sequence[Tensor]
+    rates: Sequence[Sequence[float]]
+    times: int
+
+
+def loop(unit: Unit, x: Tensor, units: Slices, remat: bool) -> tuple[Tensor, States]:
+    """All units on x, on the backend that Keras runs on."""
     run = {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}[keras.backend.backend()]
-    return run(unit, x, weights, states, rates, times, remat)
+    return run(unit, x, units, remat)
 
 
-def _jax(
-    unit: Unit,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    states: Sequence[Tensor],
-    rates: Sequence[Sequence[float]],
-    times: int,
-    remat: bool,
-) -> tuple[Tensor, States]:
+def _jax(unit: Unit, x: Tensor, units: Slices, remat: bool) -> tuple[Tensor, States]:
     import jax
     import jax.numpy as jnp
 
@@ -61,39 +57,32 @@ def _jax(
     if remat:
         # a scan's bodies share no subexpressions, so nothing need be done to keep them apart
         body = jax.checkpoint(body, prevent_cse=False)
-    scanned = (list(weights), list(states), [jnp.asarray(each, "float32") for each in rates])
-    x, stacked = jax.lax.scan(body, x, scanned, length=times)
-    found: States = [None] * len(states)
+    rates = [jnp.asarray(each, "float32") for each in units.rates]
+    scanned = (list(units.weights), list(units.states), rates)
+    x, stacked = jax.lax.scan(body, x, scanned, length=units.times)
+    found: States = [None] * len(units.states)
     for i, each in zip(changed, stacked, strict=True):
         found[i] = each
     return x, found
 
 
-def _torch(
-    unit: Unit,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    states: Sequence[Tensor],
-    rates: Sequence[Sequence[float]],
-    times: int,
-    remat: bool,
-) -> tuple[Tensor, States]:
+def _torch(unit: Unit, x: Tensor, units: Slices, remat: bool) -> tuple[Tensor, States]:
     import torch
     from torch.utils.checkpoint import checkpoint
 
     # One `unbind` each: on the way back it stacks the slices' gradients once, where indexing would
     # add up as many arrays of the whole size as there are units
-    w = [each.unbind(0) for each in weights]
+    w = [each.unbind(0) for each in units.weights]
     # Copies: on the way back the unit is computed from the states that it had, not from the new
-    s = [(each.detach().clone() if remat else each.detach()).unbind(0) for each in states]
+    s = [(each.detach().clone() if remat else each.detach()).unbind(0) for each in units.states]
     remat = remat and torch.is_grad_enabled()
 
     def one(x: Tensor, i: int) -> tuple[Tensor, States]:
-        y, new = unit(x, [v[i] for v in w], [v[i] for v in s], [r[i] for r in rates])
+        y, new = unit(x, [v[i] for v in w], [v[i] for v in s], [r[i] for r in units.rates])
         return y.to(x.dtype), [None if v is None else v.detach() for v in new]
 
     news: list[States] = []
-    for i in range(times):
+    for i in range(units.times):
         if remat:  # nothing in it draws from torch's own generators: their state is not kept
             x, new = checkpoint(one, x, i, use_reentrant=False, preserve_rng_state=False)
         else:
@@ -104,22 +93,15 @@ def _torch(
         return x, [None if v[0] is None else torch.stack(v) for v in each]
 
 
-def _tensorflow(
-    unit: Unit,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    states: Sequence[Tensor],
-    rates: Sequence[Sequence[float]],
-    times: int,
-    remat: bool,
-) -> tuple[Tensor, States]:
+def _tensorflow(unit: Unit, x: Tensor, units: Slices, remat: bool) -> tuple[Tensor, States]:
     import tensorflow as tf
 
     changed: list[int] = []
     # Read once: on the way back the unit is computed from the states that it had, not the new ones
-    states = [tf.identity(each) for each in states]
-    weights = [tf.identity(each) for each in weights]
-    parts = [tf.convert_to_tensor(each, "float32") for each in rates]
+    states = [tf.identity(each) for each in units.states]
+    weights = [tf.identity(each) for each in units.weights]
+    parts = [tf.convert_to_tensor(each, "float32") for each in units.rates]
+    times = units.times
 
     def one(x: Tensor, slices: Sequence[Tensor], i: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The unit, and what became of its states, changed or not."""

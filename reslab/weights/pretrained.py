@@ -48,10 +48,9 @@ def create(
     made, and the log says so. With other `classes` the head starts afresh; auxiliary heads always
     do.
 
-    With `stacked`, units that repeat are one layer with stacked variables: a net of a thousand
-    layers is built, saved, loaded and compiled in seconds, and needs reslab where its file is
-    opened. With `remat` too, they are computed anew on the way back, which takes much less memory
-    and about a third more time.
+    With `stacked`, units that repeat are one layer with stacked variables, whose file needs reslab
+    to be opened. With `remat` too, they are computed anew on the way back: less memory, more time.
+    bench/depth.py measures both.
 
     Raises UserError for a name, row, size or number of classes that does not fit.
     """
