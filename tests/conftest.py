@@ -10,6 +10,11 @@ import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# what is computed is asked, not how fast: XLA takes minutes to optimise what runs once
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
 
 if TYPE_CHECKING:
     from reslab.run import Run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -300,8 +301,20 @@ def test_compiles_fits_clones_saves_and_loads(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
 
 
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """What was compiled goes with the test: a hundred networks' programs would fill 12 GB."""
+    yield
+    keras.utils.clear_session()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+
+
 @pytest.mark.core
 @pytest.mark.slow
+@pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("name", [param.values[0] for param in REST] + [*LATER, *SMALL])
 def test_every_network_trains_a_step_saves_and_loads(name: str, tmp_path: Path) -> None:
     net = network(name)

@@ -3,7 +3,8 @@
 Keras composes batch norm of a dozen operations and, on PyTorch, copies each convolution's kernel
 at every call; and every layer of a model costs it tenths of a millisecond before any sum is done.
 Here the layers are left as they are, stock ones that save as such, and only what their `call` does
-is replaced, on PyTorch: by its fused operations, and for a functional model by a plan of them.
+is replaced: on PyTorch by its fused operations, and for a functional model by a plan of them; on
+TensorFlow, whose graph is free of the rest, batch norm alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import keras
 
 from reslab.errors import UserError
 
+# what a compiled model keeps of its calls; made again when it is None
+TRACED = {"train_function", "test_function", "predict_function"}
 Model = TypeVar("Model", bound=keras.layers.Layer)
 
 
@@ -25,20 +28,26 @@ def accelerate(model: Model, undo: bool = False) -> Model:
     inference, running statistics included, in float32 and mixed precision; what it saves are the
     same stock layers. Layers that are not known stay as they are. `undo` gives every layer its own
     `call` again; two things stay that change no number: kernels lie in memory as (out, h, w, in),
-    and the process keeps up to 1 GiB of freed memory for later (with glibc). On JAX and
-    TensorFlow, which fuse operations themselves, nothing is changed. Raises UserError for what is
-    no Keras model or layer.
+    and the process keeps up to 1 GiB of freed memory for later (with glibc). On JAX, which fuses
+    operations itself, nothing is changed. Raises UserError for what is no Keras model or layer.
     """
     if not isinstance(model, keras.layers.Layer):
         raise UserError(f"accelerate takes a Keras model, not {type(model).__name__}")
-    if keras.backend.backend() != "torch":
-        return model
-    from reslab.fast import plan, storage
+    backend = keras.backend.backend()
+    if backend == "torch":
+        from reslab.fast.plan import call_of
+        from reslab.fast.storage import keep_freed_memory
 
-    storage.keep_freed_memory()
+        keep_freed_memory()
+    elif backend == "tensorflow":
+        from reslab.fast.tensorflow_rules import call_of
+    else:
+        return model
     for part in _parts(model):
+        for traced in TRACED & vars(part).keys():
+            setattr(part, traced, None)
         vars(part).pop("call", None)
-        call = None if undo else plan.call_of(part)
+        call = None if undo else call_of(part)
         if call is not None:
             part.call = call
     return model

@@ -19,6 +19,7 @@ from keras import layers
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch import Tensor
 
+from reslab.fast.known import plain
 from reslab.fast.storage import store_turned
 from reslab.shapes import same_padding
 
@@ -57,19 +58,6 @@ def made_of(layer: Any) -> Made | None:
     if rule is None or not plain(layer):
         return None
     return rule(layer)
-
-
-def plain(layer: Any) -> bool:
-    """Nothing about the layer goes beyond what its kind does."""
-    unusual = (
-        getattr(layer, "activity_regularizer", None),
-        getattr(layer, "quantization_mode", None),
-        getattr(layer, "_remat_mode", None),
-        getattr(layer, "lora_enabled", False),
-        getattr(layer, "_forward_hooks", None),
-        getattr(layer, "_forward_pre_hooks", None),
-    )
-    return layer.built and not any(unusual)
 
 
 def cast(layer: Any) -> Callable[[Tensor], Tensor]:
