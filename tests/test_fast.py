@@ -169,6 +169,16 @@ def test_mixed_gradients_are_as_near_to_float32s_as_stock_kerass() -> None:
     assert 0 < fast <= 1.5 * stock < np.linalg.norm(true)
 
 
+@pytest.mark.parametrize("name", ["resnet20", "resnet50", "resnet110_v2", "densenet121"])
+def test_a_plan_leaves_no_layer_of_ours_to_keras(name: str) -> None:
+    torch_only()
+    from reslab.fast.plan import Plan, Stock
+
+    steps = Plan(create(name)).steps
+    left = [step.operation.name for step in steps if isinstance(step, Stock)]
+    assert [x for x in left if "pool" not in x and "pad" not in x] == []
+
+
 @pytest.mark.core
 def test_what_a_layer_was_told_at_the_call_stands() -> None:
     """Monte Carlo dropout, and batch norm that is not to learn."""

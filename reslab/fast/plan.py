@@ -223,10 +223,11 @@ def _other(x: Tensor, turned: bool) -> Tensor:
 
 
 def _only_tensors(node: Any) -> bool:
-    """Called as `layer(x)` or `layer([x, y])`, with nothing else said."""
+    """Called as `layer(x)` or `layer([x, y])`, with nothing else said; Keras adds `mask=None`."""
     args, kwargs = node.arguments.args, node.arguments.kwargs
+    said = any(value is not None for value in kwargs.values())
     flat = keras.tree.flatten(args)
-    return not kwargs and len(args) == 1 and all(isinstance(x, keras.KerasTensor) for x in flat)
+    return not said and len(args) == 1 and all(isinstance(x, keras.KerasTensor) for x in flat)
 
 
 def _with(run: Run, more: tuple[int, int]) -> Run:

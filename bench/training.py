@@ -1,0 +1,318 @@
+"""Training, images per second: reslab, stock Keras, and PyTorch written by hand, side by side.
+
+    KERAS_BACKEND=torch python bench/training.py bench/results/training.json resnet20 resnet56 resnet50
+    KERAS_BACKEND=tensorflow python bench/training.py bench/results/training.json resnet20
+
+Two paths, each with all of its contenders in one contest (`turns.py`):
+
+- `fit`: `model.fit` on arrays in memory, with cross-entropy, accuracy and SGD with momentum, against
+  a loop that shuffles, steps and counts the same. Stock Keras fits the same `.keras` file.
+- `train`: `reslab.train` with the command's own progress bar: shuffling, a crop and a mirror image
+  drawn for each image, standardisation, schedule, decay, metrics, log and a checkpoint an epoch;
+  against a loop that does the same, and against the same run with stock Keras's layers.
+
+Before any timing all contenders of `fit` make two steps on the same batch from the same weights, and
+must agree; those of `train` are the same networks. Twins run in both layouts, and compiled by
+`torch.compile`. The results of every run of this script are kept in OUT.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from turns import Contender, Contest, Turn, add_run, circumstances, ratio, said
+
+# images of (h, w, c), batch, and steps a turn: a few seconds each
+CASES = {
+    "resnet20": ((32, 32, 3), 128, 12),
+    "resnet56": ((32, 32, 3), 128, 6),
+    "resnet110": ((32, 32, 3), 128, 4),
+    "resnet50": ((224, 224, 3), 16, 2),
+}
+CLASSES = {"resnet50": 1000}
+RATE, MOMENTUM, DECAY, PAD = 0.01, 0.9, 1e-4, 4
+AGREE = 1e-3  # of the losses' scale: one step moves weights by sums of a million float32 terms
+
+
+def images(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (n, h, w, c) and int32 (n,): what one turn trains on."""
+    shape, batch, steps = CASES[name]
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 256, (batch * steps, *shape), dtype=np.uint8)
+    return x, rng.integers(0, CLASSES.get(name, 10), len(x)).astype("int32")
+
+
+def scaled(x: np.ndarray) -> np.ndarray:
+    return (x.astype("float32") - 127.5) / 64
+
+
+# Keras --------------------------------------------------------------------------------------------
+
+
+def by_fit(turn: Turn, name: str, file: str, way: str) -> None:
+    """`way` is created, loaded, or stock."""
+    import keras
+
+    import reslab
+
+    model = keras.saving.load_model(file)
+    if way == "created":
+        weights = model.get_weights()
+        model = _created(name)
+        model.set_weights(weights)
+    elif way == "loaded":
+        reslab.accelerate(model)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(RATE, MOMENTUM), loss, metrics=["accuracy"])
+    x, y = images(name)
+    x, (_, batch, _) = scaled(x), CASES[name]
+    losses = [float(model.train_on_batch(x[:batch], y[:batch])[0]) for _ in range(3)]
+    turn.ready(losses)
+    while turn.wait():
+        begun = time.perf_counter()
+        model.fit(x, y, batch_size=batch, verbose=0)
+        turn.took(time.perf_counter() - begun)
+
+
+def _created(name: str) -> Any:
+    import reslab
+
+    return reslab.create(
+        name,
+        classes=CLASSES.get(name, 10),
+        input_shape=CASES[name][0],
+        data_format="channels_last",
+    )
+
+
+def by_train(turn: Turn, name: str, way: str) -> None:
+    """`way` is reslab, or stock: the same run with Keras's own layers."""
+    import reslab
+    from reslab import build
+    from reslab.cli.training import Bar
+    from reslab.data.base import ArraySplit, Data
+    from reslab.recipes import Recipe
+    from reslab.session import Interrupted, Watcher
+
+    if way == "stock":
+        build.accelerate = lambda model: model  # type: ignore[attr-defined]
+    x, y = images(name)
+    classes = tuple(map(str, range(CLASSES.get(name, 10))))
+    data = Data(
+        "random", "random", classes, x.shape[1:], ArraySplit.of(x, y), None, None, "0", {}, {}
+    )
+    recipe = Recipe(
+        "bench",
+        batch=CASES[name][1],
+        epochs=1000,
+        rate=RATE,
+        momentum=MOMENTUM,
+        weight_decay=DECAY,
+        augment=(f"pad-crop({PAD})", "flip"),
+        validation=0,
+    )
+    begun = [0.0]
+
+    def start(*told: Any) -> None:
+        bar.start(*told)
+        turn.ready()
+        turn.wait()
+        begun[0] = time.perf_counter()
+
+    def epoch(*told: Any) -> None:
+        bar.epoch(*told)
+        turn.took(time.perf_counter() - begun[0])
+        if not turn.wait():
+            raise Interrupted
+        begun[0] = time.perf_counter()
+
+    with tempfile.TemporaryDirectory() as folder, Bar() as bar:
+        watcher = Watcher(start=start, step=bar.step, epoch=epoch)
+        try:
+            reslab.train(name, data, recipe, out=Path(folder) / "run", watcher=watcher)
+        except Interrupted:
+            pass
+
+
+# PyTorch by hand ----------------------------------------------------------------------------------
+
+
+def by_hand(turn: Turn, name: str, file: str, path: str, layout: str) -> None:
+    """`path` is fit or train; `layout` is last or first, or compiled (then it is last)."""
+    import keras
+    import torch
+    import twins
+    from torch.nn import functional as F
+
+    x, y = images(name)
+    batch = CASES[name][1]
+    module = twins.twin(name, CLASSES.get(name, 10))
+    twins.load(name, module, keras.saving.load_model(file))
+    last = layout != "first"
+    order = torch.channels_last if last else torch.contiguous_format
+    module = module.to(memory_format=order).train()
+    decay = DECAY if path == "train" else 0.0
+    kernels = [p for p in module.parameters() if p.dim() > 1]
+    others = [p for p in module.parameters() if p.dim() == 1]
+    optimizer = torch.optim.SGD(
+        [{"params": kernels, "weight_decay": decay}, {"params": others}],
+        lr=RATE,
+        momentum=MOMENTUM,
+        fused=True,
+    )
+    run = torch.compile(module) if layout == "compiled" else module
+    labels = torch.from_numpy(y).long()
+    pixels = torch.from_numpy(x if path == "train" else scaled(x)).permute(0, 3, 1, 2)
+    pixels = pixels.contiguous(memory_format=order)
+
+    def step(inputs: Any, targets: Any) -> tuple[float, float]:
+        optimizer.zero_grad(set_to_none=True)
+        logits = run(inputs)
+        loss = F.cross_entropy(logits, targets)
+        loss.backward()
+        optimizer.step()
+        return loss.item(), (logits.argmax(1) == targets).float().mean().item()
+
+    mean, std = 127.5, 64.0
+    rows, columns = torch.arange(x.shape[1]), torch.arange(x.shape[2])
+
+    def augmented(drawn: Any) -> Any:
+        """A crop at a place of each image's own, and every second one mirrored."""
+        n = len(drawn)
+        chosen = F.pad((pixels[drawn].float() - mean) / std, (PAD, PAD, PAD, PAD))
+        down, across = torch.randint(0, 2 * PAD + 1, (2, n))
+        mirrored = torch.rand(n) < 0.5
+        i = down[:, None] + rows
+        j = across[:, None] + torch.where(mirrored[:, None], columns.flip(0), columns)
+        cropped = chosen.permute(0, 2, 3, 1)[
+            torch.arange(n)[:, None, None], i[:, :, None], j[:, None, :]
+        ]
+        return cropped.permute(0, 3, 1, 2).contiguous(memory_format=order)
+
+    def epoch() -> None:
+        total, right = 0.0, 0.0
+        for drawn in torch.randperm(len(labels)).split(batch):
+            inputs = augmented(drawn) if path == "train" else pixels[drawn]
+            loss, correct = step(inputs, labels[drawn])
+            total, right = total + loss, right + correct
+        if path == "train":
+            with tempfile.TemporaryFile() as kept:
+                torch.save({"model": module.state_dict(), "sgd": optimizer.state_dict()}, kept)
+
+    if path == "train":
+        turn.ready()
+    else:
+        turn.ready([step(pixels[:batch], labels[:batch])[0] for _ in range(3)])
+    while turn.wait():
+        begun = time.perf_counter()
+        epoch()
+        turn.took(time.perf_counter() - begun)
+
+
+# The contests -------------------------------------------------------------------------------------
+
+
+def written(turn: Turn, name: str, file: str) -> None:
+    """The network with its first weights as a file, which all others begin with."""
+    _created(name).save(file)
+    turn.ready()
+    turn.wait()
+
+
+OURS = {"fit": ("reslab", "reslab, loaded"), "train": ("reslab",)}
+
+
+def contenders(name: str, path: str, file: str, torch: bool) -> dict[str, Contender]:
+    found = {}
+    if path == "fit":
+        found["reslab"] = Contender(by_fit, (name, file, "created"))
+        found["reslab, loaded"] = Contender(by_fit, (name, file, "loaded"))
+        found["stock Keras"] = Contender(by_fit, (name, file, "stock"))
+    else:
+        found["reslab"] = Contender(by_train, (name, "reslab"))
+        found["stock Keras"] = Contender(by_train, (name, "stock"))
+    if torch:
+        for words, layout in TWINS.items():
+            found[words] = Contender(by_hand, (name, file, path, layout))
+    return found
+
+
+TWINS = {
+    "by hand, channels_last": "last",
+    "by hand, channels_first": "first",
+    "by hand, torch.compile": "compiled",
+}
+
+
+def contest(name: str, path: str, rounds: int, torch: bool) -> dict[str, Any]:
+    (_, batch, steps) = CASES[name]
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / "model.keras")
+        Contest({"the file": Contender(written, (name, file))}).close()
+        held = Contest(contenders(name, path, file, torch))
+        if path == "fit":
+            _agree(held.said)
+        seconds = held.rounds(rounds)
+        held.close()
+    speeds = {k: batch * steps / float(np.median(v)) for k, v in seconds.items()}
+    eager = [k for k in speeds if TWINS.get(k) in ("last", "first")]
+    best = max(eager, key=speeds.__getitem__) if eager else None
+    against = {"stock Keras": "stock Keras"}
+    if best:
+        against |= {"best by hand, eager": best, "by hand, torch.compile": "by hand, torch.compile"}
+    ratios = {
+        ours: {words: ratio(seconds[ours], seconds[other]) for words, other in against.items()}
+        for ours in OURS[path]
+    }
+    return {
+        "network": name,
+        "path": path,
+        "batch": batch,
+        "steps_a_turn": steps,
+        "first_losses": held.said,
+        "best_eager": best,
+        "images_per_second": speeds,
+        "ratios": ratios,
+        "seconds": seconds,
+    }
+
+
+def _agree(losses: dict[str, list[float]]) -> None:
+    wanted = np.array(losses["stock Keras"])
+    for name, found in losses.items():
+        off = np.abs(np.array(found) - wanted).max()
+        if not off <= AGREE * np.abs(wanted).max():
+            raise SystemExit(f"{name} computes something else: {found}, not {wanted.tolist()}")
+
+
+def main() -> None:
+    parse = argparse.ArgumentParser()
+    parse.add_argument("out", type=Path)
+    parse.add_argument("networks", nargs="+", choices=CASES)
+    parse.add_argument("--paths", nargs="+", default=["fit", "train"], choices=["fit", "train"])
+    parse.add_argument("--rounds", type=int, default=12)
+    asked = parse.parse_args()
+    backend = os.environ.setdefault("KERAS_BACKEND", "torch")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.argv[0] = "bench/training.py"
+    where = circumstances(backend)
+    for name in asked.networks:
+        for path in asked.paths:
+            found = contest(name, path, asked.rounds, backend == "torch")
+            add_run(asked.out, {**where, "load_after": os.getloadavg(), **found})
+            for words, speed in found["images_per_second"].items():
+                print(f"{name} {path} {words}: {speed:.1f} images/s")
+            for ours, ratios in found["ratios"].items():
+                for other, row in ratios.items():
+                    print(f"{name} {path} {ours}: {said(row)} times {other}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
