@@ -1,44 +1,34 @@
 """ResNet-50 inference side by side: Keras, PyTorch, OpenVINO, ONNX Runtime and `reslab.inference`.
 
-    python bench/inference.py bench/results/inference.json [--rounds 20] [--batches 1 16]
-    python bench/inference.py bench/results/inference.json --table    # the table again
+    KERAS_BACKEND=torch python bench/inference.py bench/results/inference.json
+    KERAS_BACKEND=tensorflow python bench/inference.py bench/results/inference.json --batches 16
 
-Every contender holds the same random weights, and is checked to compute the same function, before
-anything is timed. Each runs in a process of its own, so that no library's threads spin in the way
-of another's, and they take turns: a round is one timing of each, in an order drawn anew. The
-ratios are of times in the same round; their intervals are of a bootstrap over rounds.
+Every contender holds the same random weights, and is checked to compute the same function, to 1e-4
+of the logits' scale, before anything is timed. The results of every run are kept in OUT.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import os
-import random
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import Contender, Contest, Turn, add_run, circumstances, ratio, said
 
-OURS = "reslab.inference"
-WORDS = {
-    "keras": "stock Keras, `predict_on_batch`",
-    "pytorch": "PyTorch, written by hand",
-    "openvino": "OpenVINO",
-    "onnxruntime": "ONNX Runtime",
-    OURS: "`reslab.inference`",
-}
+OURS, STOCK, BY_HAND = "reslab.inference", "stock Keras", "PyTorch by hand"
+ENGINES = {"OpenVINO": "openvino", "ONNX Runtime": "onnxruntime"}
 SHAPE, CLASSES = (224, 224, 3), 1000
 SETTLE, LEAST = 3, 0.5  # runs before a timing counts; seconds that one timing takes at least
+AGREE = 1e-4
 
 
 def model() -> Any:
     """The same numbers in every process: what He draws, and running statistics unlike 0 and 1."""
-    import keras
-
     from reslab.build import create
 
     net = create("resnet50", classes=CLASSES, input_shape=SHAPE, data_format="channels_last")
@@ -52,7 +42,6 @@ def model() -> Any:
             v.assign(rng.uniform(0.5, 1.0, shape).astype("float32"))
         else:
             v.assign(rng.normal(0, 0.1, shape).astype("float32"))
-    assert isinstance(net, keras.Model)
     return net
 
 
@@ -65,52 +54,21 @@ def contender(name: str) -> Callable[[np.ndarray], np.ndarray]:
     import reslab
 
     net = model()
-    if name == "keras":
+    if name == STOCK:
+        reslab.accelerate(net, undo=True)
         return lambda x: np.asarray(net.predict_on_batch(x))
-    if name == "pytorch":
+    if name == BY_HAND:
         return by_hand(net)
-    run = reslab.inference(net, "auto" if name == OURS else name)
-    contender.run = run  # type: ignore[attr-defined]  # to ask it what it chose
-    return run
+    return reslab.inference(net, ENGINES.get(name, "auto"))
 
 
 def by_hand(net: Any) -> Callable[[np.ndarray], np.ndarray]:
     """As one writes it in PyTorch: modules, `eval`, channels last, `inference_mode`."""
     import torch
-    from torch import nn
+    import twins
 
-    class Unit(nn.Module):
-        def __init__(self, before: int, width: int, stride: int) -> None:
-            super().__init__()
-            self.conv1, self.bn1 = nn.Conv2d(before, width, 1, bias=False), nn.BatchNorm2d(width)
-            self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-            self.bn2 = nn.BatchNorm2d(width)
-            self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
-            self.bn3 = nn.BatchNorm2d(4 * width)
-            self.relu = nn.ReLU(inplace=True)
-            self.shortcut = (
-                nn.Sequential(
-                    nn.Conv2d(before, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width)
-                )
-                if stride > 1 or before != 4 * width
-                else nn.Identity()
-            )
-
-        def forward(self, x: Any) -> Any:
-            y = self.relu(self.bn1(self.conv1(x)))
-            y = self.relu(self.bn2(self.conv2(y)))
-            return self.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
-
-    stem = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)
-    parts: list[nn.Module] = [*stem, nn.MaxPool2d(3, 2, 1)]
-    before = 64
-    for stage, units in enumerate((3, 4, 6, 3)):
-        for unit in range(units):
-            width = 64 * 2**stage
-            parts.append(Unit(before, width, 2 if unit == 0 and stage else 1))
-            before = 4 * width
-    twin = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, CLASSES))
-    _copy(net, twin)
+    twin = twins.twin("resnet50", CLASSES)
+    twins.load("resnet50", twin, net)
     twin = twin.eval().to(memory_format=torch.channels_last)
 
     def run(x: np.ndarray) -> np.ndarray:
@@ -120,118 +78,57 @@ def by_hand(net: Any) -> Callable[[np.ndarray], np.ndarray]:
     return run
 
 
-def _copy(net: Any, twin: Any) -> None:
-    """The weights into the twin, in order of computation: `walk` goes body first, as it does."""
-    import torch
-    from torch import nn
-
-    from reslab.spec import walk
-    from reslab.zoo import network
-
-    ours = [line.path for line in walk(network("resnet50")) if line.weights]
-    theirs = [m for m in twin.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d | nn.Linear)]
-    for path, module in zip(ours, theirs, strict=True):
-        weights = {v.name: torch.from_numpy(np.array(v)) for v in net.get_layer(path).variables}
-        with torch.no_grad():
-            if isinstance(module, nn.Conv2d):
-                module.weight.copy_(weights["kernel"].permute(3, 2, 0, 1))
-            elif isinstance(module, nn.Linear):
-                module.weight.copy_(weights["kernel"].t())
-                module.bias.copy_(weights["bias"])
-            else:
-                module.weight.copy_(weights["gamma"])
-                module.bias.copy_(weights["beta"])
-                module.running_mean.copy_(weights["moving_mean"])
-                module.running_var.copy_(weights["moving_variance"])
-
-
-# Timing -----------------------------------------------------------------------------------------
-
-
-def serve(name: str, batches: list[int], pipe: Any) -> None:
-    """A contender's process: sends its answers, then waits to be told what to time."""
+def work(turn: Turn, name: str, batches: list[int]) -> None:
     run = contender(name)
     inputs = {batch: images(batch) for batch in batches}
+    answers = {}
     for batch in batches:
         for _ in range(SETTLE):
-            found = run(inputs[batch])
-        pipe.send(np.asarray(found))
-    ours = getattr(contender, "run", None)
+            answers[batch] = np.asarray(run(inputs[batch]))
     chose = {}
     for batch in batches if name == OURS else ():
         run(inputs[batch])
-        times = ours.seconds.get((batch, *SHAPE), {})
-        chose[batch] = {"engine": ours.engine, "compared": times}
-    pipe.send(chose)
-    while batch := pipe.recv():
+        times = run.seconds.get((batch, *SHAPE), {})  # type: ignore[attr-defined]
+        chose[batch] = {"engine": run.engine, "compared": times}  # type: ignore[attr-defined]
+    turn.ready({"answers": answers, "chose": chose})
+    while batch := turn.wait():
         run(inputs[batch])  # wakes the threads and fills the caches
         n, begun = 0, time.perf_counter()
         while (took := time.perf_counter() - begun) < LEAST or n == 0:
             run(inputs[batch])
             n += 1
-        pipe.send(took / n)
+        turn.took(took / n)
 
 
-def measure(batches: list[int], rounds: int) -> dict[str, Any]:
-    spawn = multiprocessing.get_context("spawn")
-    pipes, answers, chosen = {}, {}, {}
-    for name in WORDS:
-        pipes[name], theirs = spawn.Pipe()
-        spawn.Process(target=serve, args=(name, batches, theirs), daemon=True).start()
-        answers[name] = {batch: pipes[name].recv() for batch in batches}
-        chosen |= pipes[name].recv()
-    differences: dict[str, float] = {}
-    for name in WORDS:
-        for batch in batches:
-            wanted = answers["keras"][batch]
-            off = float(np.abs(answers[name][batch] - wanted).max() / np.abs(wanted).max())
-            differences[name] = max(off, differences.get(name, 0.0))
-    assert max(differences.values()) < 1e-4, differences
-    seconds: dict[int, dict[str, list[float]]] = {b: {n: [] for n in WORDS} for b in batches}
-    order = random.Random(0)
-    for _ in range(rounds):
-        for batch in batches:
-            for name in order.sample(list(WORDS), len(WORDS)):
-                pipes[name].send(batch)
-                seconds[batch][name].append(pipes[name].recv())
-    for pipe in pipes.values():
-        pipe.send(0)
-    return {"differences": differences, "chosen": chosen, "seconds": seconds}
-
-
-def summary(seconds: dict[str, list[float]], batch: int) -> dict[str, Any]:
-    """Medians, and how much more ours does than each: the median of the rounds' ratios, with a
-    95 % interval."""
-    rng = np.random.default_rng(0)
-    rows: dict[str, Any] = {}
-    ours = np.array(seconds[OURS])
-    best = min((n for n in WORDS if n != OURS), key=lambda n: np.median(seconds[n]))
-    for name in WORDS:
-        times = np.array(seconds[name])
-        ratios = times / ours
-        drawn = np.median(ratios[rng.integers(0, len(ratios), (10_000, len(ratios)))], axis=1)
-        rows[name] = {
-            "images_per_second": batch / float(np.median(times)),
-            "ours_faster_by": float(np.median(ratios)),
-            "interval": [float(q) for q in np.quantile(drawn, [0.025, 0.975])],
-        }
-    return {"best_alone": best, "rows": rows}
-
-
-def table(result: dict[str, Any]) -> str:
-    lines = [
-        "| batch | | images/s | `reslab.inference` is so many times as fast |",
-        "|---|---|---|---|",
-    ]
-    for batch, part in result["summary"].items():
-        for name, row in part["rows"].items():
-            low, high = row["interval"]
-            ratio = f"{row['ours_faster_by']:.2f} ({low:.2f} to {high:.2f})"
-            best = ", the best of those alone" if name == part["best_alone"] else ""
-            word = WORDS[name] + best
-            speed = f"{row['images_per_second']:.1f}"
-            lines.append(f"| {batch} | {word} | {speed} | {'' if name == OURS else ratio} |")
-    return "\n".join(lines)
+def measure(batches: list[int], rounds: int, backend: str) -> list[dict[str, Any]]:
+    hand = [BY_HAND] if backend == "torch" else []
+    names = [STOCK, *hand, *ENGINES, OURS]
+    held = Contest({name: Contender(work, (name, batches)) for name in names})
+    found = []
+    for batch in batches:
+        answers = {name: held.said[name]["answers"][batch] for name in names}
+        scale = np.abs(answers[STOCK]).max()
+        off = {k: float(np.abs(v - answers[STOCK]).max() / scale) for k, v in answers.items()}
+        if not max(off.values()) <= AGREE:
+            raise SystemExit(f"they do not compute the same: {off}")
+        seconds = held.rounds(rounds, batch)
+        others = [name for name in names if name != OURS]
+        best = min(others, key=lambda name: float(np.median(seconds[name])))
+        ratios = {name: ratio(seconds[OURS], seconds[name]) for name in others}
+        found.append(
+            {
+                "network": "resnet50",
+                "batch": batch,
+                "differences": off,
+                "chose": held.said[OURS]["chose"][batch],
+                "best_alone": best,
+                "images_per_second": {k: batch / float(np.median(v)) for k, v in seconds.items()},
+                "ratios": {OURS: ratios},
+                "seconds": seconds,
+            }
+        )
+    held.close()
+    return found
 
 
 def main() -> None:
@@ -239,34 +136,17 @@ def main() -> None:
     parse.add_argument("out", type=Path)
     parse.add_argument("--rounds", type=int, default=20)
     parse.add_argument("--batches", type=int, nargs="+", default=[1, 16])
-    parse.add_argument("--table", action="store_true", help="only the table, of an earlier run")
     asked = parse.parse_args()
-    if not asked.table:
-        import reslab  # chooses the backend
-        from reslab.machine import commit, machine, versions
-
-        backend = os.environ["KERAS_BACKEND"]
-        batches = " ".join(map(str, asked.batches))
-        how = f"--rounds {asked.rounds} --batches {batches}"
-        load = os.getloadavg()
-        result = measure(asked.batches, asked.rounds)
-        parts = {b: summary(s, b) for b, s in result["seconds"].items()}
-        result |= {
-            "command": f"python bench/inference.py {asked.out} {how}",
-            "network": "resnet50, 224x224, float32, random weights",
-            "reslab": reslab.__version__,
-            "backend": backend,
-            "versions": versions(),
-            "commit": commit(),
-            "machine": machine(backend),
-            "load_average": {"before": load, "after": os.getloadavg()},
-            "summary": parts,
-        }
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(json.dumps(result, indent=1) + "\n")
-    found = table(json.loads(asked.out.read_text()))
-    asked.out.with_suffix(".md").write_text(found + "\n")
-    print(found)
+    backend = os.environ.setdefault("KERAS_BACKEND", "torch")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.argv[0] = "bench/inference.py"
+    where = circumstances(backend)
+    for found in measure(asked.batches, asked.rounds, backend):
+        add_run(asked.out, {**where, "load_after": os.getloadavg(), **found})
+        for name, speed in found["images_per_second"].items():
+            print(f"batch {found['batch']} {name}: {speed:.1f} images/s")
+        for name, row in found["ratios"][OURS].items():
+            print(f"batch {found['batch']}: {said(row)} times {name}", flush=True)
 
 
 if __name__ == "__main__":

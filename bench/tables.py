@@ -1,0 +1,155 @@
+"""Writes the tables of bench/README.md from bench/results/.
+
+    python bench/tables.py            # the tables anew
+    python bench/tables.py --check    # exit with 1 if README.md would change
+
+Every run of a benchmark is a row, those that fell short as well.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+README, RESULTS = HERE / "README.md", HERE / "results"
+KEYS = {"torch": "torch", "tensorflow": "tensorflow-cpu", "jax": "jax"}
+# what reslab means to be, so many times as fast as: the best eager loop, the compiled one, Keras
+EAGER, COMPILED = "best by hand, eager", "by hand, torch.compile"
+GOALS = {EAGER: 1.0, COMPILED: 0.95}
+STOCK = {("torch", False): 1.8, ("torch", True): 1.2, ("tensorflow", False): 1.2}
+
+
+def runs(*names: str) -> Iterator[dict[str, Any]]:
+    for name in names:
+        path = RESULTS / name
+        if path.exists():
+            yield from json.loads(path.read_text())["runs"]
+
+
+def times(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    low, high = found["interval"]
+    return f"{found['ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def speed(run: dict[str, Any], name: str) -> str:
+    found = run["images_per_second"].get(name)
+    return "" if found is None else f"{found:.3g}" if found < 1000 else f"{found:.0f}"
+
+
+def rows(head: list[str], lines: list[list[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+        *(f"| {' | '.join(line)} |" for line in lines),
+    ]
+
+
+def where(run: dict[str, Any]) -> str:
+    machine, versions = run["machine"], run["versions"]
+    backend = versions.get(KEYS[run["backend"]], versions.get(run["backend"], ""))
+    return (
+        f"{machine['cores']} cores of {machine['cpu']}, {machine['gpu'] or 'no GPU'}; "
+        f"{run['backend']} {backend}, Keras {versions['keras']}"
+    )
+
+
+def training() -> list[str]:
+    head = ["network", "batch", "path", "reslab", "stock Keras", "by hand", "by hand, compiled"]
+    head += ["times stock Keras", "times by hand", "times compiled", "goals", "commit"]
+    lines, places = [], []
+    for run in runs("training.json"):
+        if where(run) not in places:
+            places.append(where(run))
+        for ours, ratios in run["ratios"].items():
+            best = run["best_eager"]
+            speeds = [speed(run, name) for name in (ours, "stock Keras", best, COMPILED)]
+            if best and speeds[2]:
+                speeds[2] += f" ({best.rsplit('_', 1)[-1]})"
+            goals = _goals(run, ratios)
+            path = run["path"] + (", from a loaded file" if "loaded" in ours else "")
+            lines.append(
+                [
+                    run["network"],
+                    str(run["batch"]),
+                    path,
+                    *speeds,
+                    *(times(ratios.get(name)) for name in ("stock Keras", EAGER, COMPILED)),
+                    goals,
+                    f"{(run['commit'] or '')[:7]}, {run['backend']}",
+                ]
+            )
+    return [*places, "", *rows(head, lines)]
+
+
+def _goals(run: dict[str, Any], ratios: dict[str, Any]) -> str:
+    goals = GOALS | {"stock Keras": STOCK.get((run["backend"], run["network"] == "resnet50"))}
+    short = [
+        f"{name}: below {goals[name]:g}"
+        for name, found in ratios.items()
+        if goals.get(name) and found["ratio"] < goals[name]
+    ]
+    return "; ".join(short) or "reached"
+
+
+def inference() -> list[str]:
+    head = ["batch", "", "images/s", "`reslab.inference` is so many times as fast", "commit"]
+    lines, places = [], []
+    for run in runs("inference.json"):
+        if where(run) not in places:
+            places.append(where(run))
+        for name in run["images_per_second"]:
+            words = name + (", the best of those alone" if name == run["best_alone"] else "")
+            if name == "reslab.inference":
+                words += f", which chose {run['chose']['engine']}"
+            ratio = times(run["ratios"]["reslab.inference"].get(name))
+            commit = f"{(run['commit'] or '')[:7]}, {run['backend']}"
+            lines.append([str(run["batch"]), words, speed(run, name), ratio, commit])
+    return [*places, "", *rows(head, lines)]
+
+
+def startup() -> list[str]:
+    found = list(runs("startup.json"))
+    names = list(found[-1]["median_seconds"]) if found else []
+    lines = [
+        [*(f"{run['median_seconds'].get(name, float('nan')):.3f}" for name in names),
+         (run["commit"] or "")[:7]]
+        for run in found
+    ]  # fmt: skip
+    return rows([f"`{name}` (s)" for name in names] + ["commit"], lines)
+
+
+def depth() -> list[str]:
+    table = RESULTS / "depth.md"
+    return table.read_text().splitlines() if table.exists() else []
+
+
+def fill(text: str, name: str, lines: list[str]) -> str:
+    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, rest = text.split(start)
+    return before + "\n".join([start, *lines, end]) + rest.split(end)[1]
+
+
+def main() -> int:
+    old = README.read_text()
+    new = old
+    for name, make in {
+        "training": training,
+        "inference": inference,
+        "depth": depth,
+        "startup": startup,
+    }.items():
+        new = fill(new, name, make())
+    if "--check" in sys.argv:
+        return int(old != new)
+    README.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
