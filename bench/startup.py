@@ -1,4 +1,4 @@
-"""How long a shell waits: `import reslab`, `reslab --help`, and other commands that compute nothing.
+"""How long a shell waits: `import reslab`, `reslab --help`, other commands that compute nothing.
 
     python bench/startup.py bench/results/startup.json
 

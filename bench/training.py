@@ -1,19 +1,19 @@
 """Training, images per second: reslab, stock Keras, and PyTorch written by hand, side by side.
 
-    KERAS_BACKEND=torch python bench/training.py bench/results/training.json resnet20 resnet56 resnet50
-    KERAS_BACKEND=tensorflow python bench/training.py bench/results/training.json resnet20
+    export KERAS_BACKEND=torch      # or tensorflow, without the loops by hand
+    python bench/training.py bench/results/training.json resnet20 resnet56 resnet50
 
 Two paths, each with all of its contenders in one contest (`turns.py`):
 
-- `fit`: `model.fit` on arrays in memory, with cross-entropy, accuracy and SGD with momentum, against
-  a loop that shuffles, steps and counts the same. Stock Keras fits the same `.keras` file.
+- `fit`: `model.fit` on arrays in memory, with cross-entropy, accuracy and SGD with momentum,
+  against a loop that shuffles, steps and counts the same. Stock Keras fits the same `.keras` file.
 - `train`: `reslab.train` with the command's own progress bar: shuffling, a crop and a mirror image
   drawn for each image, standardisation, schedule, decay, metrics, log and a checkpoint an epoch;
   against a loop that does the same, and against the same run with stock Keras's layers.
 
-Before any timing all contenders of `fit` make two steps on the same batch from the same weights, and
-must agree; those of `train` are the same networks. Twins run in both layouts, and compiled by
-`torch.compile`. The results of every run of this script are kept in OUT.json.
+Before any timing all contenders of `fit` make three steps on the same batch from the same weights,
+and their losses must agree; those of `train` are the same networks. Twins run in both layouts, and
+compiled by `torch.compile`. The results of every run of this script are kept in OUT.json.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +136,8 @@ def by_train(turn: Turn, name: str, way: str) -> None:
 
     with tempfile.TemporaryDirectory() as folder, Bar() as bar:
         watcher = Watcher(start=start, step=bar.step, epoch=epoch)
-        try:
+        with suppress(Interrupted):
             reslab.train(name, data, recipe, out=Path(folder) / "run", watcher=watcher)
-        except Interrupted:
-            pass
 
 
 # PyTorch by hand ----------------------------------------------------------------------------------

@@ -75,9 +75,7 @@ def cifar(units: int, classes: int) -> nn.Sequential:
             width = 16 * 2**stage
             parts.append(Basic(before, width, 2 if unit == 0 and stage else 1))
             before = width
-    return nn.Sequential(
-        *parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes)
-    )
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
 
 
 def imagenet(units: tuple[int, ...], classes: int) -> nn.Sequential:
@@ -89,9 +87,7 @@ def imagenet(units: tuple[int, ...], classes: int) -> nn.Sequential:
             width = 64 * 2**stage
             parts.append(Bottleneck(before, width, 2 if unit == 0 and stage else 1))
             before = 4 * width
-    return nn.Sequential(
-        *parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes)
-    )
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
 
 
 def twin(name: str, classes: int) -> nn.Sequential:

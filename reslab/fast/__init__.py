@@ -28,15 +28,15 @@ def accelerate(model: Model, undo: bool = False) -> Model:
     inference, running statistics included, in float32 and mixed precision; what it saves are the
     same stock layers. Layers that are not known stay as they are. `undo` gives every layer its own
     `call` again; two things stay that change no number: kernels lie in memory as (out, h, w, in),
-    and the process keeps up to 1 GiB of freed memory for later (with glibc). On JAX, which fuses
+    and the process keeps up to 2 GiB of freed memory for later (with glibc). On JAX, which fuses
     operations itself, nothing is changed. Raises UserError for what is no Keras model or layer.
     """
     if not isinstance(model, keras.layers.Layer):
         raise UserError(f"accelerate takes a Keras model, not {type(model).__name__}")
     backend = keras.backend.backend()
     if backend == "torch":
+        from reslab.fast.memory import keep_freed_memory
         from reslab.fast.plan import call_of
-        from reslab.fast.storage import keep_freed_memory
 
         keep_freed_memory()
     elif backend == "tensorflow":

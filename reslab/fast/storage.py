@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
-from functools import cache
 from typing import Any
 
 import keras
@@ -12,27 +9,6 @@ import torch
 from torch import Tensor
 
 LAST = torch.channels_last
-
-# mallopt(3). Above the first, glibc maps fresh pages for every tensor and gives them back at once;
-# ResNet-20's maps are 8 MB at batch 128, so that each operation begins with 2,000 page faults.
-_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
-_MOST = 32 << 20  # the highest threshold that glibc takes
-_KEPT = 1 << 30  # bytes of freed memory that stay with the process
-
-
-@cache
-def keep_freed_memory() -> bool:
-    """Let glibc use freed memory again, up to 1 GiB of it, instead of returning it to the system.
-
-    For the whole process, and once; where there is no glibc, nothing happens.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _MOST) and mallopt(_M_TRIM_THRESHOLD, _KEPT))
 
 
 def store_turned(kernel: Any) -> None:

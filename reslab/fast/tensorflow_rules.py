@@ -12,6 +12,7 @@ from reslab.fast.known import plain
 
 LOW = tf.float16, tf.bfloat16  # the operation takes them and sums in float32, as Keras does
 
+
 def call_of(layer: Any) -> Callable[..., Any] | None:
     """What to replace `layer.call` by; None where Keras's own stays."""
     usual = type(layer) is layers.BatchNormalization and plain(layer)
