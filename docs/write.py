@@ -1,10 +1,10 @@
-"""Writes the tables of README.md from the zoo and from the ledger in docs/results/.
+"""Writes the tables of README.md and bench/README.md from the zoo and from what was measured.
 
     python docs/write.py                 tables anew
     python docs/write.py RUN [RUN ...]   put finished runs into the ledger first
-    python docs/write.py --check         exit with 1 if README.md would change
+    python docs/write.py --check         exit with 1 if one of them would change
 
-No number in README.md is typed by hand: each stands between markers that this script fills.
+No number in them is typed by hand: each stands between markers that this script fills.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ import statistics
 import sys
 from pathlib import Path
 
+from benchmarks import TABLES
+
 from reslab import describe
 from reslab.run import Run
 from reslab.zoo import NETWORKS
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+BENCH = HERE.parent / "bench" / "README.md"
 LEDGER = HERE / "results"
+TUNING = 100  # the draws of bench/finetune.py from which on rates were chosen
 KEPT = "started", "backend", "precision", "seed", "versions", "machine", "commit", "chosen_epoch"
 
 
@@ -30,12 +34,17 @@ def main(words: list[str]) -> int:
     for word in words:
         if not word.startswith("-"):
             enter(Run.open(word))
-    old = README.read_text(encoding="utf-8")
-    new = fill(fill(old, "networks", networks()), "measured", measured())
-    if check:
-        return int(old != new)
-    README.write_text(new, encoding="utf-8")
-    return 0
+    own = {"networks": networks, "measured": measured, "finetuned": finetuned}
+    benches = {name: lambda make=make: "\n".join(make()) for name, make in TABLES.items()}
+    changed = False
+    for path, tables in ((README, own), (BENCH, benches)):
+        old = new = path.read_text(encoding="utf-8")
+        for name, make in tables.items():
+            new = fill(new, name, make(), path)
+        changed |= old != new
+        if not check:
+            path.write_text(new, encoding="utf-8")
+    return int(check and changed)
 
 
 def enter(run: Run) -> None:
@@ -103,11 +112,32 @@ def measured() -> str:
     return "\n".join(rows)
 
 
-def fill(text: str, name: str, table: str) -> str:
+def finetuned() -> str:
+    """Each draw of images a column: test errors of the rates that were chosen on other draws."""
+    found = json.loads((LEDGER / "finetune.json").read_text(encoding="utf-8"))
+    judged = [run for run in found["runs"] if run["draw"] < TUNING]
+    ways: dict[str, dict[int, float | None]] = {}
+    for run in judged:
+        more = [word for word in ("freeze_bn", "recalibrate_bn") if run.get(word)]
+        way = ", ".join([run["way"], *(f"`--{word.replace('_', '-')}`" for word in more)])
+        error = None if "failed" in run else run["test_error"]["value"]
+        ways.setdefault(way, {})[run["draw"]] = error
+    draws = sorted({run["draw"] for run in judged})
+    head = ["", *(f"draw {draw + 1}" for draw in draws), "mean"]
+    rows = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for way, errors in ways.items():
+        done = [error for error in errors.values() if error is not None]
+        cells = ["diverged" if errors[d] is None else f"{errors[d]:.1%}" for d in draws]
+        mean = f"{statistics.mean(done):.1%}" if len(done) == len(draws) else ""
+        rows.append(f"| {way} | {' | '.join(cells)} | {mean} |")
+    return "\n".join(rows)
+
+
+def fill(text: str, name: str, table: str, path: Path) -> str:
     """The text with what stands between `<!-- name -->` and `<!-- /name -->` replaced."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
     if not pattern.search(text):
-        raise SystemExit(f"README.md has no place for the {name}")
+        raise SystemExit(f"{path} has no place for the {name}")
     return pattern.sub(lambda found: f"{found[1]}{table}\n{found[2]}", text)
 
 

@@ -320,7 +320,8 @@ def forgotten() -> Iterator[None]:
 @pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_network_trains_a_step_saves_and_loads(name: str, tmp_path: Path) -> None:
-    """The giants stacked, as `reslab train` has them."""
+    """The giants stacked, as `reslab train` has them; on TensorFlow without tracing, which takes a
+    minute of each and is tested with the small ones."""
     net = network(name)
     flattens = any(
         isinstance(leaf, Flatten) for part in net.rows.values() for leaf in all_leaves(part)
@@ -334,7 +335,11 @@ def test_every_network_trains_a_step_saves_and_loads(name: str, tmp_path: Path) 
         data_format="channels_last",
         stacked=name in GIANTS,
     )
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile(
+        "sgd",
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        run_eagerly=keras.backend.backend() == "tensorflow",
+    )
     x = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
     before = model.get_weights()
     assert np.isfinite(float(model.train_on_batch(x, np.arange(2))))

@@ -323,3 +323,27 @@ def test_fine_tune_is_what_given_weights_follow(trained: Run, pairs: Path, tmp_p
         replace(SHORT, head_first=1.5)
     with pytest.raises(UserError, match="row_decay"):
         replace(SHORT, row_decay=0)
+
+
+@pytest.mark.slow
+def test_few_letters_are_learned_better_from_weights_of_others(tmp_path: Path) -> None:
+    """One draw of bench/finetune.py, whose five differ by 14 to 51 points, with less pretraining.
+
+    The recipes' own rates for both, but for scratch the best that was found there.
+    """
+    if keras.backend.backend() != "torch":
+        pytest.skip("two minutes; the optimiser is tested on every backend")
+    from bench import finetune
+
+    glyphs = reslab.data.load("glyphs")
+    known = finetune.few(glyphs, finetune.GIVEN, 200, 20, draw=0, test=False)
+    reslab.train("resnet20", known, "quick", epochs=1, out=tmp_path / "known")
+    few = finetune.few(glyphs, finetune.NEW, finetune.EACH, finetune.VALIDATION, 7, test=True)
+    how: dict = {"epochs": finetune.EPOCHS, "batch": finetune.BATCH, "seed": 7}
+    scratch = reslab.train(
+        "resnet20", few, "quick", changes={"rate": 0.2}, out=tmp_path / "scratch", **how
+    )
+    fine = reslab.train("resnet20", few, weights=tmp_path / "known", out=tmp_path / "fine", **how)
+    assert scratch.evaluation is not None
+    assert fine.evaluation is not None
+    assert fine.evaluation["top1_error"]["high"] < scratch.evaluation["top1_error"]["low"]

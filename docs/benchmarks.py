@@ -1,7 +1,4 @@
-"""Writes the tables of bench/README.md from bench/results/.
-
-    python bench/tables.py            # the tables anew
-    python bench/tables.py --check    # exit with 1 if README.md would change
+"""The tables of bench/README.md, from bench/results/: `write.py` puts them in.
 
 Every run of a benchmark is a row, those that fell short as well.
 """
@@ -9,13 +6,11 @@ Every run of a benchmark is a row, those that fell short as well.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-README, RESULTS = HERE / "README.md", HERE / "results"
+RESULTS = Path(__file__).parent.parent / "bench" / "results"
 KEYS = {"torch": "torch", "tensorflow": "tensorflow-cpu", "jax": "jax"}
 # what reslab means to be, so many times as fast as: the best eager loop, the compiled one, Keras
 EAGER, COMPILED = "best by hand, eager", "by hand, torch.compile"
@@ -116,11 +111,11 @@ def inference() -> list[str]:
 def startup() -> list[str]:
     found = list(runs("startup.json"))
     names = list(found[-1]["median_seconds"]) if found else []
-    lines = [
-        [*(f"{run['median_seconds'].get(name, float('nan')):.3f}" for name in names),
-         (run["commit"] or "")[:7]]
-        for run in found
-    ]  # fmt: skip
+    lines = []
+    for run in found:
+        medians = run["median_seconds"]
+        cells = [f"{medians[name]:.3f}" if name in medians else "" for name in names]
+        lines.append([*cells, (run["commit"] or "")[:7]])
     return rows([f"`{name}` (s)" for name in names] + ["commit"], lines)
 
 
@@ -129,27 +124,4 @@ def depth() -> list[str]:
     return table.read_text().splitlines() if table.exists() else []
 
 
-def fill(text: str, name: str, lines: list[str]) -> str:
-    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    before, rest = text.split(start)
-    return before + "\n".join([start, *lines, end]) + rest.split(end)[1]
-
-
-def main() -> int:
-    old = README.read_text()
-    new = old
-    for name, make in {
-        "training": training,
-        "inference": inference,
-        "depth": depth,
-        "startup": startup,
-    }.items():
-        new = fill(new, name, make())
-    if "--check" in sys.argv:
-        return int(old != new)
-    README.write_text(new)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+TABLES = {"training": training, "inference": inference, "depth": depth, "startup": startup}
