@@ -8,8 +8,9 @@ Two paths, each with all of its contenders in one contest (`turns.py`):
 - `fit`: `model.fit` on arrays in memory, with cross-entropy, accuracy and SGD with momentum,
   against a loop that shuffles, steps and counts the same. Stock Keras fits the same `.keras` file.
 - `train`: `reslab.train` with the command's own progress bar: shuffling, a crop and a mirror image
-  drawn for each image, standardisation, schedule, decay, metrics, log and a checkpoint an epoch;
-  against a loop that does the same, and against the same run with stock Keras's layers.
+  drawn for each image, standardisation, decay, metrics, a checkpoint an epoch, the rate of each
+  step and the log; against a loop that does the same but for the last two and the bar, and against
+  the same run with stock Keras's layers.
 
 Before any timing all contenders of `fit` make three steps on the same batch from the same weights,
 and their losses must agree; those of `train` are the same networks. Twins run in both layouts, and
@@ -195,7 +196,7 @@ def by_hand(turn: Turn, name: str, file: str, path: str, layout: str) -> None:
         ]
         return cropped.permute(0, 3, 1, 2).contiguous(memory_format=order)
 
-    def epoch() -> None:
+    def epoch() -> tuple[float, float]:
         total, right = 0.0, 0.0
         for drawn in torch.randperm(len(labels)).split(batch):
             inputs = augmented(drawn) if path == "train" else pixels[drawn]
@@ -204,6 +205,7 @@ def by_hand(turn: Turn, name: str, file: str, path: str, layout: str) -> None:
         if path == "train":
             with tempfile.TemporaryFile() as kept:
                 torch.save({"model": module.state_dict(), "sgd": optimizer.state_dict()}, kept)
+        return total, right
 
     if path == "train":
         turn.ready()
@@ -226,6 +228,13 @@ def written(turn: Turn, name: str, file: str) -> None:
 
 
 OURS = {"fit": ("reslab", "reslab, loaded"), "train": ("reslab",)}
+STOCK = "stock Keras"
+COMPILED = "by hand, torch.compile"
+TWINS = {
+    "by hand, channels_last": "last",
+    "by hand, channels_first": "first",
+    COMPILED: "compiled",
+}
 
 
 def contenders(name: str, path: str, file: str, torch: bool) -> dict[str, Contender]:
@@ -233,21 +242,14 @@ def contenders(name: str, path: str, file: str, torch: bool) -> dict[str, Conten
     if path == "fit":
         found["reslab"] = Contender(by_fit, (name, file, "created"))
         found["reslab, loaded"] = Contender(by_fit, (name, file, "loaded"))
-        found["stock Keras"] = Contender(by_fit, (name, file, "stock"))
+        found[STOCK] = Contender(by_fit, (name, file, "stock"))
     else:
         found["reslab"] = Contender(by_train, (name, "reslab"))
-        found["stock Keras"] = Contender(by_train, (name, "stock"))
+        found[STOCK] = Contender(by_train, (name, "stock"))
     if torch:
         for words, layout in TWINS.items():
             found[words] = Contender(by_hand, (name, file, path, layout))
     return found
-
-
-TWINS = {
-    "by hand, channels_last": "last",
-    "by hand, channels_first": "first",
-    "by hand, torch.compile": "compiled",
-}
 
 
 def contest(name: str, path: str, rounds: int, torch: bool) -> dict[str, Any]:
@@ -263,9 +265,9 @@ def contest(name: str, path: str, rounds: int, torch: bool) -> dict[str, Any]:
     speeds = {k: batch * steps / float(np.median(v)) for k, v in seconds.items()}
     eager = [k for k in speeds if TWINS.get(k) in ("last", "first")]
     best = max(eager, key=speeds.__getitem__) if eager else None
-    against = {"stock Keras": "stock Keras"}
+    against = {STOCK: STOCK}
     if best:
-        against |= {"best by hand, eager": best, "by hand, torch.compile": "by hand, torch.compile"}
+        against |= {"best by hand, eager": best, COMPILED: COMPILED}
     ratios = {
         ours: {words: ratio(seconds[ours], seconds[other]) for words, other in against.items()}
         for ours in OURS[path]
@@ -284,7 +286,7 @@ def contest(name: str, path: str, rounds: int, torch: bool) -> dict[str, Any]:
 
 
 def _agree(losses: dict[str, list[float]]) -> None:
-    wanted = np.array(losses["stock Keras"])
+    wanted = np.array(losses[STOCK])
     for name, found in losses.items():
         off = np.abs(np.array(found) - wanted).max()
         if not off <= AGREE * np.abs(wanted).max():
@@ -301,9 +303,9 @@ def main() -> None:
     backend = os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.argv[0] = "bench/training.py"
-    where = circumstances(backend)
     for name in asked.networks:
         for path in asked.paths:
+            where = circumstances(backend)
             found = contest(name, path, asked.rounds, backend == "torch")
             add_run(asked.out, {**where, "load_after": os.getloadavg(), **found})
             for words, speed in found["images_per_second"].items():

@@ -14,7 +14,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,6 @@ class Turn:
 class Contender:
     work: Callable[..., None]  # (turn, *args)
     args: tuple[Any, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Contest:
@@ -53,16 +52,12 @@ class Contest:
     def __init__(self, contenders: Mapping[str, Contender]) -> None:
         spawn = multiprocessing.get_context("spawn")
         self.pipes, self.processes, self.said = {}, {}, {}
-        before = dict(os.environ)
         for name, each in contenders.items():
             print(f"{name} gets ready", file=sys.stderr, flush=True)
             self.pipes[name], theirs = spawn.Pipe()
-            os.environ.update(each.environment)
             process = spawn.Process(target=_run, args=(each, theirs), daemon=True)
             process.start()
             theirs.close()
-            os.environ.clear()
-            os.environ.update(before)
             self.processes[name] = process
             self.said[name] = self._from(name)
 

@@ -6,7 +6,6 @@ Every run of a benchmark is a row, those that fell short as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,9 @@ GOALS = {EAGER: 1.0, COMPILED: 0.95}
 STOCK = {("torch", False): 1.8, ("torch", True): 1.2, ("tensorflow", False): 1.2}
 
 
-def runs(*names: str) -> Iterator[dict[str, Any]]:
-    for name in names:
-        path = RESULTS / name
-        if path.exists():
-            yield from json.loads(path.read_text())["runs"]
+def runs(name: str) -> list[dict[str, Any]]:
+    path = RESULTS / name
+    return json.loads(path.read_text())["runs"] if path.exists() else []
 
 
 def times(found: dict[str, Any] | None) -> str:
@@ -37,12 +34,22 @@ def speed(run: dict[str, Any], name: str) -> str:
     return "" if found is None else f"{found:.3g}" if found < 1000 else f"{found:.0f}"
 
 
-def rows(head: list[str], lines: list[list[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(head)} |",
-        f"|{'---|' * len(head)}",
-        *(f"| {' | '.join(line)} |" for line in lines),
-    ]
+def table(head: list[str], lines: list[list[str]]) -> str:
+    """In Markdown."""
+    if not lines:
+        return "Not measured yet."
+    return "\n".join(
+        [
+            f"| {' | '.join(head)} |",
+            f"|{'---|' * len(head)}",
+            *(f"| {' | '.join(line)} |" for line in lines),
+        ]
+    )
+
+
+def places(found: list[dict[str, Any]]) -> str:
+    """Where the runs were made, each machine once."""
+    return "".join(f"{place}\n\n" for place in dict.fromkeys(map(where, found)))
 
 
 def where(run: dict[str, Any]) -> str:
@@ -54,13 +61,11 @@ def where(run: dict[str, Any]) -> str:
     )
 
 
-def training() -> list[str]:
+def training() -> str:
     head = ["network", "batch", "path", "reslab", "stock Keras", "by hand", "by hand, compiled"]
     head += ["times stock Keras", "times by hand", "times compiled", "goals", "commit"]
-    lines, places = [], []
-    for run in runs("training.json"):
-        if where(run) not in places:
-            places.append(where(run))
+    lines, found = [], runs("training.json")
+    for run in found:
         for ours, ratios in run["ratios"].items():
             best = run["best_eager"]
             speeds = [speed(run, name) for name in (ours, "stock Keras", best, COMPILED)]
@@ -76,10 +81,10 @@ def training() -> list[str]:
                     *speeds,
                     *(times(ratios.get(name)) for name in ("stock Keras", EAGER, COMPILED)),
                     goals,
-                    f"{(run['commit'] or '')[:7]}, {run['backend']}",
+                    made_by(run),
                 ]
             )
-    return [*places, "", *rows(head, lines)]
+    return places(found) + table(head, lines)
 
 
 def _goals(run: dict[str, Any], ratios: dict[str, Any]) -> str:
@@ -92,36 +97,36 @@ def _goals(run: dict[str, Any], ratios: dict[str, Any]) -> str:
     return "; ".join(short) or "reached"
 
 
-def inference() -> list[str]:
+def made_by(run: dict[str, Any]) -> str:
+    return f"{(run['commit'] or '')[:7]}, {run['backend']}"
+
+
+def inference() -> str:
     head = ["batch", "", "images/s", "`reslab.inference` is so many times as fast", "commit"]
-    lines, places = [], []
-    for run in runs("inference.json"):
-        if where(run) not in places:
-            places.append(where(run))
+    lines, found = [], runs("inference.json")
+    for run in found:
         for name in run["images_per_second"]:
             words = name + (", the best of those alone" if name == run["best_alone"] else "")
             if name == "reslab.inference":
                 words += f", which chose {run['chose']['engine']}"
             ratio = times(run["ratios"]["reslab.inference"].get(name))
-            commit = f"{(run['commit'] or '')[:7]}, {run['backend']}"
-            lines.append([str(run["batch"]), words, speed(run, name), ratio, commit])
-    return [*places, "", *rows(head, lines)]
+            lines.append([str(run["batch"]), words, speed(run, name), ratio, made_by(run)])
+    return places(found) + table(head, lines)
 
 
-def startup() -> list[str]:
-    found = list(runs("startup.json"))
+def startup() -> str:
+    found = runs("startup.json")
     names = list(found[-1]["median_seconds"]) if found else []
     lines = []
     for run in found:
         medians = run["median_seconds"]
         cells = [f"{medians[name]:.3f}" if name in medians else "" for name in names]
         lines.append([*cells, (run["commit"] or "")[:7]])
-    return rows([f"`{name}` (s)" for name in names] + ["commit"], lines)
+    return table([f"`{name}` (s)" for name in names] + ["commit"], lines)
 
 
-def depth() -> list[str]:
-    table = RESULTS / "depth.md"
-    return table.read_text().splitlines() if table.exists() else []
+def depth() -> str:
+    return (RESULTS / "depth.md").read_text().rstrip("\n")
 
 
 TABLES = {"training": training, "inference": inference, "depth": depth, "startup": startup}

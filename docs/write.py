@@ -15,7 +15,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from benchmarks import TABLES
+from benchmarks import TABLES, table
 
 from reslab import describe
 from reslab.run import Run
@@ -25,7 +25,6 @@ HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BENCH = HERE.parent / "bench" / "README.md"
 LEDGER = HERE / "results"
-TUNING = 100  # the draws of bench/finetune.py from which on rates were chosen
 KEPT = "started", "backend", "precision", "seed", "versions", "machine", "commit", "chosen_epoch"
 
 
@@ -35,9 +34,8 @@ def main(words: list[str]) -> int:
         if not word.startswith("-"):
             enter(Run.open(word))
     own = {"networks": networks, "measured": measured, "finetuned": finetuned}
-    benches = {name: lambda make=make: "\n".join(make()) for name, make in TABLES.items()}
     changed = False
-    for path, tables in ((README, own), (BENCH, benches)):
+    for path, tables in ((README, own), (BENCH, TABLES)):
         old = new = path.read_text(encoding="utf-8")
         for name, make in tables.items():
             new = fill(new, name, make(), path)
@@ -115,30 +113,30 @@ def measured() -> str:
 def finetuned() -> str:
     """Each draw of images a column: test errors of the rates that were chosen on other draws."""
     found = json.loads((LEDGER / "finetune.json").read_text(encoding="utf-8"))
-    judged = [run for run in found["runs"] if run["draw"] < TUNING]
+    draws = sorted({run["draw"] for run in found["runs"] if "test_error" in run})
     ways: dict[str, dict[int, float | None]] = {}
-    for run in judged:
+    for run in found["runs"]:
+        if run["draw"] not in draws:
+            continue
         more = [word for word in ("freeze_bn", "recalibrate_bn") if run.get(word)]
         way = ", ".join([run["way"], *(f"`--{word.replace('_', '-')}`" for word in more)])
         error = None if "failed" in run else run["test_error"]["value"]
         ways.setdefault(way, {})[run["draw"]] = error
-    draws = sorted({run["draw"] for run in judged})
-    head = ["", *(f"draw {draw + 1}" for draw in draws), "mean"]
-    rows = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    rows = []
     for way, errors in ways.items():
         done = [error for error in errors.values() if error is not None]
         cells = ["diverged" if errors[d] is None else f"{errors[d]:.1%}" for d in draws]
         mean = f"{statistics.mean(done):.1%}" if len(done) == len(draws) else ""
-        rows.append(f"| {way} | {' | '.join(cells)} | {mean} |")
-    return "\n".join(rows)
+        rows.append([way, *cells, mean])
+    return table(["", *(f"draw {draw + 1}" for draw in draws), "mean"], rows)
 
 
-def fill(text: str, name: str, table: str, path: Path) -> str:
+def fill(text: str, name: str, made: str, path: Path) -> str:
     """The text with what stands between `<!-- name -->` and `<!-- /name -->` replaced."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
     if not pattern.search(text):
         raise SystemExit(f"{path} has no place for the {name}")
-    return pattern.sub(lambda found: f"{found[1]}{table}\n{found[2]}", text)
+    return pattern.sub(lambda found: f"{found[1]}{made}\n{found[2]}", text)
 
 
 def _spread(errors: list[float]) -> str:

@@ -320,8 +320,8 @@ def forgotten() -> Iterator[None]:
 @pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_network_trains_a_step_saves_and_loads(name: str, tmp_path: Path) -> None:
-    """The giants stacked, as `reslab train` has them; on TensorFlow without tracing, which takes a
-    minute of each and is tested with the small ones."""
+    """The giants stacked, as `reslab train` has them; on TensorFlow without tracing, which would
+    take most of the time and is tested with the small ones."""
     net = network(name)
     flattens = any(
         isinstance(leaf, Flatten) for part in net.rows.values() for leaf in all_leaves(part)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import reslab
 from reslab import stacked
@@ -47,27 +49,49 @@ def both(model: keras.Model, x: np.ndarray, **how: Any) -> list[dict[str, np.nda
     return results
 
 
+def objective(y: Any) -> Any:
+    """A weighted sum of an output and its squares: every weight of a net moves its gradient."""
+    weights = ops.reshape(ops.linspace(-1.0, 1.0, ops.size(y)), y.shape)
+    y = ops.cast(y, "float32")
+    return ops.sum((y + y * y) * weights)
+
+
 def derivatives(model: keras.Model, x: np.ndarray, **how: Any) -> tuple[Any, Any, Any]:
-    """The output, and what a weighted sum of it has for derivatives: by the input, the weights."""
+    """The output, and the derivatives of its `objective` by the input and by the weights."""
+    weights = [v.value for v in model.trainable_variables]
     if keras.backend.backend() == "torch":
         import torch
 
         given = torch.tensor(x, requires_grad=True)
         y = model(given, **how)
-        model.zero_grad()
-        (y.float() * torch.linspace(-1, 1, y.numel()).reshape(y.shape)).sum().backward()
-        return y, given.grad, [v.value.grad for v in model.trainable_variables]
+        to_input, *gradients = torch.autograd.grad(objective(y), [given, *weights])
+        return y, to_input, gradients
     import tensorflow as tf
 
     given = tf.Variable(x)
-    weights = [v.value for v in model.trainable_variables]
     with tf.GradientTape() as tape:
         y = model(given, **how)
-        total = tf.reduce_sum(
-            tf.cast(y, "float32") * tf.reshape(tf.linspace(-1.0, 1.0, tf.size(y)), y.shape)
-        )
+        total = objective(y)
     to_input, *gradients = tape.gradient(total, [given, *weights])
     return y, to_input, gradients
+
+
+def hessian_times_ones(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
+    """Of the objective in training, by the weights."""
+    weights = [v.value for v in model.trainable_variables]
+    if keras.backend.backend() == "torch":
+        import torch
+
+        total = objective(model(torch.tensor(x), training=True))
+        first = torch.autograd.grad(total, weights, create_graph=True)
+        return list(map(_numpy, torch.autograd.grad(sum(g.sum() for g in first), weights)))
+    import tensorflow as tf
+
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as tape:
+            total = objective(model(x, training=True))
+        first = tf.add_n([tf.reduce_sum(g) for g in tape.gradient(total, weights)])
+    return list(map(_numpy, outer.gradient(first, weights)))
 
 
 def _numpy(x: Any) -> np.ndarray:
@@ -176,7 +200,7 @@ def test_a_plan_leaves_no_layer_of_ours_to_keras(name: str) -> None:
 
     steps = Plan(create(name)).steps
     left = [step.operation.name for step in steps if isinstance(step, Stock)]
-    assert [x for x in left if "pool" not in x and "pad" not in x] == []
+    assert [x for x in left if "avgpool" not in x] == []
 
 
 @pytest.mark.core
@@ -203,13 +227,13 @@ def test_stacked_units_are_accelerated_too() -> None:
 
 
 def test_second_derivatives_are_those_of_stock_keras() -> None:
-    torch_only()  # TensorFlow's own are wrong: tf.nn.moments holds the mean still in the variance
+    torch_only()  # TensorFlow's own are wrong, see below
     model = create("resnet20", input_shape=(8, 8, 3), classes=3)
     x = np.random.default_rng(1).normal(size=(8, 8, 8, 3)).astype("float32")
     products = []
     for undo in (True, False):
         reslab.accelerate(model, undo=undo)
-        products.append([_numpy(p) for p in hessian_times_ones(model, x)])
+        products.append(hessian_times_ones(model, x))
     greatest = max(np.abs(p).max() for p in products[0])
     for p, q in zip(*products, strict=True):
         assert np.abs(p - q).max() <= 1e-3 * greatest  # sums of thousands of float32 terms
@@ -217,53 +241,32 @@ def test_second_derivatives_are_those_of_stock_keras() -> None:
 
 @pytest.mark.core
 def test_second_derivatives_are_differences_of_first_ones() -> None:
+    """Those of stock Keras on TensorFlow are not: tf.nn.moments holds the mean still inside the
+    variance."""
     fast_only()
     i = x = keras.Input((8, 8, 3))
     for _ in range(2):
         x = layers.Conv2D(4, 3, padding="same", use_bias=False)(x)
         x = layers.Activation("tanh")(layers.BatchNormalization()(x))  # no kinks
-    x = layers.Dense(3)(layers.GlobalAveragePooling2D()(x))
-    model = reslab.accelerate(keras.Model(i, x))
+    model = keras.Model(i, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    assert off_the_differences(reslab.accelerate(model)) <= 1e-3
+    if keras.backend.backend() == "tensorflow":
+        assert off_the_differences(reslab.accelerate(model, undo=True)) > 1e-3
+
+
+def off_the_differences(model: keras.Model) -> float:
+    """Of the Hessian's product with ones, in parts of its greatest number."""
     x = np.random.default_rng(1).normal(size=(8, 8, 8, 3)).astype("float32")
-    product = [_numpy(p) for p in hessian_times_ones(model, x)]
-    before, sides, h = [_numpy(v) for v in model.trainable_variables], [], 1e-3
+    product = hessian_times_ones(model, x)
+    before, sides, h = model.get_weights(), [], 1e-3
     for step in (h, -h):
-        for v, value in zip(model.trainable_variables, before, strict=True):
-            v.assign(value + step)
-        sides.append([_numpy(g) for g in gradients(model, x)])
-    greatest = max(np.abs(p).max() for p in product)
-    for p, up, down in zip(product, *sides, strict=True):
-        assert np.abs(p - (up - down) / (2 * h)).max() <= 1e-3 * greatest
-
-
-def gradients(model: keras.Model, x: np.ndarray) -> Any:
-    weights = [v.value for v in model.trainable_variables]
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return torch.autograd.grad(model(x, training=True).square().mean(), weights)
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(tf.square(model(x, training=True)))
-    return tape.gradient(loss, weights)
-
-
-def hessian_times_ones(model: keras.Model, x: np.ndarray) -> Any:
-    weights = [v.value for v in model.trainable_variables]
-    if keras.backend.backend() == "torch":
-        import torch
-
-        loss = model(torch.tensor(x), training=True).square().mean()
-        first = torch.autograd.grad(loss, weights, create_graph=True)
-        return torch.autograd.grad(sum(g.sum() for g in first), weights)
-    import tensorflow as tf
-
-    with tf.GradientTape() as outer:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.square(model(x, training=True)))
-        total = tf.add_n([tf.reduce_sum(g) for g in tape.gradient(loss, weights)])
-    return outer.gradient(total, weights)
+        model.set_weights(before)
+        for v in model.trainable_variables:
+            v.assign(v + step)
+        sides.append([_numpy(g) for g in derivatives(model, x, training=True)[2]])
+    model.set_weights(before)
+    off = [p - (up - down) / (2 * h) for p, up, down in zip(product, *sides, strict=True)]
+    return max(np.abs(o).max() for o in off) / max(np.abs(p).max() for p in product)
 
 
 @pytest.mark.core
@@ -313,6 +316,23 @@ def test_layers_beyond_the_rules_stay_as_they_are() -> None:
     x = layers.Masking()(layers.Reshape((36, 4))(x))
     model = keras.Model(i, layers.BatchNormalization()(x))
     agree(model, training=True)
+
+
+def test_freed_memory_is_used_again_without_page_faults() -> None:
+    """Counted by the system, in a process of its own, which keeps its memory as it is told."""
+    torch_only()
+    script = (
+        "import resource, sys, torch\n"
+        "from reslab.fast.storage import keep_freed_memory\n"
+        "if not keep_freed_memory(): sys.exit()\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def step(): [torch.ones(5_000_000) for _ in range(15)]\n"  # 20 MB each, held together
+        "step(); step(); step(); before = faults(); step(); print(faults() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    if not done.stdout:
+        pytest.skip("no glibc")
+    assert int(done.stdout) < 15 * 20_000_000 / 4096 / 10
 
 
 def test_what_is_no_model_is_refused() -> None:

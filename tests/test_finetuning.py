@@ -327,12 +327,12 @@ def test_fine_tune_is_what_given_weights_follow(trained: Run, pairs: Path, tmp_p
 
 @pytest.mark.slow
 def test_few_letters_are_learned_better_from_weights_of_others(tmp_path: Path) -> None:
-    """One draw of bench/finetune.py, whose five differ by 14 to 51 points, with less pretraining.
+    """As bench/finetune.py does it, on another draw and with less pretraining.
 
-    The recipes' own rates for both, but for scratch the best that was found there.
+    From scratch by the best rate that was found there, from weights by the recipe as it is.
     """
     if keras.backend.backend() != "torch":
-        pytest.skip("two minutes; the optimiser is tested on every backend")
+        pytest.skip("the optimiser is tested on every backend; learning takes its time on one")
     from bench import finetune
 
     glyphs = reslab.data.load("glyphs")

@@ -35,8 +35,8 @@ def accelerate(model: Model, undo: bool = False) -> Model:
         raise UserError(f"accelerate takes a Keras model, not {type(model).__name__}")
     backend = keras.backend.backend()
     if backend == "torch":
-        from reslab.fast.memory import keep_freed_memory
         from reslab.fast.plan import call_of
+        from reslab.fast.storage import keep_freed_memory
 
         keep_freed_memory()
     elif backend == "tensorflow":

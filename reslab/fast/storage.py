@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
+from functools import cache
 from typing import Any
 
 import keras
@@ -9,6 +13,33 @@ import torch
 from torch import Tensor
 
 LAST = torch.channels_last
+
+# mallopt(3). Above the first, glibc maps fresh pages for every tensor and gives them back at once.
+# What is free at the end of the heap, once it is more than the second, is given back but for the
+# third. A step frees nearly all that it took: without them, the next begins with a page fault for
+# each 4 KiB again.
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_TOP_PAD = -3, -1, -2
+_MOST = 32 << 20  # the highest of the first that glibc takes
+_KEPT = 2**31 - 1  # the highest number that mallopt takes
+_SHARE = 8  # of a small machine's memory
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Let glibc use freed memory again instead of returning it to the system.
+
+    Up to 2 GiB, or an eighth of the machine's memory where that is less. For the whole process,
+    and once; where there is no glibc, nothing happens, and the answer is False.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    kept = min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _SHARE, _KEPT)
+    wanted = {_M_MMAP_THRESHOLD: _MOST, _M_TRIM_THRESHOLD: kept, _M_TOP_PAD: kept}
+    return all(mallopt(*each) for each in wanted.items())
 
 
 def store_turned(kernel: Any) -> None:
