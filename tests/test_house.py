@@ -29,6 +29,7 @@ FLOORS = (
     "session",
     "evaluation prediction building",
     "training",
+    "analysis",
     "cli",
     "__main__",
 )

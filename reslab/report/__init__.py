@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import reslab
 from reslab.errors import UserError
 from reslab.report.contents import Run, page
 from reslab.run import SAFE, writing
 from reslab.run import write as write_file
 
-__all__ = ["Run", "write"]
+__all__ = ["SAFE", "Run", "put", "render", "write"]
 
 PAGE = Path(__file__).parent / "page"
 
@@ -32,17 +33,22 @@ def write(runs: Sequence[Run], path: str | Path, then: str = SAFE) -> Path:
     """
     if not runs:
         raise UserError("a report needs a run; name at least one run folder")
+    return put(path, render("page.html", page(runs)), then)
+
+
+def put(path: str | Path, whole: str, then: str = SAFE) -> Path:
+    """Write a page, whole or not at all; raises UserError where it cannot be written."""
     path = Path(path)
     if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file for the report, such as report.html")
-    whole = _render(page(runs))
+        raise UserError(f"{path} is a folder; name a file for the page, such as report.html")
     with writing(path, then):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, lambda temp: temp.write_text(whole, encoding="utf-8"), then)
     return path
 
 
-def _render(contents: dict[str, Any]) -> str:
+def render(template: str, contents: Mapping[str, Any]) -> str:
+    """One of the templates in page/, with its style, its scripts and the charts' library in it."""
     import jinja2
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
@@ -71,8 +77,8 @@ def _render(contents: dict[str, Any]) -> str:
     environment.tests["counts"] = words.counts
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     scripts = [get_plotlyjs(), (PAGE / "page.js").read_text(encoding="utf-8")]
-    return environment.get_template("page.html").render(
-        **contents,
+    return environment.get_template(template).render(
+        **{"version": reslab.__version__, **contents},
         style=Markup((PAGE / "style.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
         hashes=[_hash(script) for script in scripts],
