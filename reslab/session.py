@@ -25,6 +25,7 @@ from reslab import build, describe, finetuning, stacked
 from reslab import run as files
 from reslab.data import Data, Pipeline, Standardise, class_weights
 from reslab.errors import UserError
+from reslab.fast.feeding import feed
 from reslab.layers import policy
 from reslab.optimizers import optimizer
 from reslab.recipes import Recipe
@@ -161,7 +162,7 @@ class Session:
         count = min(self.per_epoch, self.total - p.epoch * self.per_epoch) - start
         if count:
             self.model.fit(
-                self._batches(p.epoch, start, count),
+                feed(self._batches(p.epoch, start, count)),
                 steps_per_epoch=count,
                 shuffle=False,
                 verbose=0,

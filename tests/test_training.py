@@ -19,6 +19,7 @@ import reslab
 from reslab import build, session, whole
 from reslab import data as sets
 from reslab.errors import UserError
+from reslab.fast.feeding import feed
 from reslab.recipes import Recipe
 from reslab.run import Run, read_arrays
 from reslab.spec import Conv, Dense, GlobalAvgPool, ReLU
@@ -369,3 +370,15 @@ def test_a_folder_of_pictures_stopped_and_resumed_ends_with_the_same_bits(tmp_pa
             watcher=session.Watcher(step=stop),
         )
     same_bits(whole_run, reslab.resume(tmp_path / "cut"))
+
+
+def test_a_fed_batch_is_itself_and_nobody_tunes_it() -> None:
+    x, y = tiny.images(24, seed=0)
+    batches = [(x[i : i + 8].astype("float32"), {"head": y[i : i + 8]}) for i in (0, 8, 16)]
+    fed = feed(iter(batches))
+    if keras.backend.backend() == "tensorflow":
+        assert fed.options().autotune.enabled is False
+        fed = fed.as_numpy_iterator()
+    for (image, labels), (same, as_well) in zip(batches, fed, strict=True):
+        np.testing.assert_array_equal(image, same)
+        np.testing.assert_array_equal(labels["head"], as_well["head"])

@@ -1,0 +1,38 @@
+"""Batches as `fit` takes them, without what a backend would do to them on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import keras
+
+
+def feed(batches: Iterator[Any]) -> Any:
+    """What to give to `fit` for batches of one shape: themselves, and on TensorFlow a data set.
+
+    Keras makes one too, but with tf.data's tuner running. That looks at the pipeline after 10 ms,
+    20 ms, 40 ms and so on, and where it is just asleep when an epoch ends, `fit` waits until it
+    wakes: at worst as long again as the epoch took. Our batches are prepared elsewhere, so there is
+    nothing to tune.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    first = next(batches)
+    signature = tf.nest.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), first)
+    dataset = tf.data.Dataset.from_generator(
+        lambda: chain([first], batches), output_signature=signature
+    )
+    return untuned(dataset)
+
+
+def untuned(dataset: Any) -> Any:
+    """A `tf.data.Dataset` without the tuner; see `feed`."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
