@@ -1,0 +1,28 @@
+"""`reslab explain`: the deck, told with the user's own runs and studies, on one page."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from reslab.analysis import page
+from reslab.analysis.explain import deck
+from reslab.analysis.explain.gathering import Gathered, gather
+from reslab.analysis.study import command
+
+__all__ = ["Gathered", "explain", "gather"]
+
+THEN = "name another place with --out"
+
+
+def explain(paths: Iterable[str | Path] = (), out: str | Path = "explain.html") -> Path:
+    """Write the page from the runs and studies in `paths` (see `gather`); returns where it lies.
+
+    What was not studied yet is explained all the same, with the command that studies it. Raises
+    UserError where a path is not there, or the page cannot be written.
+    """
+    found = gather(paths)
+    with tempfile.TemporaryDirectory() as folder:  # of the pictures, until they are in the page
+        sections = deck.sections(found, Path(folder), command() or "reslab explain")
+        return page.write(Path(out), deck.TITLE, deck.lead(found), sections, THEN)

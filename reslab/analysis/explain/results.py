@@ -1,0 +1,92 @@
+"""The deck's code, and the results of the user's runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reslab import draw
+from reslab.analysis.explain.gathering import Gathered
+from reslab.analysis.page import Picture, Section, Table
+from reslab.report import figures
+from reslab.report.contents import page
+from reslab.report.words import count, interval, percent
+from reslab.run import Run
+
+MOST_CURVES = figures.RUN_COLOURS  # more lines cannot be told apart
+PRINTED = "characters_printed"
+
+
+def code(folder: Path) -> Section:
+    made = draw.blocks(["characters_printed", "characters"], folder / "code")
+    svg = next(file for file in made if file.suffix == ".svg")
+    return Section(
+        "The code",
+        (
+            "The deck ends with a classifier of 62 characters, of four pre-activation blocks. As "
+            "printed, its body ends in a 1x1 convolution to one channel, which is added to all "
+            "channels of a 3x3 convolution of the input, and all 3x3 kernels begin from one seed, "
+            "so that kernels of one shape begin alike. The corrected twin is a true residual "
+            "block.",
+        ),
+        pictures=[Picture(svg, "The deck's block as printed, and corrected", wide=True)],
+        measured=(
+            "reslab draw --block characters_printed --block characters",
+            "reslab train characters --data glyphs --recipe characters",
+        ),
+    )
+
+
+def results(found: Gathered, made_by: str) -> Section:
+    """Every finished run in a table; the curves of the first ones; confusions of each."""
+    if not found.runs:
+        words = ("No finished run was found.", "`reslab train resnet20 --data fashion-mnist`")
+        return Section("Results", (f"{words[0]} {words[1]} makes one.",))
+    drawn = found.runs[:MOST_CURVES]
+    whole = page(drawn)
+    charts = [
+        (whole["charts"][what], caption)
+        for what, caption in (("error", "Error by epoch"), ("loss", "Loss by epoch"))
+        if what in whole["charts"]
+    ]
+    words = [
+        "Validation bold, training thin; the ring is the epoch that was chosen on validation "
+        "images. The test set was read after that.",
+    ]
+    if len(found.runs) > len(drawn):
+        words.append(f"Curves are of the first {len(drawn)} of {len(found.runs)} runs.")
+    return Section(
+        "Results",
+        words,
+        charts=charts,
+        tables=[_table(found.runs)],
+        measured=[*(str(run.info["command"]) for run in found.runs if run.info.get("command"))],
+        sections=[_confused(s) for s in whole["sections"] if s["evaluation"]],
+    )
+
+
+def _table(runs: tuple[Run, ...]) -> Table:
+    head = ("run", "network", "data", "recipe", "parameters", "judged on", "error", "95 % interval")
+    rows = []
+    for run in runs:
+        info, judged = run.info, run.evaluation
+        cells = [run.name, run.network.name, info["data"]["name"], str(info["recipe"].get("name"))]
+        cells.append(count(info.get("params")))
+        if judged:
+            n, error = judged["n"], judged["top1_error"]
+            words = f"{n:,} {judged['split']} images"
+            cells += [words, percent(error["value"], n), interval(error, n)]
+        else:
+            cells += ["not judged", "", ""]
+        rows.append(cells)
+    return Table("Every finished run", head, rows, names=4)
+
+
+def _confused(section: dict) -> Section:
+    judged = section["evaluation"]
+    rows = [
+        (pair["true"], pair["predicted"], f"{pair['count']} of {pair['of']}")
+        for pair in judged["confused"][:5]
+    ]
+    charts = [(judged["charts"]["confusion"], f"Confusion matrix of {section['name']}")]
+    pairs = Table("Most confused", ("true", "taken for", "images"), rows, names=2)
+    return Section(section["name"], charts=charts, tables=[pairs] if rows else ())

@@ -1,0 +1,37 @@
+"""The kinds of studies, and what each has to show: without Keras, from the folder alone."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from reslab.analysis.page import Section
+from reslab.analysis.study import Study
+from reslab.errors import unknown
+
+SHOWING = {  # kind of study: the module whose `sections` shows one
+    "degradation": "reslab.analysis.degradation",
+    "ablation": "reslab.analysis.ablation",
+    "signals": "reslab.analysis.signals.showing",
+    "responses": "reslab.analysis.signals.showing",
+    "lesions": "reslab.analysis.signals.showing",
+    "landscape": "reslab.analysis.landscape.showing",
+}
+
+
+def sections(study: Study, prefix: str = "") -> list[Section]:
+    """What a study shows; `prefix` keeps its charts apart from those of others on a page.
+
+    Raises UserError for a kind that there is not, or a damaged study.
+    """
+    if study.kind not in SHOWING:
+        raise unknown("kind of study", study.kind, SHOWING)
+    found = importlib.import_module(SHOWING[study.kind]).sections(study)
+    return [_prefixed(section, prefix) for section in found]
+
+
+def _prefixed(section: Section, prefix: str) -> Section:
+    charts = [(replace(c, id=f"{prefix}{c.id}"), caption) for c, caption in section.charts]
+    inner: Sequence[Section] = [_prefixed(each, prefix) for each in section.sections]
+    return replace(section, charts=charts, sections=inner)
