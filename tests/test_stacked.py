@@ -301,3 +301,46 @@ def test_a_stopped_training_goes_on_to_the_same_weights(thirds: Path, tmp_path: 
     assert any("are stacked in" in line["text"] for line in cut.log("note"))
     model = keras.saving.load_model(cut.model_path)
     assert not stacked.holders(model)  # not deep: the file is of stock layers
+
+
+@pytest.mark.core
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's loops alone need their own")
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("size", [1, 3, (2, 5)])
+def test_a_convolution_of_a_loop_is_that_of_keras(size: object, padding: str) -> None:
+    """Its values, both gradients, and both of the gradients' squares."""
+    import jax
+
+    from reslab.fast.jax_rules import loops_convolution
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 6, 7, 3)).astype("float32")
+    layer = keras.layers.Conv2D(4, size, padding=padding)
+    layer.build(x.shape)
+    kernel = layer.kernel.numpy()
+
+    def found(convolution) -> list:
+        def loss(*args):
+            return (convolution(*args) ** 3).sum()
+
+        def steep(*args):
+            return sum((g**2).sum() for g in jax.grad(loss, (0, 1))(*args))
+
+        first, second = (jax.grad(f, (0, 1))(x, kernel) for f in (loss, steep))
+        return [convolution(x, kernel), *first, *second]
+
+    own = found(loops_convolution(layer))
+    for ours, theirs in zip(own, found(layer.convolution_op), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.core
+def test_only_what_loops_is_replaced_and_it_can_be_undone() -> None:
+    flat, deep = (reslab.create(network("resnet20"), stacked=way) for way in (False, True))
+    inner = [layer for held in stacked.holders(deep) for layer in held.template_layers]
+    name = "convolution_op" if keras.backend.backend() == "jax" else "call"
+    assert any(name in vars(layer) for layer in inner)
+    if keras.backend.backend() == "jax":
+        assert not any(name in vars(layer) for layer in flat.layers)
+    reslab.accelerate(deep, undo=True)
+    assert not any(name in vars(layer) for layer in inner)

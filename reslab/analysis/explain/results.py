@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from reslab import draw
 from reslab.analysis.explain.gathering import Gathered
@@ -81,7 +83,7 @@ def _table(runs: tuple[Run, ...]) -> Table:
     return Table("Every finished run", head, rows, names=4)
 
 
-def _confused(section: dict) -> Section:
+def _confused(section: Mapping[str, Any]) -> Section:
     judged = section["evaluation"]
     rows = [
         (pair["true"], pair["predicted"], f"{pair['count']} of {pair['of']}")
