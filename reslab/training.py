@@ -123,10 +123,11 @@ def train(
 
 
 @on_signals(interrupt)
-def resume(path: str | Path, watcher: Watcher | None = None) -> Run:
+def resume(path: str | Path, watcher: Watcher | None = None, data: Data | None = None) -> Run:
     """Go on with a run that was interrupted; a finished one gets what it may lack, its report.
 
-    Raises UserError where the data or the backend are not the run's.
+    `data` are the run's, where they were made in Python, or are loaded already. Raises UserError
+    where the data or the backend are not the run's.
     """
     run = Run.open(path)
     if run.info["status"] == "done":
@@ -143,7 +144,7 @@ def resume(path: str | Path, watcher: Watcher | None = None) -> Run:
             f"{path} was killed before its weights were in it: delete it, and start again with "
             f"--weights {run.info['weights']['source']}"
         )
-    data = evaluation.reload(run)
+    data = evaluation.reload(run) if data is None else _given(run, data)
     try:
         arrays, _ = read_arrays(run.path / "standardise.safetensors")
         standard = Standardise(arrays["mean"], arrays["std"])
@@ -153,6 +154,18 @@ def resume(path: str | Path, watcher: Watcher | None = None) -> Run:
     session.restore()
     run.save(status="running", why=None)
     return _finish(session)
+
+
+def _given(run: Run, data: Data) -> Data:
+    was = run.info["data"]
+    if (data.checksum, _sizes(data)) != (was["checksum"], was["counts"]):
+        raise UserError(f"{run.path} was started with other data: {was['name']}, {was['counts']}")
+    return data
+
+
+def _sizes(data: Data) -> dict[str, int]:
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    return {name: len(part) for name, part in parts.items() if part is not None}
 
 
 def _begin(
@@ -320,7 +333,6 @@ def _for_data(recipe: Recipe, data: Data) -> tuple[Recipe, list[str]]:
 
 
 def _info(net: Network, data: Data, recipe: Recipe) -> dict[str, Any]:
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
     sums = describe.counts(net)
     backend = keras.backend.backend()
     return {
@@ -333,7 +345,7 @@ def _info(net: Network, data: Data, recipe: Recipe) -> dict[str, Any]:
             "classes": list(data.classes),
             "image_shape": list(data.image_shape),
             "checksum": data.checksum,
-            "counts": {name: len(part) for name, part in parts.items() if part is not None},
+            "counts": _sizes(data),
             "facts": data.facts,
             "provenance": data.provenance,
         },

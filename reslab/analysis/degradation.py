@@ -1,0 +1,249 @@
+"""Does a deeper plain net train worse, and a deeper residual net not? He 2015, Fig. 1 and Fig. 6.
+
+Plain and residual nets of the same layers and parameters are trained under one recipe. What counts
+is the training error: were it overfitting, a deeper net's would be lower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reslab.analysis import page
+from reslab.analysis.page import Section, Table
+from reslab.analysis.study import AGAIN, Study
+from reslab.analysis.sweep import charts, measured, panels, pictures, showing
+from reslab.analysis.sweep.measured import Result, Spread
+from reslab.analysis.sweep.nets import Case, twins, units, widened
+from reslab.analysis.sweep.terms import Terms
+from reslab.errors import UserError
+from reslab.report.words import NONE, count
+
+if TYPE_CHECKING:
+    from reslab.analysis.sweep.running import Watch
+
+KIND = "degradation"
+KINDS = {"plain": "plain", "resnet": "residual"}  # how a case's name begins, and what it is
+
+
+def degradation(
+    terms: Terms, depths: Sequence[int] = (20, 56), watch: Watch | None = None
+) -> Study:
+    """Train the twins of each depth, or go on with that; pictures, page and `answer` at the end.
+
+    Depths are 6n + 2. The study goes to `terms.out`, else to studies/degradation-DATA-DEPTHS.
+    Raises UserError for whatever does not fit, `session.Interrupted` after a signal.
+    """
+    depths = sorted(set(depths))
+    for depth in depths:
+        units(depth)
+    if not depths:
+        raise UserError("no depths: give one or more, such as 20 and 56")
+    from reslab.analysis.sweep.running import Watch, sweep
+
+    def cases(width: float) -> list[Case]:
+        nets = [net for depth in depths for net in twins(depth)]
+        return [Case(net.name, widened(net, width)) for net in nets]
+
+    name = f"{KIND}-{'-'.join(map(str, depths))}"
+    study = sweep(KIND, cases, {"depths": depths}, name, terms, watch or Watch())
+    return finished(study)
+
+
+def finished(study: Study) -> Study:
+    """The study with its answer written down, its pictures and its page."""
+    results = measured.read(study)
+    rows = [measured.summary(result) for result in results.values()]
+    study.done(found={"answer": answer(results).as_json(), "nets": rows})
+    _draw(study, results)
+    page.write(study.path / "page.html", TITLE, answer(results).said, sections(study), AGAIN)
+    return study
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What becomes of the training error with depth: "higher", "lower", "not decided", "failed".
+
+    None where there is only one depth. `shallow` and `deep` are depths, `seeds` the fewest there
+    were of a net.
+    """
+
+    plain: str | None
+    residual: str | None
+    shallow: int
+    deep: int
+    seeds: int
+
+    @property
+    def said(self) -> str:
+        """One sentence. One seed has no spread, so it decides nothing for the next."""
+        if self.plain is None or self.residual is None:
+            return "One depth shows no degradation: give two or more."
+        if self.plain in BAD and self.residual not in BAD:
+            verdict = "Yes" if self.residual == "lower" else "Yes for the plain nets"
+        elif "not decided" in (self.plain, self.residual):
+            verdict = "Not decided"
+        else:
+            verdict = "No"
+        once = " One seed has no spread, so this may be chance." if self.seeds < 2 else ""
+        return (
+            f"{verdict}: from {self.shallow} to {self.deep} layers the training error of the plain "
+            f"net {SAID[self.plain]}, of the residual net {SAID[self.residual]}.{once}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "plain": self.plain,
+            "residual": self.residual,
+            "shallow": self.shallow,
+            "deep": self.deep,
+            "seeds": self.seeds,
+            "said": self.said,
+        }
+
+
+BAD = "higher", "failed"
+SAID = {
+    "higher": "rises",
+    "lower": "falls",
+    "not decided": "changes by less than its spread",
+    "failed": "cannot be told, for it did not train",
+}
+
+
+def answer(results: Mapping[str, Result]) -> Answer:
+    """The deepest nets against the shallowest, by the training error of the last epoch.
+
+    An error is higher where mean - s is above the other's mean + s; s is the standard deviation
+    over the seeds, 0 with one seed.
+    """
+    depths = sorted({depth(name) for name in results}) or [0]
+    shallow, deep = depths[0], depths[-1]
+
+    def verdict(kind: str) -> str | None:
+        if shallow == deep:
+            return None
+        first, last = (_training(results, f"{kind}{d}") for d in (shallow, deep))
+        return "failed" if first is None or last is None else last.against(first)
+
+    seeds = min((len(r.rows) - r.failed for r in results.values()), default=0)
+    return Answer(verdict("plain"), verdict("resnet"), shallow, deep, seeds)
+
+
+def _training(results: Mapping[str, Result], case: str) -> Spread | None:
+    return results[case].spread("train_error") if case in results else None
+
+
+def depth(case: str) -> int:
+    """20 for "plain20"."""
+    return int("".join(c for c in case if c.isdecimal()))
+
+
+# What is shown ------------------------------------------------------------------------------------
+
+TITLE = "Degradation: plain and residual nets of the same depth"
+
+
+def sections(study: Study) -> list[Section]:
+    """What the study shows, from its folder; raises UserError where that is damaged."""
+    results = measured.read(study)
+    drawn = _panels(results)
+    top = panels.top(drawn)
+    found = answer(results)
+    return [
+        Section(
+            "Error by iteration",
+            [*showing.status(study), found.said, HOW],
+            charts=[
+                (charts.errors(each, top, f"errors-{i}"), each.title)
+                for i, each in enumerate(drawn)
+                if each.curves
+            ],
+            measured=showing.command(study),
+        ),
+        Section(
+            "Error against depth",
+            ["The errors of the end."],
+            charts=[(charts.by_depth(_by_depth(results)), "Error at the end by depth")]
+            if len(_depths(results)) > 1
+            else [],
+            tables=[table(results)],
+            measured=showing.command(study),
+            quoted=(PAPER,),
+        ),
+        showing.trained(study, results),
+    ]
+
+
+HOW = (
+    "Thin and dashed: the training error; bold: the test error. Were the deeper plain net "
+    "overfitting, its training error would be the lower one. Shaded: the standard deviation over "
+    "the seeds, where there are several."
+)
+PAPER = (
+    "He et al. 2015, arXiv 1512.03385, Table 6, CIFAR-10 after 64,000 iterations; the plain nets' "
+    "errors are only in its Fig. 6, plain-110's being above 60 %"
+)
+TABLE_6 = {20: "8.75 %", 32: "7.51 %", 44: "7.17 %", 56: "6.97 %", 110: "6.43 %"}
+
+
+def table(results: Mapping[str, Result]) -> Table:
+    """The errors of each net beside the paper's."""
+    rows = [
+        (
+            name,
+            count(result.rows[0]["params"]),
+            showing.spelt(result.spread("train_error"), result.failed),
+            showing.spelt(result.spread("test_error"), result.failed),
+            str(len(result.rows)),
+            TABLE_6.get(depth(name), NONE) if name.startswith("resnet") else NONE,
+        )
+        for name, result in results.items()
+    ]
+    head = ("net", "parameters", "training error", "test error", "seeds", "paper, CIFAR-10 test")
+    return Table("Errors at the end, mean and standard deviation", head, rows)
+
+
+def lines(study: Study) -> list[str]:
+    """The table and the answer, for a terminal."""
+    results = measured.read(study)
+    return [*showing.printed(table(results)), answer(results).said]
+
+
+def _depths(results: Mapping[str, Result]) -> list[int]:
+    return sorted({depth(name) for name in results})
+
+
+def _panels(results: Mapping[str, Result]) -> list[panels.Panel]:
+    return [
+        panels.panel(
+            f"{word} nets",
+            results,
+            {f"{kind}{d}": f"{word}-{d}" for d in _depths(results)},
+        )
+        for kind, word in KINDS.items()
+    ]
+
+
+def _by_depth(results: Mapping[str, Result]) -> list[panels.Line]:
+    found: list[panels.Line] = []
+    for kind, number in (("plain", 1), ("resnet", 0)):
+        for what, test in (("train_error", False), ("test_error", True)):
+            points = [
+                (d, spread)
+                for d in _depths(results)
+                if (result := results.get(f"{kind}{d}")) and (spread := result.spread(what))
+            ]
+            found.append((f"{KINDS[kind]}, {'test' if test else 'training'}", number, test, points))
+    return found
+
+
+def _draw(study: Study, results: Mapping[str, Result]) -> None:
+    note = f"reslab, {study.info.get('data', '')}; thin and dashed training, bold test"
+    drawn = _panels(results)
+    title = "Plain and residual nets: error by iteration"
+    pictures.errors(study.path / "errors", title, note, drawn, panels.top(drawn))
+    if len(_depths(results)) > 1:
+        title = "Plain and residual nets: error against depth"
+        pictures.by_depth(study.path / "depth", title, note, _by_depth(results))

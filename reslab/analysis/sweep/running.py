@@ -1,0 +1,295 @@
+"""Planning, training, scoring: one run after the other, each resumed where it was left."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from reslab import build, describe, recipes, stacked, training
+from reslab.analysis.study import Study
+from reslab.analysis.subject import standard
+from reslab.analysis.sweep import measured, planning
+from reslab.analysis.sweep.nets import Case
+from reslab.analysis.sweep.planning import Cost, Limits, Size
+from reslab.analysis.sweep.terms import Terms
+from reslab.building import FLAT_FILE
+from reslab.data import Data
+from reslab.data.splits import counts, stratified
+from reslab.errors import UserError
+from reslab.recipes import Recipe
+from reslab.report.words import percent
+from reslab.run import Run, read_arrays
+from reslab.scores import score
+from reslab.session import Watcher, interrupt, on_signals
+
+WARM = 3  # steps before the clock starts: they compile
+TIMED = (3, 30)  # steps that are timed, at least and at most ...
+ENOUGH = 3.0  # ... until so many seconds are over
+Cases = Callable[[float], Sequence[Case]]  # by the width
+
+
+@dataclass
+class Watch:
+    """What a person sees; work is counted in multiply-adds of training steps."""
+
+    say: Callable[[str], None] = lambda text: None
+    start: Callable[[float], None] = lambda total: None
+    step: Callable[[float, str, float], None] = lambda done, run, error: None
+
+
+@on_signals(interrupt)
+def sweep(
+    kind: str, cases: Cases, own: Mapping[str, Any], name: str, terms: Terms, watch: Watch
+) -> Study:
+    """Begin or go on with a study, until every case is trained with every seed.
+
+    `own` is what this kind of study was asked beside the terms, `name` begins the name of its
+    folder. The study is left "running": its pictures and its page are the caller's. Raises
+    UserError for whatever does not fit, `session.Interrupted` after a signal.
+    """
+    recipe = terms.chosen()
+    data = _load(terms, cases(1)[0], recipe)
+    out = terms.out or Path("studies") / f"{name}-{data.name}{terms.suffix()}"
+    asked = {**own, "data": data.source, "checksum": data.checksum, **terms.asked()}
+    backend = keras.backend.backend()
+    study = Study.begin(out, kind, {**asked, "backend": backend}, backend)
+    watch.say(f"study: {study.path}")
+    if "plan" not in study.info:
+        try:
+            study.save(plan=_plan(cases, terms, recipe, data, watch))
+        except UserError:
+            shutil.rmtree(study.path)  # nothing is in it yet
+            raise
+    plan = study.info["plan"]
+    for line in plan["said"]:
+        watch.say(line)
+    data = sample(data, plan["images"])
+    recipe = recipe if plan["epochs"] is None else recipe.lasting(plan["epochs"])
+    todo = [(case, seed) for seed in range(terms.seeds) for case in cases(plan["width"])]
+    if not study.info.get("runs"):
+        runs = [{"case": case.name, "seed": seed} for case, seed in todo]
+        study.save(runs=runs, recipe=recipes.to_json(recipe), data=_said(data))
+    _Sweep(study, data, recipe, terms.keep_checkpoints, watch).train(todo)
+    return study
+
+
+def sample(data: Data, images: int) -> Data:
+    """So many of the training images, each class its share; the test images stay as they are.
+
+    It cannot be read again by the name of its source, so its runs are resumed by the study.
+    """
+    if images == len(data.train):
+        return data
+    _, chosen = stratified(data.train.labels, images, data.classes, (0, "sample"))
+    train = data.train.take(chosen)
+    said = f"{images:,} of {len(data.train):,} training images, stratified, seed 0"
+    tallies = {**data.facts.get("counts", {}), "train": counts(train.labels, data.classes)}
+    facts = {**data.facts, "sample": said, "counts": tallies}
+    return replace(data, train=train, facts=facts, provenance={})
+
+
+def _said(data: Data) -> str:
+    return f"{data.name}, {data.facts.get('sample', f'{len(data.train):,} training images')}"
+
+
+def _load(terms: Terms, case: Case, recipe: Recipe) -> Data:
+    data = terms.data
+    if not isinstance(data, Data):
+        data = training.load_data(data, case.network, recipe, None)
+    if data.test is None:
+        raise UserError(f"{data.name} has no test images, so there is no test error to draw")
+    if data.validation is not None:
+        raise UserError(f"{data.name} sets validation images apart: load it with validation=0")
+    if terms.images is not None and terms.images > len(data.train):
+        raise UserError(f"{data.name} has {len(data.train):,} training images: ask for fewer")
+    return data
+
+
+# What fits ----------------------------------------------------------------------------------------
+
+
+def _plan(cases: Cases, terms: Terms, recipe: Recipe, data: Data, watch: Watch) -> dict[str, Any]:
+    """What is trained, and why: decided once, and kept in study.json."""
+    full = terms.images or len(data.train)
+    widths = planning.WIDTHS if terms.width is None else (terms.width,)
+    if terms.budget is None:
+        width = widths[0]
+        chosen = {"epochs": terms.epochs, "images": full, "width": width, "seconds": None}
+        said = [f"{_length(recipe, terms.epochs)} of {full:,} training images, width {width:g}"]
+        return {**chosen, "said": said, "costs": None}
+    began = time.monotonic()
+    batch = min(recipe.batch, full)
+    own = recipe.epochs or recipe.steps / (full // batch)
+    limits = Limits.of(
+        terms.epochs or own, full, fixed=terms.epochs is not None, sample=terms.images is not None
+    )
+    assert data.test is not None
+    seconds = 60 * terms.budget * planning.FILLED
+    watch.say(f"measuring what fits into {terms.budget:g} minutes ...")
+    test = len(data.test)
+    for width in widths:
+        costs = {case.name: cost(case, data, recipe) for case in cases(width)}
+        left = seconds - (time.monotonic() - began)
+        size = planning.choose(left, costs, limits, test, terms.seeds, batch)
+        if size is not None:
+            expected = planning.seconds(costs, size, test, terms.seeds)
+            found = {**asdict(size), "width": width, "seconds": expected}
+            said = planning.told(terms.budget, size, width, expected, costs, limits, terms.seeds)
+            return {**found, "said": said, "costs": {k: asdict(v) for k, v in costs.items()}}
+    least = Size(limits.epochs[0], limits.images[0])
+    spent = time.monotonic() - began + planning.seconds(costs, least, test, terms.seeds)
+    raise UserError(
+        f"the least that shows something ({least.epochs:g} epochs of {least.images:,} images, width"
+        f" {width:g}) takes about {math.ceil(spent / planning.FILLED / 60)} minutes here: give "
+        "--budget so many, or fewer networks or seeds, or choose --epochs and --images yourself"
+    )
+
+
+def _length(recipe: Recipe, epochs: float | None) -> str:
+    if epochs is None and recipe.steps:
+        return f"{recipe.steps:,} steps"
+    return f"{epochs or recipe.epochs:g} epochs"
+
+
+class _Enough(Exception):
+    """The clock has seen enough steps."""
+
+
+def cost(case: Case, data: Data, recipe: Recipe) -> Cost:
+    """What a run of it costs here, from some steps of a real training that is thrown away."""
+    times = [time.perf_counter()]
+
+    def step(*_: object) -> None:
+        times.append(time.perf_counter())
+        timed = len(times) - 1 - WARM
+        over = timed > 0 and times[-1] - times[WARM] > ENOUGH
+        if timed >= TIMED[1] or (timed >= TIMED[0] and over):
+            raise _Enough
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        long = recipe.lasting(max(1.0, recipe.batch * 40 / len(data.train)))
+        with suppress(_Enough):
+            training.train(case.network, data, long, out=out, watcher=Watcher(step=step))
+    warm = min(WARM, len(times) - 2)
+    each = (times[-1] - times[warm]) / (len(times) - 1 - warm)
+    batch = min(recipe.batch, len(data.train))
+    return Cost(start=max(0.0, times[warm] - times[0] - warm * each), image=each / batch)
+
+
+# Training -----------------------------------------------------------------------------------------
+
+
+class _Sweep:
+    """Trains what is to be trained, and scores the test images after each epoch."""
+
+    def __init__(self, study: Study, data: Data, recipe: Recipe, keep: bool, watch: Watch) -> None:
+        self.study, self.data, self.recipe = study, data, recipe
+        self.keep, self.watch = keep, watch
+        self.tests: dict[str, list[dict[str, Any]]] = study.read("test.json") or {}
+
+    def train(self, todo: Sequence[tuple[Case, int]]) -> None:
+        batch = min(self.recipe.batch, len(self.data.train))
+        steps = self.recipe.total_steps(len(self.data.train) // batch)
+        work = [steps * (describe.counts(self._fit(case)).multiply_adds or 1) for case, _ in todo]
+        self.watch.start(sum(work))
+        for number, (case, seed) in enumerate(todo):
+            name = f"{case.name}-seed{seed}"
+            done, share = sum(work[:number]), work[number] / steps
+            self.watch.say(f"{name} ({number + 1} of {len(todo)})")
+
+            def step(
+                progress: Any, now: Mapping[str, float], done: float = done, share: float = share
+            ) -> None:
+                self.watch.step(done + share * progress.step, name, now["error"])  # noqa: B023
+
+            self._one(self.study.path / "runs" / name, case, seed, step)
+            measured.write(self.study)
+        self.watch.step(sum(work), "done", 0)
+
+    def _fit(self, case: Case) -> Any:
+        return training.fit_to(case.network, self.data)
+
+    def _one(self, path: Path, case: Case, seed: int, step: Callable[..., None]) -> None:
+        """One run to its end, which may be that its loss is no number any more."""
+        if path.exists() and not (path / "run.json").exists():
+            shutil.rmtree(path)  # killed before it was one
+        run = Run.open(path) if path.exists() else None
+        if run is not None:
+            self._score(Scorer(run, self.data))  # what a kill left
+        if run is not None and run.info["status"] in ("done", "failed"):
+            return
+        scorer: list[Scorer] = []
+
+        def start(begun: Run, *_: object) -> None:
+            scorer.append(Scorer(begun, self.data))
+
+        def epoch(progress: Any, line: Mapping[str, Any]) -> None:
+            self._score(scorer[0], line)
+
+        watcher = Watcher(start=start, step=step, epoch=epoch)
+        try:
+            if run is None:
+                training.train(
+                    case.network,
+                    self.data,
+                    self.recipe,
+                    out=path,
+                    seed=seed,
+                    keep_checkpoints=True,
+                    watcher=watcher,
+                )
+            else:
+                training.resume(path, watcher, self.data)
+        except UserError as error:
+            if not path.exists() or Run.open(path).info["status"] != "failed":
+                raise
+            self.watch.say(f"{path.name} failed: {error}")
+
+    def _score(self, scorer: Scorer, line: Mapping[str, Any] | None = None) -> None:
+        """Score the checkpoints that are not yet, and let go of them."""
+        name = scorer.run.name
+        known = self.tests.setdefault(name, [])
+        for path in sorted(scorer.run.checkpoints.glob("epoch-*.safetensors")):
+            number = int(path.stem.removeprefix("epoch-"))
+            if number > 0 and number not in {row["epoch"] for row in known}:
+                known.append({"epoch": number, **scorer(path)})
+                self.study.write("test.json", self.tests)
+            if not self.keep:
+                path.unlink()
+        if line is not None:
+            train, test = percent(line["train_error"]), percent(known[-1]["error"])
+            words = f"{name}, epoch {line['epoch']}: training error {train}, test error {test}"
+            self.watch.say(f"{words}; {line['seconds']:.0f} s")
+
+
+class Scorer:
+    """A second model of a run's network, for the weights of its checkpoints."""
+
+    def __init__(self, run: Run, data: Data) -> None:
+        self.run, self.data = run, data
+
+    @cached_property
+    def model(self) -> keras.Model:
+        net = self.run.network
+        return build.create(net, stacked=describe.depth(net) > FLAT_FILE)
+
+    def __call__(self, checkpoint: Path) -> dict[str, Any]:
+        arrays, meta = read_arrays(checkpoint)
+        variables = build.variables(self.model)
+        stacked.assign(variables, {name: arrays[name] for name in variables})
+        assert self.data.test is not None
+        batch = self.run.info["recipe"]["batch"]
+        seen = score(self.model, self.data.test, standard(self.run), batch)
+        loss = seen.loss if math.isfinite(seen.loss) else None
+        return {"step": meta["step"], "loss": loss, "error": seen.error}

@@ -1,0 +1,188 @@
+"""`reslab degradation` and `reslab ablate`: several networks under one recipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reslab.cli.options import (
+    INTERRUPTED,
+    as_json,
+    backend,
+    load_tensorflow,
+    print_json,
+    use_backend,
+)
+from reslab.errors import UserError
+
+if TYPE_CHECKING:
+    from reslab.analysis.study import Study
+    from reslab.analysis.sweep.running import Watch
+    from reslab.analysis.sweep.terms import Terms
+
+OPTIONS = (
+    click.option(
+        "--data", metavar="SOURCE", required=True, help="A name of `reslab list`, or a folder."
+    ),
+    click.option(
+        "--budget",
+        type=float,
+        metavar="MINUTES",
+        help="Choose epochs, images and width to fit, and say so before it starts.",
+    ),
+    click.option("--seeds", type=int, default=1, show_default=True, help="Trainings of each net."),
+    click.option("--epochs", type=float, metavar="N", help="Length; the schedule is rescaled."),
+    click.option("--images", type=int, metavar="N", help="Train on a sample of so many."),
+    click.option("--width", type=float, metavar="X", help="A factor to the filters 16, 32, 64."),
+    click.option(
+        "--recipe",
+        metavar="R",
+        default="paper-cifar",
+        show_default=True,
+        help="A name, or a .toml file.",
+    ),
+    click.option(
+        "--set", "changes", metavar="FIELD=VALUE", multiple=True, help="Change the recipe."
+    ),
+    click.option("--keep-checkpoints", is_flag=True, help="Keep the weights of every epoch."),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Where the study goes.  [default: studies/..., by what is asked]",
+    ),
+    as_json,
+    backend,
+)
+
+
+def shared(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.option(
+    "--depths",
+    metavar="D,D,...",
+    default="20,56",
+    show_default=True,
+    help="Layers, 6n + 2 each: 20, 32, 44, 56, 110 in the paper.",
+)
+@shared
+def degradation(depths: str, **options: Any) -> None:
+    """Do deeper plain nets train worse, and deeper residual nets not?
+
+    Trains plain and residual nets of the same layers under one recipe, with training and test error
+    by iteration, as Fig. 6 of He 2015. The same command goes on with what was interrupted.
+
+    \b
+      reslab degradation --data fashion-mnist --depths 20,56 --budget 60
+    """
+    from reslab.analysis.sweep.nets import units
+
+    try:
+        asked = [int(word) for word in depths.split(",")]
+    except ValueError:
+        raise UserError(f"--depths {depths}: write it as --depths 20,56") from None
+    for depth in asked:
+        units(depth)
+
+    def run(terms: Terms, watch: Watch) -> Study:
+        from reslab.analysis.degradation import degradation
+
+        return degradation(terms, asked, watch)
+
+    from reslab.analysis.degradation import lines
+
+    _conduct(run, lines, **options)
+
+
+COMMANDS = (degradation,)
+
+
+def _conduct(
+    run: Callable[[Terms, Watch], Study],
+    lines: Callable[[Study], list[str]],
+    as_json: bool,
+    backend: str | None,
+    changes: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Run a study with a bar; print what it found, or how to go on with it."""
+    from reslab.analysis.sweep.terms import Terms
+    from reslab.cli.training import _pair
+
+    terms = Terms(changes=dict(map(_pair, changes)), **options)
+    terms.chosen()  # what is wrong with the recipe is said before Keras is loaded
+    use_backend(backend)
+    load_tensorflow()
+    from reslab.session import Interrupted
+
+    with Bar() as bar:
+        try:
+            study = run(terms, bar.watch())
+        except Interrupted:
+            bar.close()
+            click.echo("stopped and saved: the same command goes on with it", err=True)
+            sys.exit(INTERRUPTED)
+    if as_json:
+        print_json({"study": str(study.path), **study.info["found"]})
+        return
+    for line in lines(study):
+        click.echo(line)
+    click.echo(f"page: {study.path / 'page.html'}")
+
+
+class Bar:
+    """One bar over the work of all runs; lines that stay above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = Console(stderr=True, highlight=False)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:.1f} %"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("left"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task: Any = None
+        self.total = 0.0
+
+    def __enter__(self) -> Bar:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.bar.stop()
+
+    def watch(self) -> Watch:
+        from reslab.analysis.sweep.running import Watch
+
+        return Watch(say=self.say, start=self.start, step=self.step)
+
+    def say(self, text: str) -> None:
+        self.console.out(text, highlight=False)
+
+    def start(self, total: float) -> None:
+        self.total = total
+
+    def step(self, done: float, run: str, error: float) -> None:
+        words = f"{run}, training error {100 * error:.1f} %"
+        if self.task is None:  # begun here, so that what was done before counts for no speed
+            self.task = self.bar.add_task(words, total=self.total, completed=int(done))
+        self.bar.update(self.task, completed=done, description=words)
