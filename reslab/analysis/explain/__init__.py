@@ -9,7 +9,6 @@ from pathlib import Path
 from reslab.analysis import page
 from reslab.analysis.explain import deck
 from reslab.analysis.explain.gathering import Gathered, gather
-from reslab.analysis.study import command
 
 __all__ = ["Gathered", "explain", "gather"]
 
@@ -24,5 +23,5 @@ def explain(paths: Iterable[str | Path] = (), out: str | Path = "explain.html") 
     """
     found = gather(paths)
     with tempfile.TemporaryDirectory() as folder:  # of the pictures, until they are in the page
-        sections = deck.sections(found, Path(folder), command() or "reslab explain")
+        sections = deck.sections(found, Path(folder))
         return page.write(Path(out), deck.TITLE, deck.lead(found), sections, THEN)

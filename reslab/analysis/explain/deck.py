@@ -26,8 +26,8 @@ def lead(found: Gathered) -> str:
     return f"From the plain net that degrades to the thousand layers that train, {own}."
 
 
-def sections(found: Gathered, folder: Path, made_by: str) -> list[Section]:
-    """All of the page; pictures are drawn into `folder`. `made_by` is the page's command."""
+def sections(found: Gathered, folder: Path) -> list[Section]:
+    """All of the page; pictures are drawn into `folder`."""
     return [
         _winner(),
         _depth(found, folder),
@@ -39,7 +39,7 @@ def sections(found: Gathered, folder: Path, made_by: str) -> list[Section]:
         _identity(found, folder),
         architecture.table_1(),
         results.code(folder),
-        results.results(found, made_by),
+        results.results(found),
         architecture.dense(folder),
         _references(found),
     ]

@@ -38,11 +38,11 @@ def code(folder: Path) -> Section:
     )
 
 
-def results(found: Gathered, made_by: str) -> Section:
+def results(found: Gathered) -> Section:
     """Every finished run in a table; the curves of the first ones; confusions of each."""
     if not found.runs:
-        words = ("No finished run was found.", "`reslab train resnet20 --data fashion-mnist`")
-        return Section("Results", (f"{words[0]} {words[1]} makes one.",))
+        how = "`reslab train resnet20 --data fashion-mnist` makes one."
+        return Section("Results", (f"No finished run was found. {how}",))
     drawn = found.runs[:MOST_CURVES]
     whole = page(drawn)
     charts = [
@@ -50,15 +50,15 @@ def results(found: Gathered, made_by: str) -> Section:
         for what, caption in (("error", "Error by epoch"), ("loss", "Loss by epoch"))
         if what in whole["charts"]
     ]
-    words = [
+    said = [
         "Validation bold, training thin; the ring is the epoch that was chosen on validation "
         "images. The test set was read after that.",
     ]
     if len(found.runs) > len(drawn):
-        words.append(f"Curves are of the first {len(drawn)} of {len(found.runs)} runs.")
+        said.append(f"Curves are of the first {len(drawn)} of {len(found.runs)} runs.")
     return Section(
         "Results",
-        words,
+        said,
         charts=charts,
         tables=[_table(found.runs)],
         measured=[*(str(run.info["command"]) for run in found.runs if run.info.get("command"))],
