@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 KIND = "degradation"
 KINDS = {"plain": "plain", "resnet": "residual"}  # how a case's name begins, and what it is
+LABELS = {"plain": "plain", "resnet": "ResNet"}
 
 
 def degradation(
@@ -57,7 +58,7 @@ def finished(study: Study) -> Study:
     rows = [measured.summary(result) for result in results.values()]
     study.done(found={"answer": answer(results).as_json(), "nets": rows})
     _draw(study, results)
-    page.write(study.path / "page.html", TITLE, answer(results).said, sections(study), AGAIN)
+    page.write(study.path / "page.html", TITLE, showing.lead(study), sections(study), AGAIN)
     return study
 
 
@@ -220,7 +221,7 @@ def _panels(results: Mapping[str, Result]) -> list[panels.Panel]:
         panels.panel(
             f"{word} nets",
             results,
-            {f"{kind}{d}": f"{word}-{d}" for d in _depths(results)},
+            {f"{kind}{d}": f"{LABELS[kind]}-{d}" for d in _depths(results)},
         )
         for kind, word in KINDS.items()
     ]

@@ -103,7 +103,7 @@ def by_depth(lines: Sequence[Line]) -> Chart:
         "data": traces,
         "layout": layout(
             axis("layers", tickmode="array", tickvals=depths, showgrid=False),
-            axis("error", ticksuffix=" %", rangemode="tozero"),
+            axis("error", ticksuffix=" %"),
             showlegend=True,
             legend=LEGEND,
             margin=TOP,

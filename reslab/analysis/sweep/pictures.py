@@ -76,7 +76,7 @@ def by_depth(stem: Path, title: str, note: str, lines: Sequence[Line]) -> tuple[
                 **look,
             )
         axes.set_xticks(sorted({depth for *_, points in lines for depth, _ in points}))
-        axes.set_ylim(bottom=0)
+        axes.margins(x=0.1, y=0.1)
         axes.set_xlabel("layers", fontsize=9)
         axes.set_ylabel("error at the end, %", fontsize=9)
         axes.legend(fontsize=8, frameon=False)
