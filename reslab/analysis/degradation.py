@@ -78,20 +78,25 @@ class Answer:
 
     @property
     def said(self) -> str:
-        """One sentence. One seed has no spread, so it decides nothing for the next."""
+        """In words. One seed has no spread, so it decides nothing for the next."""
         if self.plain is None or self.residual is None:
             return "One depth shows no degradation: give two or more."
-        if self.plain in BAD and self.residual not in BAD:
-            verdict = "Yes" if self.residual == "lower" else "Yes for the plain nets"
-        elif "not decided" in (self.plain, self.residual):
-            verdict = "Not decided"
-        else:
-            verdict = "No"
         once = " One seed has no spread, so this may be chance." if self.seeds < 2 else ""
         return (
-            f"{verdict}: from {self.shallow} to {self.deep} layers the training error of the plain "
-            f"net {SAID[self.plain]}, of the residual net {SAID[self.residual]}.{once}"
+            f"{self._verdict()}: from {self.shallow} to {self.deep} layers the training error of "
+            f"the plain net {SAID[self.plain]}, that of the residual net {SAID[self.residual]}."
+            f"{once}"
         )
+
+    def _verdict(self) -> str:
+        plain, residual = self.plain in WORSE, self.residual in WORSE
+        if plain and residual:
+            return "Both degrade"
+        if plain:
+            return "The plain nets degrade, the residual nets do not"
+        if residual:
+            return "The residual nets degrade, the plain nets do not"
+        return "Neither degrades" if self.plain == "lower" else "Not decided"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -104,7 +109,7 @@ class Answer:
         }
 
 
-BAD = "higher", "failed"
+WORSE = "higher", "failed"
 SAID = {
     "higher": "rises",
     "lower": "falls",
@@ -165,13 +170,13 @@ def sections(study: Study) -> list[Section]:
         ),
         Section(
             "Error against depth",
-            ["The errors of the end."],
+            ["A plain net and its residual twin have the same layers and the same parameters."],
             charts=[(charts.by_depth(_by_depth(results)), "Error at the end by depth")]
             if len(_depths(results)) > 1
             else [],
             tables=[table(results)],
             measured=showing.command(study),
-            quoted=(PAPER,),
+            quoted=(PAPER,) if _quoted(results) else (),
         ),
         showing.trained(study, results),
     ]
@@ -190,7 +195,8 @@ TABLE_6 = {20: "8.75 %", 32: "7.51 %", 44: "7.17 %", 56: "6.97 %", 110: "6.43 %"
 
 
 def table(results: Mapping[str, Result]) -> Table:
-    """The errors of each net beside the paper's."""
+    """The errors of each net, beside the paper's where it has them."""
+    quoted = _quoted(results)
     rows = [
         (
             name,
@@ -198,12 +204,17 @@ def table(results: Mapping[str, Result]) -> Table:
             showing.spelt(result.spread("train_error"), result.failed),
             showing.spelt(result.spread("test_error"), result.failed),
             str(len(result.rows)),
-            TABLE_6.get(depth(name), NONE) if name.startswith("resnet") else NONE,
+            *([quoted.get(name, NONE)] if quoted else []),
         )
         for name, result in results.items()
     ]
-    head = ("net", "parameters", "training error", "test error", "seeds", "paper, CIFAR-10 test")
+    head = ["net", "parameters", "training error", "test error", "seeds"]
+    head += ["paper, CIFAR-10 test"] if quoted else []
     return Table("Errors at the end, mean and standard deviation", head, rows)
+
+
+def _quoted(results: Mapping[str, Result]) -> dict[str, str]:
+    return {f"resnet{d}": error for d, error in TABLE_6.items() if f"resnet{d}" in results}
 
 
 def lines(study: Study) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reslab.analysis.sweep import panels
 from reslab.analysis.sweep.measured import Spread
 from reslab.analysis.sweep.panels import Curve, Line, Panel, Points
 from reslab.report.figures import Chart, axis, colour, layout, named, text
@@ -82,20 +83,21 @@ def _spoken(panel: Panel) -> str:
 def by_depth(lines: Sequence[Line]) -> Chart:
     """Final error against depth: (name, colour, whether of the test, points)."""
     traces = []
-    for name, number, test, points in lines:
+    for (name, number, test, points), aside in zip(lines, panels.aside(lines), strict=True):
         spreads = [spread for _, spread in points]
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "x": [depth for depth, _ in points],
+                "x": [depth + aside for depth, _ in points],
                 "y": [_percent(spread.mean) for spread in spreads],
                 "error_y": _bars(spreads, number),
                 "line": {"color": colour(number), "width": 3 if test else 1.2}
                 | ({} if test else {"dash": "dash"}),
                 "marker": {"size": 8, "symbol": "circle" if test else "circle-open"},
                 "name": name,
-                "hovertemplate": f"{name}: %{{y:.2f}} % with %{{x}} layers<extra></extra>",
+                "hovertext": [f"{name}, {depth} layers" for depth, _ in points],
+                "hovertemplate": "%{hovertext}: %{y:.2f} %<extra></extra>",
             }
         )
     depths = sorted({depth for *_, points in lines for depth, _ in points})

@@ -66,3 +66,10 @@ def top(panels: Iterable[Panel]) -> float:
         return 100.0
     typical = sorted(values)[math.ceil(0.95 * len(values)) - 1]
     return min(100.0, 115 * typical) or 1.0
+
+
+def aside(lines: Sequence[Line]) -> list[float]:
+    """How far, in layers, each line is moved so that their error bars stand side by side."""
+    depths = [depth for *_, points in lines for depth, _ in points] or [0]
+    middle = (len(lines) - 1) / 2
+    return [(i - middle) * 0.012 * (max(depths) - min(depths)) for i in range(len(lines))]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from reslab.analysis.sweep import panels
 from reslab.analysis.sweep.measured import Spread
 from reslab.analysis.sweep.panels import Curve, Line, Panel
 from reslab.draw import paint
@@ -16,13 +17,13 @@ DASHED = (0, (4, 1.6))
 
 
 def errors(
-    stem: Path, title: str, note: str, panels: Sequence[Panel], top: float
+    stem: Path, title: str, note: str, drawn: Sequence[Panel], top: float
 ) -> tuple[Path, ...]:
     """Fig. 6 of He 2015, panel beside panel: training thin and dashed, test bold."""
 
     def fill(figure: Any) -> None:
-        grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for axes, panel in zip(grid, panels, strict=True):
+        grid = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+        for axes, panel in zip(grid, drawn, strict=True):
             for curve in panel.curves:
                 _curve(axes, curve)
             axes.set_title(panel.title, fontsize=10, color=paint.INK)
@@ -33,7 +34,7 @@ def errors(
                 axes.legend(fontsize=8, frameon=False, loc="upper right")
         grid[0].set_ylabel("error, %", fontsize=9)
 
-    return _picture(stem, title, note, (1.2 + 4.4 * len(panels), 4.3), fill)
+    return _picture(stem, title, note, (1.2 + 4.4 * len(drawn), 4.3), fill)
 
 
 def _curve(axes: Any, curve: Curve) -> None:
@@ -59,19 +60,20 @@ def by_depth(stem: Path, title: str, note: str, lines: Sequence[Line]) -> tuple[
 
     def fill(figure: Any) -> None:
         axes = figure.subplots()
-        for name, number, test, points in lines:
+        for (name, number, test, points), aside in zip(lines, panels.aside(lines), strict=True):
             look = {"linewidth": 2.2} if test else {"linewidth": 0.9, "linestyle": DASHED}
             spreads = [spread for _, spread in points]
             several = any(spread.n > 1 for spread in spreads)
             axes.errorbar(
-                [depth for depth, _ in points],
+                [depth + aside for depth, _ in points],
                 [100 * spread.mean for spread in spreads],
                 yerr=[100 * spread.sd for spread in spreads] if several else None,
                 color=COLOURS[number],
                 marker="o",
                 markersize=5,
                 markerfacecolor=COLOURS[number] if test else "white",
-                capsize=3,
+                capsize=2.5,
+                elinewidth=1,
                 label=name,
                 **look,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import tempfile
@@ -60,7 +61,7 @@ def sweep(
     recipe = terms.chosen()
     data = _load(terms, cases(1)[0], recipe)
     out = terms.out or Path("studies") / f"{name}-{data.name}{terms.suffix()}"
-    asked = {**own, "data": data.source, "checksum": data.checksum, **terms.asked()}
+    asked = {**own, "data": data.source, "checksum": data.checksum[:12], **terms.asked()}
     backend = keras.backend.backend()
     study = Study.begin(out, kind, {**asked, "backend": backend}, backend)
     watch.say(f"study: {study.path}")
@@ -75,10 +76,14 @@ def sweep(
         watch.say(line)
     data = sample(data, plan["images"])
     recipe = recipe if plan["epochs"] is None else recipe.lasting(plan["epochs"])
+    known = json.loads(json.dumps(recipes.to_json(recipe)))
+    if study.info.get("recipe", known) != known:
+        raise UserError(
+            f"recipe {recipe.name} has changed since {study.path}: choose another --out"
+        )
     todo = [(case, seed) for seed in range(terms.seeds) for case in cases(plan["width"])]
-    if not study.info.get("runs"):
-        runs = [{"case": case.name, "seed": seed} for case, seed in todo]
-        study.save(runs=runs, recipe=recipes.to_json(recipe), data=_said(data))
+    runs = [{"case": case.name, "seed": seed} for case, seed in todo]
+    study.save(runs=runs, recipe=known, data=_said(data))
     _Sweep(study, data, recipe, terms.keep_checkpoints, watch).train(todo)
     return study
 

@@ -55,10 +55,12 @@ class Terms:
         return recipe
 
     def asked(self) -> dict[str, Any]:
-        """What a study is known by."""
-        recipe = self.recipe.name if isinstance(self.recipe, Recipe) else str(self.recipe)
+        """What a study is known by: the recipe's name, what is set in it, and the sizes."""
+        base, own = recipes.to_json(recipes.recipe(self.recipe)), recipes.to_json(self.chosen())
+        changed = {name: own[name] for name in own if own[name] != base[name]}
+        changed.pop("validation", None)
         same = {name: getattr(self, name) for name in ("seeds", "budget", *SIZES)}
-        return {"recipe": recipe, "set": dict(self.changes), **same}
+        return {"recipe": base["name"], "set": changed, **same}
 
     def suffix(self) -> str:
         """`-30min-3seeds`: what was asked beyond the usual, for the name of a folder."""
