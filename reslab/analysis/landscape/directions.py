@@ -40,7 +40,7 @@ def filter_normalised(weights: Weights, seed: int, which: int) -> dict[str, np.n
     found = {}
     for name, w in kernels(weights).items():
         drawn = Stream(seed, "landscape", which, name).normal(w.size).reshape(w.shape)
-        found[name] = np.float32(drawn * (norms(w) / (norms(drawn) + TINY)))
+        found[name] = (drawn * (norms(w) / (norms(drawn) + TINY))).astype("float32")
     return found
 
 
@@ -62,29 +62,26 @@ class Plane:
 def principal(names: Iterable[str], path: Callable[[str], np.ndarray]) -> Plane:
     """The first two principal components of theta_i - theta_n (Sec. 7).
 
-    `path(name)` are the values of a weight in time, (n, *shape), n at least 3, the last first to
-    be subtracted. Means are subtracted for the components, as in the authors' code, and not for
-    the projections. Weight by weight, so that no more than one of them is in memory n times.
+    `path(name)` are the values of a weight in time, (n, *shape), n at least 3. For the components
+    means are subtracted, as in the authors' code, for the projections they are not. Weight by
+    weight, so that no more than one of them is in memory n times.
     """
     names = list(names)
-    steps = {name: _steps(path(name)) for name in names[:1]}
-    n = len(next(iter(steps.values())))
-    gram = np.zeros((n, n))
-    for name in names:
-        rows = _steps(path(name))
-        gram += rows @ rows.T
+    gram = sum(rows @ rows.T for rows in (_steps(path(name)) for name in names))
+    n = len(gram)
     centre = np.eye(n) - 1 / n
     values, vectors = np.linalg.eigh(centre @ gram @ centre)
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
     total = values.sum() or 1.0
     # components are sums of the centred rows, of length sqrt(value)
     mix = centre @ vectors[:, :2] / np.sqrt(np.maximum(values[:2], TINY))
+    mix *= np.where((gram @ mix)[0] < 0, -1, 1)  # the first weights lie to the right and above
     axes: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
     for name in names:
         values_in_time = path(name)
         made = mix.T @ _steps(values_in_time)
         for axis, flat in zip(axes, made, strict=True):
-            axis[name] = np.float32(flat.reshape(values_in_time.shape[1:]))
+            axis[name] = flat.reshape(values_in_time.shape[1:]).astype("float32")
     share = float(values[0] / total), float(values[1] / total)
     return Plane(axes, share, gram @ mix)
 

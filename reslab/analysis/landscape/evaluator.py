@@ -7,6 +7,7 @@ the directions. A point is then a sum a kernel, in place, and a pass over the im
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from reslab import finetuning, stacked
+from reslab import finetuning
 from reslab.analysis.landscape.directions import Weights
 from reslab.analysis.subject import Images, Subject
 from reslab.data import ArraySplit
@@ -43,7 +44,7 @@ class Evaluator:
 
     def __init__(self, subject: Subject, bn: str = KEEP, batch: int = BATCH) -> None:
         self.subject, self.bn, self.batch = subject, bn, batch
-        self.start = {name: array.copy() for name, array in subject.weights().items()}
+        self.start = _own(subject)
         x = subject.images.x
         self.batches = [ops.convert_to_tensor(x[i : i + batch]) for i in range(0, len(x), batch)]
         self.forward = forward(subject.model)
@@ -58,12 +59,11 @@ class Evaluator:
             with quiet():
                 parts.append([ops.copy(v.value) for v in variables])
         self.moved = [
-            (v, start, list(along))
-            for v, start, *along in zip(variables, *parts, strict=True)
+            (v, start, list(along)) for v, start, *along in zip(variables, *parts, strict=True)
         ]
         self.restore()
 
-    def at(self, *steps: float) -> Point:
+    def move(self, *steps: float) -> None:
         """So many steps along each direction from the start."""
         with quiet():
             for v, start, directions in self.moved:
@@ -73,6 +73,9 @@ class Evaluator:
                 v.assign(value)
         if self.bn == RECOMPUTE:
             recompute(self.subject, self.batch)
+
+    def at(self, *steps: float) -> Point:
+        self.move(*steps)
         return self.here()
 
     def here(self) -> Point:
@@ -82,8 +85,19 @@ class Evaluator:
             z = np.concatenate([np.asarray(ops.convert_to_numpy(o), "float32") for o in outputs])
         return point(z, self.subject.images.labels)
 
+    def from_here(self) -> Evaluator:
+        """Another that starts at the weights that the network has now."""
+        other = copy.copy(self)
+        other.start, other.moved = _own(self.subject), []
+        return other
+
     def restore(self) -> None:
         self.subject.assign(self.start)
+
+
+def _own(subject: Subject) -> dict[str, np.ndarray]:
+    """The weights, in memory that no engine writes to."""
+    return {name: array.copy() for name, array in subject.weights().items()}
 
 
 def whole_variables(subject: Subject, names: Iterable[str]) -> list[Any]:
