@@ -16,15 +16,17 @@ from reslab.analysis.landscape.surfaces import (
     log_range,
     round_losses,
 )
-from reslab.report.figures import Chart, axis, colour, finite, layout, text
+from reslab.report.figures import Chart, axis, colour, dash, finite, layout, text
 
+SQUARE = "height: 25rem; max-width: 34rem"
 HOVER = "a %{x:.2f}, b %{y:.2f}<br>loss %{customdata:.4g}<extra></extra>"
 
 
 def contour(s: Surface, scale: tuple[float, float]) -> Chart:
-    figure = {"data": [_contour(s.a, s.a, s.loss, scale), _cross()], "layout": _square(s.a, s.a)}
+    traces = [_contour(s.a, s.a, s.loss, scale), _cross()]
+    figure = {"data": traces, "layout": _axes(s.a, s.a, "a", "b")}
     words = f"Contours of the loss around {s.name}: {s.middle:.3g} in the middle, {_edge(s)}."
-    return Chart(f"contour-{s.run}-{s.seed}", figure, words, "height: 25rem")
+    return Chart(f"contour-{s.run}-{s.seed}", figure, words, SQUARE)
 
 
 def solid(s: Surface, scale: tuple[float, float]) -> Chart:
@@ -58,7 +60,7 @@ def solid(s: Surface, scale: tuple[float, float]) -> Chart:
     margin = {"l": 0, "r": 0, "t": 0, "b": 0}
     figure = {"data": [trace], "layout": layout({}, {}, scene=scene, margin=margin)}
     words = f"The loss around {s.name} as a solid: {s.middle:.3g} in the middle, {_edge(s)}."
-    return Chart(f"solid-{s.run}-{s.seed}", figure, words, "height: 26rem")
+    return Chart(f"solid-{s.run}-{s.seed}", figure, words, SQUARE)
 
 
 def lines(found: Sequence[Surface], what: str) -> Chart:
@@ -71,7 +73,9 @@ def lines(found: Sequence[Surface], what: str) -> Chart:
         hover = "%{y:.2f} %" if what == "error" else "%{y:.4g}"
         look = {"line": {"color": colour(s.run), "width": 1.8}, "hovertemplate": hover}
         traces.append(trace | look | {"name": name})
-    y = axis(ticksuffix=" %", rangemode="tozero") if what == "error" else axis(type="log")
+    y = axis(ticksuffix=" %", rangemode="tozero")
+    if what == "loss":
+        y = axis(type="log", **_ticks(*log_range([s.loss for s in found]), log=False))
     figure = {"data": traces, "layout": layout(axis("step"), y, hovermode="x unified")}
     ends = "; ".join(f"{s.name} {s.middle:.3g} in the middle, {_edge(s)}" for s in found)
     return Chart(f"lines-{what}", figure, f"{what} along random directions: {ends}.")
@@ -89,11 +93,13 @@ def ratio(c: Curvature) -> Chart:
         "colorbar": {"thickness": 12, "outlinewidth": 0},
         "hovertemplate": "a %{x:.2f}, b %{y:.2f}<br>ratio %{z:.3f}<extra></extra>",
     }
-    figure = {"data": [trace], "layout": _square(c.a, c.a)}
+    half = (c.a[1] - c.a[0]) / 2
+    around = np.array([c.a[0] - half, c.a[-1] + half])
+    figure = {"data": [trace], "layout": _axes(around, around, "a", "b")}
     sound = c.ratio[np.isfinite(c.ratio)]
     most = f"at most {sound.max():.3f}" if sound.size else "never finite"
     words = f"Heat map of the ratio of the Hessian's ends around {c.name}: {most}."
-    return Chart(f"ratio-{c.run}", figure, words, "height: 25rem")
+    return Chart(f"ratio-{c.run}", figure, words, SQUARE)
 
 
 def trajectory(t: Trajectory) -> Chart:
@@ -109,11 +115,37 @@ def trajectory(t: Trajectory) -> Chart:
         "hovertext": list(t.names),
         "hovertemplate": "%{hovertext}<br>its own loss %{customdata:.4g}<extra></extra>",
     }
-    figure = {"data": [_contour(t.a, t.b, t.surface, scale), way], "layout": _square(t.a, t.b)}
+    first, second = (
+        f"{name} component, {100 * share:.1f} % of the variance"
+        for name, share in zip(("first", "second"), t.share, strict=True)
+    )
+    traces = [_contour(t.a, t.b, t.surface, scale), way]
+    figure = {"data": traces, "layout": _axes(t.a, t.b, first, second)}
     share = 100 * sum(t.share)
     words = f"The training of {t.name} on the plane of its first two components, {share:.1f} % of "
     words += "the variance."
-    return Chart(f"trajectory-{t.run}", figure, words, "height: 27rem")
+    return Chart(f"trajectory-{t.run}", figure, words, SQUARE)
+
+
+def checkpoints(t: Trajectory) -> Chart:
+    """Each checkpoint's own loss, and the plane's below it."""
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "y": _row(values),
+            "name": name,
+            "line": {"color": colour(k), "dash": dash(k), "width": 1.8},
+            "hovertemplate": "%{y:.4g}",
+        }
+        for k, (name, values) in enumerate((("its own", t.loss), ("the plane's", t.on_plane)))
+    ]
+    legend = {"x": 1, "xanchor": "right", "y": 1}
+    y = axis(type="log", **_ticks(*log_range([t.loss, t.on_plane]), log=False))
+    look = {"hovermode": "x unified", "showlegend": True, "legend": legend}
+    figure = {"data": traces, "layout": layout(axis("checkpoint"), y, **look)}
+    words = f"Loss of {t.name} at each checkpoint: {t.loss[0]:.3g} at first, {t.loss[-1]:.3g} last."
+    return Chart(f"checkpoints-{t.run}", figure, words, SQUARE)
 
 
 def _contour(a: Any, b: Any, loss: np.ndarray, scale: tuple[float, float]) -> dict[str, Any]:
@@ -140,17 +172,17 @@ def _cross() -> dict[str, Any]:
     return {**trace, "hoverinfo": "skip"}
 
 
-def _square(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
-    x = axis("a", range=[float(a[0]), float(a[-1])], showgrid=False)
-    return layout(x, axis("b", range=[float(b[0]), float(b[-1])], showgrid=False))
+def _axes(a: np.ndarray, b: np.ndarray, first: str, second: str) -> dict[str, Any]:
+    x = axis(first, range=[float(a[0]), float(a[-1])], showgrid=False)
+    return layout(x, axis(second, range=[float(b[0]), float(b[-1])], showgrid=False))
 
 
-def _ticks(low: float, high: float) -> dict[str, Any]:
-    """Ticks at round losses on an axis of powers of ten."""
+def _ticks(low: float, high: float, log: bool = True) -> dict[str, Any]:
+    """Ticks at round losses on an axis of losses, or of their logarithms."""
     found = round_losses(low, high)
     return {
         "tickmode": "array",
-        "tickvals": [math.log10(t) for t in found],
+        "tickvals": [math.log10(t) if log else t for t in found],
         "ticktext": [f"{t:g}" for t in found],
     }
 

@@ -73,9 +73,12 @@ def solids(stem: Path, found: Sequence[Surface]) -> tuple[Path, ...]:
             )
             axes.set_zlim(low, high)
             ticks = round_losses(low, high)
+            reach = s.a[-1]
+            axes.set_xticks([-reach, 0, reach])
+            axes.set_yticks([-reach, 0, reach])
             axes.set_zticks([math.log10(t) for t in ticks], [f"{t:g}" for t in ticks])
             axes.view_init(elev=28, azim=-58)
-            axes.set_box_aspect((1, 1, 0.75), zoom=0.88)
+            axes.set_box_aspect((1, 1, 0.75), zoom=1.0)
             axes.tick_params(labelsize=7, pad=0)
             axes.set_title(s.name, fontsize=MIDDLE, color=paint.INK)
             axes.set_zlabel("loss", fontsize=SMALL, labelpad=1)
@@ -95,7 +98,7 @@ def lines(stem: Path, found: Sequence[Surface]) -> tuple[Path, ...]:
             label = s.name if s.seed == 0 else None
             loss.plot(s.a, np.where(np.isfinite(s.loss), s.loss, np.nan), label=label, **look)
             error.plot(s.a, 100 * s.error, **look)
-        loss.set_yscale("log")
+        _log(loss, [s.loss for s in found])
         loss.set_ylabel("loss (nats), log axis", fontsize=SMALL + 1)
         error.set_ylabel("training error, %", fontsize=SMALL + 1)
         error.set_ylim(bottom=0)
@@ -142,7 +145,7 @@ def trajectory(stem: Path, t: Trajectory) -> tuple[Path, ...]:
         dashed = {"color": COLOURS[1], "linestyle": (0, (4, 1.6)), "marker": "s", "markersize": 3}
         under = np.where(np.isfinite(t.on_plane), t.on_plane, np.nan)
         loss.plot(epochs, under, label="the plane's at its projection", **dashed)
-        loss.set_yscale("log")
+        _log(loss, [t.loss, t.on_plane])
         loss.set_xlabel("checkpoint", fontsize=SMALL)
         loss.set_ylabel("loss (nats), log axis", fontsize=SMALL)
         loss.legend(fontsize=SMALL, frameon=False)
@@ -182,7 +185,7 @@ def _contour(axes: Any, a: Any, b: Any, loss: np.ndarray, levels: np.ndarray) ->
     logs = np.log10(levels)
     z = np.clip(log10(loss), logs[0], logs[-1]).T
     drawn = axes.contourf(a, b, z, logs, cmap=COLOURMAP)
-    axes.contour(a, b, z, logs[::3], colors="white", linewidths=0.5, alpha=0.6)
+    axes.contour(a, b, z, logs[::3], colors="white", linewidths=0.5, linestyles="solid", alpha=0.6)
     axes.tick_params(labelsize=SMALL)
     return drawn
 
@@ -207,6 +210,14 @@ def _colourbar(figure: Any, drawn: Any, axes: Any, levels: np.ndarray) -> None:
     bar.set_ticks([math.log10(t) for t in ticks], labels=[f"{t:g}" for t in ticks])
     bar.ax.tick_params(labelsize=SMALL)
     bar.set_label("loss (nats), log scale", fontsize=SMALL)
+
+
+def _log(axes: Any, losses: Sequence[np.ndarray]) -> None:
+    """A log axis with round losses on it."""
+    ticks = round_losses(*log_range(losses))
+    axes.set_yscale("log")
+    axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    axes.minorticks_off()
 
 
 def _plain(axes: Any) -> None:

@@ -86,9 +86,11 @@ def _along(study: Study, found: Sequence[Surface]) -> list[Any]:
 
 
 def _solid_picture(study: Study) -> list[Picture]:
-    path = study.path / "surface.png"
-    caption = "The surfaces on one scale, log axis"
-    return [Picture(path, caption, wide=True)] if path.exists() else []
+    """One run's in its own size, several as wide as the page."""
+    several = len(study.asked["runs"]) > 1
+    path = study.path / ("surface.png" if several else "surface.svg")
+    picture = Picture(path, "The same on one scale, log axis", wide=several)
+    return [picture] if path.exists() else []
 
 
 def sharpness(study: Study, found: Sequence[Surface]) -> list[dict[str, Any]]:
@@ -190,7 +192,10 @@ def _trajectories(study: Study) -> list[Section]:
             Section(
                 f"The training of {t.name}",
                 (said,),
-                charts=[(charts.trajectory(t), "Loss on the plane, log scale")],
+                charts=[
+                    (charts.trajectory(t), "Loss on the plane, log scale"),
+                    (charts.checkpoints(t), "Loss of each checkpoint, log axis"),
+                ],
                 pictures=pictures,
                 tables=[_way(t)],
             )
