@@ -89,14 +89,7 @@ class Answer:
         )
 
     def _verdict(self) -> str:
-        plain, residual = self.plain in WORSE, self.residual in WORSE
-        if plain and residual:
-            return "Both degrade"
-        if plain:
-            return "The plain nets degrade, the residual nets do not"
-        if residual:
-            return "The residual nets degrade, the plain nets do not"
-        return "Neither degrades" if self.plain == "lower" else "Not decided"
+        return f"Plain nets {DEGRADE[str(self.plain)]}, residual nets {DEGRADE[str(self.residual)]}"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -109,7 +102,12 @@ class Answer:
         }
 
 
-WORSE = "higher", "failed"
+DEGRADE = {
+    "higher": "degrade",
+    "lower": "do not degrade",
+    "not decided": "are not decided",
+    "failed": "degrade",
+}
 SAID = {
     "higher": "rises",
     "lower": "falls",

@@ -68,7 +68,7 @@ def choose(
     if fit >= least:
         return Size(most if fit >= most else max(least, math.floor(fit)), full)
     n = math.floor(passes / least - SCORED * test)
-    n -= n % batch  # the rest would never be a batch
+    n = min(n - n % batch, full - batch)  # what is no whole batch would never be trained on
     return Size(least, n) if n >= few else None
 
 

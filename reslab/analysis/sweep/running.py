@@ -115,8 +115,10 @@ def _load(terms: Terms, case: Case, recipe: Recipe) -> Data:
         raise UserError(f"{data.name} has no test images, so there is no test error to draw")
     if data.validation is not None:
         raise UserError(f"{data.name} sets validation images apart: load it with validation=0")
-    if terms.images is not None and terms.images > len(data.train):
-        raise UserError(f"{data.name} has {len(data.train):,} training images: ask for fewer")
+    if terms.images is not None:
+        if terms.images > len(data.train):
+            raise UserError(f"{data.name} has {len(data.train):,} training images: ask for fewer")
+        sample(data, terms.images)  # says at once where there are too few for its classes
     return data
 
 
