@@ -1,7 +1,7 @@
 """Writes the tables of README.md and bench/README.md from the zoo and from what was measured.
 
     python docs/write.py                 tables anew
-    python docs/write.py RUN [RUN ...]   put finished runs into the ledger first
+    python docs/write.py RUN [RUN ...]   put finished runs, and studies, into the ledger first
     python docs/write.py --check         exit with 1 if one of them would change
 
 No number in them is typed by hand: each stands between markers that this script fills.
@@ -15,9 +15,11 @@ import statistics
 import sys
 from pathlib import Path
 
+import studies
 from benchmarks import TABLES, table
 
 from reslab import describe
+from reslab.analysis.study import Study
 from reslab.run import Run
 from reslab.zoo import NETWORKS
 
@@ -32,8 +34,12 @@ def main(words: list[str]) -> int:
     check = "--check" in words
     for word in words:
         if not word.startswith("-"):
-            enter(Run.open(word))
+            if (Path(word) / "study.json").exists():
+                studies.enter(Study.open(word))
+            else:
+                enter(Run.open(word))
     own = {"networks": networks, "measured": measured, "finetuned": finetuned}
+    own["degradation"] = studies.degradations
     changed = False
     for path, tables in ((README, own), (BENCH, TABLES)):
         old = new = path.read_text(encoding="utf-8")
