@@ -1,0 +1,67 @@
+"""Trained runs as these analyses look at them: flat, so that every layer can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from reslab import build
+from reslab.analysis.subject import Subject, subject
+from reslab.data import Data
+from reslab.errors import UserError
+from reslab.run import Run
+from reslab.stacked import slices
+
+
+def opened(runs: Sequence[Run | str | Path]) -> list[Run]:
+    """The runs, each once. Raises UserError where there are none, or two have one name."""
+    found = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    if not found:
+        raise UserError("no runs: name one or more folders of `reslab train`")
+    names = [run.name for run in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"two runs are called {twice[0]}: name each run once")
+    return found
+
+
+def name(kind: str, runs: Sequence[Run], *more: str) -> Path:
+    """The study's folder by default."""
+    return Path("studies") / "-".join([kind, *(run.name for run in runs), *more])
+
+
+def known(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """What identifies the runs of a study."""
+    return [
+        {
+            "run": run.name,
+            "started": run.info.get("started"),
+            "data": run.info["data"]["checksum"],
+            "epoch": run.info.get("chosen_epoch"),
+        }
+        for run in runs
+    ]
+
+
+def flat(run: Run, images: int | None, split: str, data: Data | None = None) -> Subject:
+    """The run's judged weights in a model of single layers; see `analysis.subject`."""
+    found = subject(run, images, split=split, data=data)
+    if not slices.holders(found.model):
+        return found
+    weights = found.weights()
+    found = replace(found, model=build.create(run.network))
+    found.assign(weights)
+    return found
+
+
+def without_gradients() -> AbstractContextManager[None]:
+    """PyTorch would keep every output for a way back."""
+    if keras.backend.backend() != "torch":
+        return nullcontext()
+    import torch
+
+    return torch.no_grad()

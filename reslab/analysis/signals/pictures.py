@@ -1,0 +1,95 @@
+"""Panels of lines as SVG and PNG, by matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from reslab.analysis.signals.lines import MARKS, Figure, Panel, Series
+from reslab.draw import paint
+
+# Okabe and Ito's, as in report/page/style.css
+COLOURS = ("#0069a8", "#cf5300", "#00805c", "#b0558b", "#a97800", "#3a9bd6", "#5c5c5c", "#7a4fbf")
+DASHED = (0, (4, 1.6))
+EDGES = {"inf": ("^", 0.985), "nan": ("x", 0.985), "zero": ("v", 0.015)}  # marker, part of height
+FAINTEST = 0.22
+
+
+def draw(figure: Figure, stem: Path) -> tuple[Path, ...]:
+    """STEM.svg and STEM.png."""
+    from matplotlib.figure import Figure as Canvas
+
+    high, wide = len(figure.rows), max(map(len, figure.rows))
+    size = (0.5 + figure.size[0] * wide, 0.8 + figure.size[1] * high)
+    with paint.style():
+        canvas = Canvas(figsize=size, facecolor="white", layout="constrained")
+        grid = canvas.subplots(high, wide, sharey=figure.share, squeeze=False)
+        for places, panels in zip(grid, figure.rows, strict=True):
+            for axes in places[len(panels) :]:
+                axes.set_axis_off()
+            for axes, panel in zip(places, panels, strict=False):
+                _panel(axes, panel)
+            places[0].set_ylabel(panels[0].y, fontsize=9)
+        lost = sorted({word for row in figure.rows for panel in row for word in panel.lost})
+        note = figure.note + (f"  At the edge: {', '.join(map(_edge, lost))}." if lost else "")
+        title = {"fontsize": 12, "fontweight": "bold", "color": paint.INK}
+        canvas.suptitle(figure.title, x=0.01, ha="left", **title)
+        canvas.supxlabel(note, fontsize=7, color=paint.QUIET, x=0.01, ha="left")
+        return paint.write(paint.saved(canvas, figure.title), stem)
+
+
+def _edge(word: str) -> str:
+    signs = {MARKS["inf"]: "\u25b2", MARKS["nan"]: "\u00d7", MARKS["zero"]: "\u25bc"}
+    return f"{signs[word]} {word}"
+
+
+def _panel(axes: Any, panel: Panel) -> None:
+    if panel.log:
+        axes.set_yscale("log")
+    for x in panel.breaks:
+        axes.axvline(x, color="#d9dde2", linewidth=0.8, zorder=0)
+    for series in panel.series:
+        _series(axes, series)
+    if panel.floor is not None:
+        axes.set_ylim(bottom=panel.floor)
+    axes.set_title(panel.title, fontsize=10, color=paint.INK)
+    axes.set_xlabel(panel.x, fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", color="#eceef1", linewidth=0.7)
+    if any(series.name for series in panel.series):
+        named = sum(bool(series.name) for series in panel.series)
+        axes.legend(fontsize=7.5, frameon=False, loc="best", ncols=2 if named > 4 else 1)
+
+
+def _series(axes: Any, series: Series) -> None:
+    colour = COLOURS[series.number % len(COLOURS)]
+    alpha = FAINTEST + (1 - FAINTEST) * series.shade
+    y = [float("nan") if v is None else v for v in series.y]
+    look: dict[str, Any] = {"color": colour, "alpha": alpha, "label": series.name or "_"}
+    if series.dots:
+        axes.plot(series.x, y, "o", markersize=4.5, markerfacecolor="none", **look)
+    else:
+        style = DASHED if series.dashed else "-"
+        few = "o" if 1 < len(series.x) <= 60 and not series.dashed else None
+        axes.plot(series.x, y, marker=few, markersize=2.6, linewidth=1.4, linestyle=style, **look)
+    if series.low:
+        low, high = (
+            [float("nan") if v is None else v for v in b] for b in (series.low, series.high)
+        )
+        axes.fill_between(series.x, low, high, color=colour, alpha=0.15 * alpha, linewidth=0)
+    for kind, (marker, height) in EDGES.items():
+        places = [x for x, why in series.lost if why == kind]
+        over = axes.get_xaxis_transform()
+        if places:
+            axes.plot(
+                places,
+                [height] * len(places),
+                marker,
+                color=colour,
+                alpha=alpha,
+                markersize=4.5,
+                transform=over,
+                clip_on=False,
+            )

@@ -1,0 +1,269 @@
+"""What a study of signals shows: gradients and activations by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from reslab.analysis.page import Section, Table
+from reslab.analysis.signals import levels
+from reslab.analysis.signals.charts import chart, span
+from reslab.analysis.signals.lines import Figure
+from reslab.analysis.signals.showing import command
+from reslab.analysis.signals.signal_panels import SHOWN, Net, by_bn, grid, panel, read, unit_of
+from reslab.analysis.study import Study
+from reslab.report.words import count, listed
+
+HE = (
+    "He et al. 2015, arXiv 1512.03385, Sec. 4.1, of its plain nets of 18 and 34 layers: “these "
+    "plain networks are trained with BN, which ensures forward propagated signals to have non-zero "
+    "variances. We also verify that the backward propagated gradients exhibit healthy norms with "
+    "BN. So neither forward nor backward signals vanish.”"
+)
+YANG = (
+    "Yang et al. 2019, arXiv 1902.08129, abstract: in wide plain nets with batch norm, gradients "
+    "grow exponentially with depth at initialisation; after a single step of training their range "
+    "is dramatically smaller."
+)
+
+
+def figures(study: Study) -> dict[str, Figure]:
+    """The pictures by their files' stems."""
+    nets, unit = read(study), unit_of(study)
+    if not nets:
+        return {}
+    name, note, groups = _subject(study), _note(study, nets), by_bn(nets)
+    first = 0 if unit == "step" else None
+    when = "at initialisation" if unit == "step" else "after training"
+
+    def at_first(what: Sequence[str], title: str) -> Figure:
+        rows = [[panel(some, w, first, head) for head, some in groups] for w in what]
+        return Figure(title, note, rows, share="row")
+
+    found = {
+        "gradients": at_first(SHOWN[:2], f"{name}: gradients by layer, {when}"),
+        "activations": at_first(("output_rms",), f"{name}: activations by layer, {when}"),
+    }
+    if any(len(net.moments) > 1 for net in nets):
+        for what, stem, word in (
+            ("kernel_gradient", "gradients-in-training", "gradient norms"),
+            ("output_rms", "activations-in-training", "activations"),
+        ):
+            title = f"{name}: {word} by layer, in training"
+            found[stem] = Figure(title, note, grid(nets, what, unit))
+    return found
+
+
+def sections(study: Study) -> list[Section]:
+    """What the study shows, from its folder; raises UserError where that is damaged."""
+    nets, unit = read(study), unit_of(study)
+    if not nets:
+        return [Section("Signals by depth", ["Nothing is measured yet."], measured=command(study))]
+    first = 0 if unit == "step" else None
+    start = "At initialisation" if unit == "step" else "After training"
+    found = [
+        Section(
+            f"{start}: the way back",
+            [_how(nets), *_said(nets, first), _verdict(nets, first)],
+            charts=_charts(
+                nets, ("kernel_gradient", "output_gradient", "relative_gradient"), first
+            ),
+            tables=[_table(nets, unit)],
+            measured=command(study),
+            quoted=(HE, YANG),
+        ),
+        Section(
+            f"{start}: the way there",
+            _forward(nets, first),
+            charts=_charts(nets, ("output_rms", "output_std"), first),
+            measured=command(study),
+        ),
+    ]
+    if any(len(net.moments) > 1 for net in nets):
+        found.append(_training(nets, unit, study))
+    return found
+
+
+def _charts(nets: Sequence[Net], what: Sequence[str], at: int | None) -> list[tuple[Any, str]]:
+    charts = []
+    for name in what:
+        panels = [panel(some, name, at, head) for head, some in by_bn(nets)]
+        ends = span(True, panels)
+        for i, each in enumerate(panels):
+            caption = levels.QUANTITIES[name] + (f", {each.title}" if each.title else "")
+            charts.append((chart(each, f"{name}-{i}", ends), _caption(caption)))
+    return charts
+
+
+def _caption(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _training(nets: Sequence[Net], unit: str, study: Study) -> Section:
+    charts = []
+    for what in ("kernel_gradient", "output_rms"):
+        panels = [each for row in grid(nets, what, unit) for each in row]
+        ends = span(True, panels)
+        charts += [
+            (
+                chart(each, f"course-{what}-{i}", ends),
+                _caption(f"{levels.QUANTITIES[what]}: {each.title}"),
+            )
+            for i, each in enumerate(panels)
+        ]
+    words = [*_said(nets, None), _verdict(nets, None)] + [
+        f"{_caption(net.label)}: the training ended early, {'; '.join(net.stopped)}."
+        for net in nets
+        if net.stopped
+    ]
+    return Section("In training", words, charts=charts, measured=command(study))
+
+
+def _how(nets: Sequence[Net]) -> str:
+    seeds = len(nets[0].entries)
+    many = f" Lines are medians of {seeds} seeds, bands their range." if seeds > 1 else ""
+    return (
+        f"On one batch, {nets[0].entries[0]['said']}, un-augmented: the mean cross-entropy, with "
+        "batch norm on the batch's own statistics, as in training. A layer is a convolution or a "
+        "full connection, its output what it computes before batch norm. The gradient of an output "
+        "is of one image's loss." + many
+    )
+
+
+def factor(net: Net, at: int, what: str) -> float:
+    """The first layer's value over the last convolution's: median over the seeds of the ratio."""
+    values = net.values(at, what)[:, net.main]
+    with np.errstate(all="ignore"):
+        return float(np.median(values[:, 0] / values[:, -1]))
+
+
+def _said(nets: Sequence[Net], at: int | None) -> list[str]:
+    """A sentence a net: the gradient's norm from the last convolution to the first."""
+    found = []
+    for net in nets:
+        moment = net.moments[-1] if at is None else at
+        values = net.values(moment, "kernel_gradient")[:, net.main]
+        ratio, lost = factor(net, moment, "kernel_gradient"), _lost(values)
+        if lost:
+            words = f"{count(lost)} of {count(values.size)} norms are no number above zero"
+        else:
+            words = (
+                f"from {_median(values[:, -1])} in the last convolution to {_median(values[:, 0])} "
+                f"in the first, {_times(ratio)}"
+            )
+        found.append(f"{_caption(net.label)}, {net.unit} {moment}: the gradient's norm, {words}.")
+    return found
+
+
+def _lost(values: np.ndarray) -> int:
+    return int((~np.isfinite(values) | (values <= 0)).sum())
+
+
+def _median(values: np.ndarray) -> str:
+    return f"{np.median(values):.2g}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.3g} times as large" if ratio >= 1 else f"{1 / ratio:.3g} times smaller"
+
+
+def _verdict(nets: Sequence[Net], at: int | None) -> str:
+    """He et al.'s statement, held against the plain nets with batch norm."""
+    plain = [net for net in nets if net.kind == "plain" and net.bn]
+    if not plain:
+        return ""
+    said = []
+    for net in plain:
+        moment = net.moments[-1] if at is None else at
+        values = net.values(moment, "output_gradient")[:, net.main]
+        ratio, depth = factor(net, moment, "output_gradient"), values.shape[1] - 1
+        if _lost(values) or not np.isfinite(ratio):
+            said.append(f"{net.label}: some gradients are zero or no number: they are not healthy.")
+            continue
+        each = ratio ** (1 / max(1, depth))
+        way = (
+            "grow on the way back: they do not vanish, but they are not of one size either"
+            if ratio > 10
+            else "shrink on the way back"
+            if ratio < 0.1
+            else "stay within a factor of ten over the whole depth: neither vanish nor explode"
+        )
+        said.append(
+            f"{net.label}: the gradients of the outputs {way}. First layer over last convolution "
+            f"{ratio:.3g}, a factor of {each:.3g} a layer."
+        )
+    return "He et al. say that their plain nets' gradients are healthy with BN. Here, " + " ".join(
+        said
+    )
+
+
+def _forward(nets: Sequence[Net], at: int | None) -> list[str]:
+    found = []
+    for net in nets:
+        moment = net.moments[-1] if at is None else at
+        values = net.values(moment, "output_rms")[:, net.main]
+        if lost := _lost(values):
+            words = f"{count(lost)} of {count(values.size)} are no number above zero"
+        else:
+            words = (
+                f"{_median(values[:, 0])} in the first layer, {_median(values[:, -1])} in the last "
+                f"convolution; between {values.min():.2g} and {values.max():.2g}"
+            )
+        found.append(f"{_caption(net.label)}: the RMS of the outputs, {words}.")
+    return found
+
+
+def _table(nets: Sequence[Net], unit: str) -> Table:
+    head = (
+        "net",
+        unit,
+        "first layer",
+        "last convolution",
+        "last layer",
+        "first / last convolution",
+    )
+    rows = []
+    for net in nets:
+        for at in net.moments:
+            values = net.values(at, "kernel_gradient")
+            main = values[:, net.main]
+            cells = [_cell(main[:, 0]), _cell(main[:, -1]), _cell(values[:, -1])]
+            rows.append((net.label, count(at), *cells, f"{factor(net, at, 'kernel_gradient'):.3g}"))
+    return Table("L2 norm of the kernels' gradients, medians", head, rows, folded=True)
+
+
+def _cell(values: np.ndarray) -> str:
+    with np.errstate(invalid="ignore"):
+        return f"{np.median(values):.3g}"
+
+
+def found(study: Study) -> dict[str, Any]:
+    """The study in numbers: for each net and moment, first and last gradient and their ratio."""
+    rows = []
+    for net in read(study):
+        for at in net.moments:
+            values = net.values(at, "kernel_gradient")[:, net.main]
+            rows.append(
+                {
+                    "net": net.label,
+                    unit_of(study): at,
+                    "first": levels.number(float(np.median(values[:, 0]))),
+                    "last": levels.number(float(np.median(values[:, -1]))),
+                    "outputs_first_over_last": levels.number(factor(net, at, "output_gradient")),
+                    "not_positive": _lost(values),
+                }
+            )
+    return {"nets": rows}
+
+
+def _subject(study: Study) -> str:
+    asked = study.asked
+    return str(asked.get("network") or listed(run["run"] for run in asked.get("runs", [])))
+
+
+def _note(study: Study, nets: Sequence[Net]) -> str:
+    seeds = len(nets[0].entries)
+    many = f"; median and range of {seeds} seeds" if seeds > 1 else ""
+    return f"{nets[0].entries[0]['said']}, batch statistics{many}. Layers with kernels, in order."

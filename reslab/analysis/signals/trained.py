@@ -1,0 +1,108 @@
+"""Gradients and activations by layer of trained runs: at every kept epoch, or as judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from reslab.analysis import subject as subjects
+from reslab.analysis.signals import levels, opening, places, showing
+from reslab.analysis.signals.gradients import passed
+from reslab.analysis.signals.twins import IMAGES, KIND
+from reslab.analysis.signals.watch import Watch
+from reslab.analysis.study import Study
+from reslab.errors import UserError
+from reslab.run import Run
+from reslab.session import interrupt, on_signals
+from reslab.spec import BN, walk
+
+
+@on_signals(interrupt)
+def signals_of(
+    runs: Sequence[Run | str | Path],
+    *,
+    images: int = IMAGES,
+    out: str | Path | None = None,
+    watch: Watch | None = None,
+) -> Study:
+    """Measure gradients and activations by layer of trained runs, on un-augmented training images.
+
+    At each epoch whose checkpoint was kept, else with the weights that were judged. The study goes
+    to `out`, else to studies/signals-RUNS; it is gone on with where it is there. Raises UserError
+    for whatever does not fit, `session.Interrupted` after a signal.
+    """
+    watch = watch or Watch()
+    found = opening.opened(runs)
+    if images < 2:
+        raise UserError(f"--images {images}: at least 2")
+    backend = keras.backend.backend()
+    asked = {"runs": opening.known(found), "images": images, "backend": backend}
+    more = [f"{images}images"] if images != IMAGES else []
+    study = Study.begin(out or opening.name(KIND, found, *more), KIND, asked, backend)
+    watch.say(f"study: {study.path}")
+    data = study.read("signals.json") or {"unit": "epoch", "nets": []}
+    moments = [_moments(run) for run in found]
+    watch.start(sum(map(len, moments)))
+    done = 0
+    for run, names in zip(found, moments, strict=True):
+        entry = _entry(data, run)
+        left = [each for each in names if each[0] not in {m["at"] for m in entry["moments"]}]
+        if left:
+            _measure(study, data, entry, run, left, images, watch, done + len(names) - len(left))
+            watch.say(f"{run.name}, epoch {entry['moments'][-1]['at']}: {levels.ends(entry)}")
+        done += len(names)
+        watch.step(done, run.name)
+    return showing.finished(study)
+
+
+def _moments(run: Run) -> list[tuple[int, str | None]]:
+    """(epoch, checkpoint); the judged weights are no checkpoint's."""
+    kept = sorted(path.stem for path in run.checkpoints.glob("epoch-*.safetensors"))
+    if kept:
+        return [(int(name.removeprefix("epoch-")), name) for name in kept]
+    return [(run.info.get("chosen_epoch") or 0, None)]
+
+
+def _entry(data: dict[str, Any], run: Run) -> dict[str, Any]:
+    for entry in data["nets"]:
+        if entry["label"] == run.name:
+            return entry
+    units = places.units(run.network)
+    entry = {
+        "name": run.network.name,
+        "label": run.name,
+        "kind": "other" if not units else "residual" if units[0].residual else "plain",
+        "bn": any(isinstance(layer.part, BN) for layer in walk(run.network)),
+        "seed": None,
+        "layers": [place.as_json() for place in places.kernels(run.network)],
+        "moments": [],
+        "stopped": None,
+    }
+    data["nets"].append(entry)
+    return entry
+
+
+def _measure(
+    study: Study,
+    data: dict[str, Any],
+    entry: dict[str, Any],
+    run: Run,
+    left: Sequence[tuple[int, str | None]],
+    images: int,
+    watch: Watch,
+    done: int,
+) -> None:
+    looked = opening.flat(run, images, "train")
+    entry["said"] = looked.images.said
+    names = [place["path"] for place in entry["layers"]]
+    for number, (epoch, checkpoint) in enumerate(left):
+        if checkpoint is not None:
+            arrays = subjects.weights(run, checkpoint)
+            looked.assign({name: arrays[name] for name in looked.variables()})
+        seen = passed(looked.model, names, looked.images.x, looked.images.labels)
+        entry["moments"].append({"at": epoch, **levels.levels(seen)})
+        study.write("signals.json", data)
+        watch.step(done + number + 1, f"{run.name}, epoch {epoch}")

@@ -1,0 +1,276 @@
+"""A net, its plain twin, and both without batch norm: from the same start, on the same images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import count, product
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from reslab import build, describe, recipes, training, zoo
+from reslab.analysis.signals import levels, places, showing
+from reslab.analysis.signals.gradients import passed
+from reslab.analysis.signals.watch import Watch
+from reslab.analysis.study import Study
+from reslab.analysis.subject import sample
+from reslab.data import Data, Pipeline, standardise
+from reslab.errors import UserError
+from reslab.optimizers import optimizer
+from reslab.recipes import Recipe
+from reslab.run import read_arrays, write_arrays
+from reslab.session import interrupt, on_signals
+from reslab.spec import Network
+from reslab.transforms import plain, without_bn
+
+KIND = "signals"
+RECIPE = "paper-cifar"
+SEEDS, IMAGES = 3, 128
+MOST_MOMENTS = 8  # measured on the way, the first and the last included
+
+
+@on_signals(interrupt)
+def signals(
+    network: str | Network,
+    data: str | Path | Data,
+    *,
+    recipe: str | Path | Recipe = RECIPE,
+    seeds: int = SEEDS,
+    images: int = IMAGES,
+    steps: int = 0,
+    out: str | Path | None = None,
+    watch: Watch | None = None,
+) -> Study:
+    """Measure gradients and activations by layer of a residual net and its three twins.
+
+    At initialisation with each of the seeds, on one batch of training images; with `steps` also
+    over the first so many steps of the recipe, at moments spread evenly in their logarithm. The
+    study goes to `out`, else to studies/signals-NETWORK-DATA; it is gone on with where it is there.
+    Raises UserError for whatever does not fit, `session.Interrupted` after a signal.
+    """
+    watch = watch or Watch()
+    net, chosen = zoo.network(network), recipes.recipe(recipe)
+    _check(net, chosen, seeds, images, steps)
+    if not isinstance(data, Data):
+        data = training.load_data(data, net, chosen, None)
+    net = training.fit_to(net, data)
+    describe.counts(net)  # says at once where the images are too small for the network
+    chosen, _ = training._for_data(chosen, data)
+    if steps > (total := _total(chosen, data)):
+        raise UserError(f"--steps {steps}: recipe {chosen.name} has {total:,} on {data.name}")
+    asked = {
+        "network": net.name,
+        "data": data.source,
+        "checksum": data.checksum,
+        "recipe": recipes.to_json(chosen),
+        "seeds": seeds,
+        "images": images,
+        "steps": steps,
+    }
+    out = out or Path("studies") / _name(net, data, asked)
+    backend = keras.backend.backend()
+    study = Study.begin(out, KIND, {**asked, "backend": backend}, backend)
+    watch.say(f"study: {study.path}")
+    _Twins(study, data, chosen, watch).measure(net, seeds, images, steps)
+    return showing.finished(study)
+
+
+def _check(net: Network, recipe: Recipe, seeds: int, images: int, steps: int) -> None:
+    if not any(unit.residual for unit in places.units(net)):
+        raise UserError(f"{net.name} has no residual units, so no plain twin: name a residual net")
+    for name, value, least in (("seeds", seeds, 1), ("images", images, 2), ("steps", steps, 0)):
+        if value < least:
+            raise UserError(f"--{name} {value}: at least {least}")
+    if steps and recipe.schedule == "plateau":
+        raise UserError(f"recipe {recipe.name} watches validation images: choose another --recipe")
+
+
+def _total(recipe: Recipe, data: Data) -> int:
+    return recipe.total_steps(len(data.train) // recipe.batch)
+
+
+def _name(net: Network, data: Data, asked: Mapping[str, Any]) -> str:
+    """What was asked beyond the usual is in the name."""
+    words = [KIND, net.name, data.name]
+    words += [asked["recipe"]["name"]] if asked["recipe"]["name"] != RECIPE else []
+    words += [f"{asked['steps']}steps"] if asked["steps"] else []
+    words += [f"{asked['seeds']}seeds"] if asked["seeds"] != SEEDS else []
+    words += [f"{asked['images']}images"] if asked["images"] != IMAGES else []
+    return "-".join(words)
+
+
+@dataclass(frozen=True)
+class Twin:
+    network: Network
+    kind: str  # "residual", "plain"
+    bn: bool
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind}, {'with' if self.bn else 'without'} BN"
+
+
+def twins(net: Network) -> list[Twin]:
+    """Those of the four that differ."""
+    pair = [Twin(net, "residual", True), Twin(plain(net), "plain", True)]
+    bare = [replace(twin, network=without_bn(twin.network), bn=False) for twin in pair]
+    return pair + [b for a, b in zip(pair, bare, strict=True) if a.network.rows != b.network.rows]
+
+
+def moments(steps: int, most: int = MOST_MOMENTS) -> list[int]:
+    """0, and steps spread evenly in their logarithm, the last one last."""
+    if not steps:
+        return [0]
+    spread = {round(steps ** (i / (most - 2))) for i in range(most - 1)}
+    return [0, *sorted(spread)]
+
+
+class _Twins:
+    """Measures what is not in the study yet."""
+
+    def __init__(self, study: Study, data: Data, recipe: Recipe, watch: Watch) -> None:
+        self.study, self.data, self.recipe, self.watch = study, data, recipe, watch
+        self.standard = standardise(data.train, recipe.standardise)
+        self.kept = study.path / "training.safetensors"  # where an interrupted training stands
+        self.done = 0
+
+    def measure(self, net: Network, seeds: int, images: int, steps: int) -> None:
+        found = self.study.read("signals.json") or {"unit": "step", "nets": []}
+        self.found = found
+        when, four = moments(steps), twins(net)
+        self.watch.start(len(four) * seeds * (steps + len(when)))
+        each = steps + len(when)
+        for number, (seed, twin) in enumerate(product(range(seeds), four)):
+            self.done = number * each
+            entry = self._entry(twin, seed)
+            measured = {moment["at"] for moment in entry["moments"]}
+            if entry["stopped"] is None and when[-1] not in measured:
+                self._one(twin, entry, images, [step for step in when if step not in measured])
+                self.watch.say(told(entry))
+            self.watch.step(self.done + each, twin.label)
+        self.kept.unlink(missing_ok=True)
+
+    def _one(self, twin: Twin, entry: dict[str, Any], images: int, when: list[int]) -> None:
+        """Measure a net at the moments that are left, from where it was interrupted."""
+        seed, name = entry["seed"], f"{twin.label}, seed {entry['seed']}"
+        names = [place["path"] for place in entry["layers"]]
+        keras.utils.set_random_seed(seed)
+        model = build.create(twin.network)
+        batch = sample(self.data, self.standard, model, images, "train")
+        entry["said"] = batch.said
+        trainer = _Trainer(model, twin.network, self.data, self.recipe, self.standard, seed)
+        trainer.restore(self.kept, name)
+        for step in when:
+            entry["stopped"] = trainer.to(
+                step, lambda n: self.watch.step(self.done + n, f"{name}, step {n}")
+            )
+            if entry["stopped"] is None:
+                seen = levels.levels(passed(model, names, batch.x, batch.labels))
+                entry["moments"].append({"at": step, **seen})
+                if when[-1]:
+                    trainer.save(self.kept, name)
+            self.study.write("signals.json", self.found)
+            if entry["stopped"]:
+                break
+
+    def _entry(self, twin: Twin, seed: int) -> dict[str, Any]:
+        """What is there of a net, or its beginning."""
+        for entry in self.found["nets"]:
+            if entry["label"] == twin.label and entry["seed"] == seed:
+                return entry
+        entry = {
+            "name": twin.network.name,
+            "label": twin.label,
+            "kind": twin.kind,
+            "bn": twin.bn,
+            "seed": seed,
+            "layers": [place.as_json() for place in places.kernels(twin.network)],
+            "moments": [],
+            "stopped": None,
+        }
+        self.found["nets"].append(entry)
+        return entry
+
+
+def told(entry: Mapping[str, Any]) -> str:
+    """One line of a net: its gradient norms at the last moment."""
+    head = f"{entry['label']}, seed {entry['seed']}, step {entry['moments'][-1]['at']}"
+    return f"{head}: {levels.ends(entry)}" + (
+        f"; {entry['stopped']['why']}" if entry["stopped"] else ""
+    )
+
+
+class _Trainer:
+    """The first steps of a recipe, as `session.Session` makes them, stopped at any."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        net: Network,
+        data: Data,
+        recipe: Recipe,
+        standard: Any,
+        seed: int,
+    ) -> None:
+        self.model, self.step = model, 0
+        self.pipeline = Pipeline(
+            data.train,
+            batch=recipe.batch,
+            seed=seed,
+            augment=recipe.augment,
+            standardise=standard,
+        )
+        self.classes = len(data.classes)
+        self.first = model.input_shape[1:] != data.image_shape
+        total = recipe.total_steps(self.pipeline.steps_per_epoch)
+        rates = None
+        if recipe.schedule != "plateau":
+            rates = recipe.rates(total, describe.depth(net))
+        loss = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=recipe.label_smoothing
+        )
+        model.compile(optimizer=optimizer(recipe, rates, model), loss=loss)
+        model.optimizer.build(model.trainable_variables)
+
+    def to(self, step: int, tell: Any) -> dict[str, Any] | None:
+        """Train up to a step; where the loss stops being a number, say so and stop."""
+        if step == self.step:
+            return None
+        for x, y in self._batches(self.step):
+            made = self.model.train_on_batch(x, np.eye(self.classes, dtype="float32")[y])
+            loss = float(np.ravel(made)[0])
+            self.step += 1
+            tell(self.step)
+            if not math.isfinite(loss):
+                return {"step": self.step, "why": f"the loss was {loss} at step {self.step}"}
+            if self.step == step:
+                break
+        return None
+
+    def _batches(self, start: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        each = self.pipeline.steps_per_epoch
+        for epoch in count(start // each):
+            for x, y in self.pipeline.epoch(epoch, start % each if epoch == start // each else 0):
+                yield (np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if self.first else x), y
+
+    def _state(self) -> dict[str, Any]:
+        own = enumerate(self.model.optimizer.variables)
+        return build.variables(self.model) | {f"optimizer/{i}_{v.name}": v for i, v in own}
+
+    def save(self, path: Path, name: str) -> None:
+        arrays = {k: np.asarray(keras.ops.convert_to_numpy(v)) for k, v in self._state().items()}
+        write_arrays(path, arrays, {"name": name, "step": self.step})
+
+    def restore(self, path: Path, name: str) -> None:
+        """Go on from what was saved of this net, else from its beginning."""
+        if not path.exists():
+            return
+        arrays, meta = read_arrays(path)
+        if meta["name"] == name:
+            for key, variable in self._state().items():
+                variable.assign(arrays[key])
+            self.step = meta["step"]
