@@ -6,9 +6,11 @@ Every run of a benchmark is a row, those that fell short as well.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+Lines = list[list[str]]
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
 KEYS = {"torch": "torch", "tensorflow": "tensorflow-cpu", "jax": "jax"}
 # what reslab means to be, so many times as fast as: the best eager loop, the compiled one, Keras
@@ -47,9 +49,15 @@ def table(head: list[str], lines: list[list[str]]) -> str:
     )
 
 
-def places(found: list[dict[str, Any]]) -> str:
-    """Where the runs were made, each machine once."""
-    return "".join(f"{place}\n\n" for place in dict.fromkeys(map(where, found)))
+def by_place(
+    found: list[dict[str, Any]], head: list[str], lines: Callable[[dict[str, Any]], Lines]
+) -> str:
+    """A table for each machine and backend, of each run's lines."""
+    parts = []
+    for place in dict.fromkeys(map(where, found)):
+        here = [line for run in found if where(run) == place for line in lines(run)]
+        parts.append(f"{place}\n\n{table(head, here)}")
+    return "\n\n".join(parts) or table(head, [])
 
 
 def where(run: dict[str, Any]) -> str:
@@ -64,27 +72,28 @@ def where(run: dict[str, Any]) -> str:
 def training() -> str:
     head = ["network", "batch", "path", "reslab", "stock Keras", "by hand", "by hand, compiled"]
     head += ["times stock Keras", "times by hand", "times compiled", "goals", "commit"]
-    lines, found = [], runs("training.json")
-    for run in found:
-        for ours, ratios in run["ratios"].items():
-            best = run["best_eager"]
-            speeds = [speed(run, name) for name in (ours, "stock Keras", best, COMPILED)]
-            if best and speeds[2]:
-                speeds[2] += f" ({best.rsplit('_', 1)[-1]})"
-            goals = _goals(run, ratios)
-            path = run["path"] + (", from a loaded file" if "loaded" in ours else "")
-            lines.append(
-                [
-                    run["network"],
-                    str(run["batch"]),
-                    path,
-                    *speeds,
-                    *(times(ratios.get(name)) for name in ("stock Keras", EAGER, COMPILED)),
-                    goals,
-                    made_by(run),
-                ]
-            )
-    return places(found) + table(head, lines)
+    return by_place(runs("training.json"), head, _trained)
+
+
+def _trained(run: dict[str, Any]) -> Lines:
+    lines = []
+    for ours, ratios in run["ratios"].items():
+        best = run["best_eager"]
+        speeds = [speed(run, name) for name in (ours, "stock Keras", best, COMPILED)]
+        if best and speeds[2]:
+            speeds[2] += f" ({best.rsplit('_', 1)[-1]})"
+        lines.append(
+            [
+                run["network"],
+                str(run["batch"]),
+                run["path"] + (", from a loaded file" if "loaded" in ours else ""),
+                *speeds,
+                *(times(ratios.get(name)) for name in ("stock Keras", EAGER, COMPILED)),
+                _goals(run, ratios),
+                made_by(run),
+            ]
+        )
+    return lines
 
 
 def _goals(run: dict[str, Any], ratios: dict[str, Any]) -> str:
@@ -103,15 +112,18 @@ def made_by(run: dict[str, Any]) -> str:
 
 def inference() -> str:
     head = ["batch", "", "images/s", "`reslab.inference` is so many times as fast", "commit"]
-    lines, found = [], runs("inference.json")
-    for run in found:
-        for name in run["images_per_second"]:
-            words = name + (", the best of those alone" if name == run["best_alone"] else "")
-            if name == "reslab.inference":
-                words += f", which chose {run['chose']['engine']}"
-            ratio = times(run["ratios"]["reslab.inference"].get(name))
-            lines.append([str(run["batch"]), words, speed(run, name), ratio, made_by(run)])
-    return places(found) + table(head, lines)
+    return by_place(runs("inference.json"), head, _served)
+
+
+def _served(run: dict[str, Any]) -> Lines:
+    lines = []
+    for name in run["images_per_second"]:
+        words = name + (", the best of those alone" if name == run["best_alone"] else "")
+        if name == "reslab.inference":
+            words += f", which chose {run['chose']['engine']}"
+        ratio = times(run["ratios"]["reslab.inference"].get(name))
+        lines.append([str(run["batch"]), words, speed(run, name), ratio, made_by(run)])
+    return lines
 
 
 def startup() -> str:
