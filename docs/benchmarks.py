@@ -141,4 +141,26 @@ def depth() -> str:
     return (RESULTS / "depth.md").read_text().rstrip("\n")
 
 
-TABLES = {"training": training, "inference": inference, "depth": depth, "startup": startup}
+def convolutions() -> str:
+    head = ["maps", "what", "JAX (ms)", "PyTorch (ms)", "commit"]
+    return by_place(runs("convolutions.json"), head, _convolved)
+
+
+def _convolved(run: dict[str, Any]) -> Lines:
+    lines = []
+    for row in run["rows"]:
+        found = row["median_seconds"]
+        cells = [f"{1000 * found[name]:.1f}" if name in found else "" for name in ("jax", "torch")]
+        one = row["what"] in ("forward", "input gradient", "kernel gradient")
+        what = row["what"] if one else f"{run['times']} and both gradients, {row['what']}"
+        lines.append([row["case"], what, *cells, made_by(run)])
+    return lines
+
+
+TABLES = {
+    "convolutions": convolutions,
+    "training": training,
+    "inference": inference,
+    "depth": depth,
+    "startup": startup,
+}
