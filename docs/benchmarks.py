@@ -158,6 +158,12 @@ def _convolved(run: dict[str, Any]) -> Lines:
 
 
 TABLES = {
+    "training": training,
+    "convolutions": convolutions,
+    "inference": inference,
+    "depth": depth,
+    "startup": startup,
+}
     "convolutions": convolutions,
     "training": training,
     "inference": inference,

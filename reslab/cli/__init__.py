@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import reslab
-from reslab.cli import drawing, explaining, judging, landscape, looking, sweeps, training, weights
+from reslab.cli import drawing, explaining, judging, landscape, looking, signals, sweeps, training, weights
 from reslab.cli.options import INTERRUPTED
 from reslab.errors import UserError, unknown, written
 
@@ -41,7 +41,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-PAGES = looking, drawing, training, judging, sweeps, landscape, explaining, weights
+PAGES = looking, drawing, training, judging, sweeps, signals, landscape, explaining, weights
 for command in (command for page in PAGES for command in page.COMMANDS):
     cli.add_command(command)
 
