@@ -164,9 +164,3 @@ TABLES = {
     "depth": depth,
     "startup": startup,
 }
-    "convolutions": convolutions,
-    "training": training,
-    "inference": inference,
-    "depth": depth,
-    "startup": startup,
-}

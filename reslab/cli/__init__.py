@@ -9,7 +9,17 @@ from typing import Any
 import click
 
 import reslab
-from reslab.cli import drawing, explaining, judging, landscape, looking, signals, sweeps, training, weights
+from reslab.cli import (
+    drawing,
+    explaining,
+    judging,
+    landscape,
+    looking,
+    signals,
+    sweeps,
+    training,
+    weights,
+)
 from reslab.cli.options import INTERRUPTED
 from reslab.errors import UserError, unknown, written
 
