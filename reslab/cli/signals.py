@@ -95,7 +95,7 @@ def signals(names: tuple[str, ...], as_json: bool, backend: str | None, **option
 @as_json
 @backend
 def responses(runs: tuple[Path, ...], as_json: bool, backend: str | None, **options: Any) -> None:
-    """Layer responses of trained runs, as in Fig. 7 of He 2015: their standard deviations.
+    """Layer responses of trained runs, as the Figure 7 of He 2015 has them.
 
     The outputs of every 3x3 layer after batch norm and before what follows, over all images,
     positions and maps, in layer order and sorted.
