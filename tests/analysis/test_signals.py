@@ -1,0 +1,287 @@
+"""Gradients and activations by layer: against numpy, against differences, and end to end."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import reslab
+from reslab import build, run, zoo
+from reslab.analysis import kinds
+from reslab.analysis.signals import levels, places, signals, signals_of, twins
+from reslab.analysis.signals.gradients import Passed, passed
+from reslab.analysis.signals.watch import Watch
+from reslab.analysis.study import Study
+from reslab.cli import signals as cli
+from reslab.errors import UserError
+from reslab.recipes import change, recipe
+from reslab.session import Interrupted
+from reslab.spec import BN, Conv, Dense, Dropout, GlobalAvgPool, Network, ReLU, walk
+from reslab.transforms import plain, transform, without_bn
+from tests import tiny
+from tests.reference import forward, randomise
+
+# without dropout, so that two passes are alike
+NETWORK = transform(tiny.NETWORK, lambda part: () if isinstance(part, Dropout) else part)
+
+
+def batch(n: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    x = np.random.default_rng(1).normal(size=(n, 8, 8, 1)).astype("float32")
+    return x, (np.arange(n) % 3).astype("int32")
+
+
+def entropy(z: np.ndarray, labels: np.ndarray) -> float:
+    z = z.astype("float64")
+    return float(np.mean(np.log(np.exp(z).sum(-1)) - z[np.arange(len(z)), labels]))
+
+
+def names(net: Network) -> list[str]:
+    return [place.path for place in places.kernels(net)]
+
+
+@pytest.mark.core
+def test_outputs_and_kernel_gradients_are_those_of_numpy() -> None:
+    """Outputs against the numpy forward; gradients against its central differences, in float64."""
+    model = build.create(NETWORK)
+    values = randomise(model)
+    x, labels = batch()
+    seen = passed(model, names(NETWORK), x, labels, training=False)
+    layers = walk(NETWORK)
+
+    def loss(changed: dict[str, np.ndarray]) -> float:
+        return entropy(forward(layers, {**values, **changed}, x), labels)
+
+    assert seen.loss == pytest.approx(loss({}), rel=1e-5)
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(names(NETWORK)):
+        end = next(n for n, layer in enumerate(layers) if layer.path == name)
+        expected = forward(layers[: end + 1], values, x)
+        np.testing.assert_allclose(seen.outputs[i], expected, rtol=1e-3, atol=1e-4)
+        kernel = values[f"{name}/kernel"].astype("float64")
+        direction = rng.normal(size=kernel.shape)
+        ends = [loss({f"{name}/kernel": kernel + s * 1e-5 * direction}) for s in (1, -1)]
+        slope = (seen.kernel_gradients[i] * direction).sum()
+        assert slope == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=2e-3, abs=1e-5), name
+
+
+@pytest.mark.core
+def test_gradients_of_outputs_give_those_of_kernels_and_of_logits() -> None:
+    """In training: the logits' gradient is (softmax - one hot) / n; a full connection's kernel has
+    x^T times it, and a 1x1 convolution's the same over all positions."""
+    net = Network(
+        "one",
+        {"conv1": (Conv(4, 1), BN(), ReLU, Conv(5, 1)), "head": (GlobalAvgPool, Dense(3))},
+        (8, 8, 1),
+    )
+    model = build.create(net)
+    randomise(model)
+    x, labels = batch()
+    first, second, head = names(net)
+    seen = passed(model, [first, second, head], x, labels)
+    soft = np.exp(seen.logits) / np.exp(seen.logits).sum(-1, keepdims=True)
+    slope = (soft - np.eye(3)[labels]) / len(x)
+    np.testing.assert_allclose(seen.output_gradients[2], slope, atol=1e-6)
+    pooled = seen.outputs[1].mean((1, 2))
+    np.testing.assert_allclose(seen.kernel_gradients[2], pooled.T @ slope, atol=1e-5)
+    by_hand = np.einsum("nhwi,nhwo->io", x, seen.output_gradients[0])
+    np.testing.assert_allclose(seen.kernel_gradients[0][0, 0], by_hand, rtol=1e-3, atol=1e-6)
+    # batch norm in training: the gradient of its input sums to nothing over the batch
+    np.testing.assert_allclose(seen.output_gradients[0].sum((0, 1, 2)), 0, atol=1e-5)
+
+
+@pytest.mark.core
+def test_a_model_is_left_as_it_was() -> None:
+    model = build.create(tiny.NETWORK)
+    values = randomise(model)
+    x, labels = batch()
+    before, calls = model.predict(x, verbose=0), [set(vars(layer)) for layer in model.layers]
+    fast = "call" in vars(model)
+    passed(model, names(tiny.NETWORK), x, labels)
+    with pytest.raises(ValueError, match="o such layer"):
+        passed(model, ["nothing"], x, labels)
+    assert [set(vars(layer)) for layer in model.layers] == calls
+    assert ("call" in vars(model)) is fast
+    np.testing.assert_array_equal(model.predict(x, verbose=0), before)
+    for name, variable in build.variables(model).items():
+        if name in values:
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), values[name])
+
+
+def test_levels_are_norms_and_root_mean_squares() -> None:
+    """Of n images: the gradient of an image's own loss is n times that of the mean."""
+    kernel, slope = np.array([[3.0, 4.0]]), np.array([[0.6, 0.8]])
+    y = np.array([[1.0, 3.0], [5.0, 7.0]])
+    seen = Passed(0.5, y, [y], [np.full((2, 2), 0.25)], [kernel], [slope])
+    found = levels.levels(seen)
+    assert found["kernel_gradient"] == [1.0]
+    assert found["relative_gradient"] == [pytest.approx(0.2)]
+    assert found["output_gradient"] == [0.5]
+    assert found["output_rms"] == [pytest.approx(math.sqrt(21), rel=1e-6)]
+    assert found["output_std"] == [pytest.approx(math.sqrt(5), rel=1e-6)]
+    assert found["not_finite"] == {}
+
+
+def test_what_is_no_number_is_null_with_its_reason_and_comes_back() -> None:
+    values, lost = levels.encode([1.5, math.inf, math.nan, 0.0])
+    assert json.loads(json.dumps(values)) == [1.5, None, None, 0.0]
+    moment = {"output_rms": values, "not_finite": {"output_rms": lost}}
+    np.testing.assert_array_equal(levels.decode(moment, "output_rms"), [1.5, np.inf, np.nan, 0])
+    blown = Passed(math.nan, np.ones((2, 2)), [np.full((2, 2), np.inf)], *[[np.ones((2, 2))]] * 3)
+    found = levels.levels(blown)
+    assert found["loss"] is None
+    assert found["output_rms"] == [None]
+    assert found["not_finite"] == {"output_rms": {"0": "inf"}, "output_std": {"0": "nan"}}
+
+
+def test_common_layers_of_twins_have_one_number() -> None:
+    net = zoo.network("resnet50")
+    ours, theirs = places.kernels(net), places.kernels(plain(net))
+    main = [place for place in ours if not place.shortcut]
+    assert len(ours) - len(main) == 4  # one projection a stage
+    assert [p.number for p in main] == [p.number for p in theirs] == list(range(1, 51))
+
+
+def test_moments_are_spread_in_their_logarithm() -> None:
+    assert twins.moments(0) == [0]
+    assert twins.moments(1) == [0, 1]
+    assert twins.moments(100) == [0, 1, 2, 5, 10, 22, 46, 100]
+    for steps in range(2, 300, 7):
+        found = twins.moments(steps)
+        assert found[0] == 0
+        assert found[-1] == steps
+        assert found == sorted(set(found))
+        assert len(found) <= twins.MOST_MOMENTS
+
+
+def test_the_four_twins_have_the_same_kernels_at_the_start() -> None:
+    """So that what differs comes of shortcuts and batch norm alone (option A adds no kernels)."""
+    four = twins.twins(tiny.NETWORK)
+    assert [t.label for t in four] == [
+        f"{kind}, {word} BN" for word in ("with", "without") for kind in ("residual", "plain")
+    ]
+    kernels = []
+    for twin in four:
+        keras.utils.set_random_seed(3)
+        values = {k: np.array(v) for k, v in build.variables(build.create(twin.network)).items()}
+        kernels.append([values[f"{name}/kernel"] for name in names(twin.network)])
+    for other in kernels[1:]:
+        for one, two in zip(kernels[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+    assert twins.twins(without_bn(tiny.NETWORK))[0].bn
+    assert len(twins.twins(without_bn(tiny.NETWORK))) == 2
+
+
+# End to end ---------------------------------------------------------------------------------------
+
+SHORT = change(recipe("quick"), {"epochs": 40, "batch": 32})
+
+
+def test_a_study_of_twins_is_interrupted_and_goes_on(thirds: Path, tmp_path: Path) -> None:
+    """What one run measures, and what an interrupted and resumed one does, are the same numbers."""
+
+    def measure(out: Path, watch: Watch | None = None) -> Study:
+        how: Any = {"recipe": SHORT, "seeds": 1, "images": 16, "steps": 6}
+        return signals(NETWORK, thirds, out=out, watch=watch, **how)
+
+    whole = measure(tmp_path / "whole")
+    calls = 0
+
+    def stop(done: float, words: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 10:  # in the middle of the second net's training
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        measure(tmp_path / "again", Watch(step=stop))
+    half = Study.open(tmp_path / "again")
+    kept = half.read("signals.json")["nets"]
+    assert half.info["status"] == "running"
+    assert 1 <= len(kept) < 4
+    kinds.sections(half)  # a page may gather it
+    said: list[str] = []
+    again = measure(tmp_path / "again", Watch(say=said.append))
+    assert again.info["status"] == "done"
+    assert not any(line.startswith("residual, with BN") for line in said)  # that was there
+    assert again.read("signals.json") == whole.read("signals.json")
+    assert not (again.path / "training.safetensors").exists()
+    assert {p.name for p in again.path.iterdir()} >= {"page.html", "gradients.png", "gradients.svg"}
+    for net in again.read("signals.json")["nets"]:
+        assert [moment["at"] for moment in net["moments"]] == twins.moments(6)
+    with pytest.raises(UserError, match="images 16, not 17"):
+        signals(NETWORK, thirds, recipe=SHORT, seeds=1, images=17, steps=6, out=again.path)
+
+
+def test_a_net_that_blows_up_is_measured_and_said(thirds: Path, tmp_path: Path) -> None:
+    wild = change(SHORT, {"schedule": "constant", "rate": 1e30})
+    study = signals(
+        NETWORK, thirds, recipe=wild, seeds=1, images=16, steps=4, out=tmp_path / "wild"
+    )
+    stopped = [net for net in study.read("signals.json")["nets"] if net["stopped"]]
+    assert stopped
+    page = (study.path / "page.html").read_text(encoding="utf-8")
+    assert "the training ended early" in page
+    lost = [m["not_finite"] for net in study.read("signals.json")["nets"] for m in net["moments"]]
+    assert any(lost)
+    assert "NaN" not in (study.path / "signals.json").read_text(encoding="utf-8")
+
+
+def test_trained_runs_at_their_epochs(thirds: Path, tmp_path: Path, trained: run.Run) -> None:
+    net = replace(NETWORK, name="kept")
+    kept = reslab.train(
+        net, thirds, epochs=1, batch=32, out=tmp_path / "kept", keep_checkpoints=True
+    )
+    study = signals_of([kept, trained], images=16, out=tmp_path / "study")
+    first, second = study.read("signals.json")["nets"]
+    assert [m["at"] for m in first["moments"]] == [0, 1]
+    assert [m["at"] for m in second["moments"]] == [trained.info["chosen_epoch"]]
+    assert first["kind"] == "residual"
+    titles = [section.title for section in kinds.sections(study)]
+    assert titles == [
+        "After training: the way back",
+        "After training: the way there",
+        "In training",
+    ]
+    before = (study.path / "signals.json").stat().st_mtime_ns
+    signals_of([kept, trained], images=16, out=tmp_path / "study")
+    assert (study.path / "signals.json").stat().st_mtime_ns == before
+
+
+# The command line ---------------------------------------------------------------------------------
+
+
+def answer(command: Any, *words: str) -> str:
+    with pytest.raises(UserError) as caught:
+        command.main(list(words), standalone_mode=False)
+    return str(caught.value)
+
+
+def test_wrong_words_are_one_line(apart: None, trained: run.Run) -> None:
+    path = str(trained.path)
+    assert "did you mean 'resnet56'" in answer(cli.signals, "resnet57", "--data", "fashion-mnist")
+    assert "add --data SOURCE" in answer(cli.signals, "resnet56")
+    assert "is no run" in answer(cli.signals, "nowhere")
+    assert "trained already" in answer(cli.signals, path, "--steps", "3")
+    assert "one network" in answer(cli.signals, "resnet20", "resnet56", "--data", "glyphs")
+    assert "no residual units" in answer(cli.signals, "vgg16", "--data", "glyphs")
+    assert "at least 1" in answer(cli.signals, "tiny", "--data", "glyphs", "--seeds", "0")
+    assert "no recipe" in answer(cli.signals, "tiny", "--data", "glyphs", "--recipe", "none")
+    assert "at least 2" in answer(cli.signals, path, "--images", "1")
+
+
+def test_the_command_says_where_the_page_is(
+    apart: None, thirds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["tiny", "--data", str(thirds), "--seeds", "1", "--images", "8", "--json"]
+    cli.signals.main(words, standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["nets"]) == 4
+    assert Path(found["study"], "page.html").exists()
+    assert found["study"] == "studies/signals-tiny-thirds-1seeds-8images"
