@@ -63,15 +63,51 @@ def finished(study: Study) -> Study:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What becomes of the training error with depth: "higher", "lower", "not decided", "failed".
+class Change:
+    """The training error of the last epoch, over the seeds, with the fewest and the most layers."""
 
-    None where there is only one depth. `shallow` and `deep` are depths, `seeds` the fewest there
-    were of a net.
+    shallow: Spread | None
+    deep: Spread | None
+
+    @property
+    def verdict(self) -> str:
+        """What becomes of it with depth: "higher", "lower", "not decided", or "failed"."""
+        if self.shallow is None or self.deep is None:
+            return "failed"
+        return self.deep.against(self.shallow)
+
+    @property
+    def said(self) -> str:
+        words = SAID[self.verdict]
+        if self.verdict == "failed":
+            return words
+        return f"{words} ({showing.spelt(self.shallow)}, then {showing.spelt(self.deep)})"
+
+
+DEGRADE = {
+    "higher": "degrade",
+    "lower": "do not degrade",
+    "not decided": "are not decided",
+    "failed": "do not all train",
+}
+SAID = {
+    "higher": "rises",
+    "lower": "falls",
+    "not decided": "changes by less than its spread",
+    "failed": "cannot be told",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of the deepest nets against the shallowest; `seeds` are the fewest that came to their end.
+
+    An error is higher where mean - s is above the other's mean + s; s is the standard deviation
+    over the seeds, 0 with one seed.
     """
 
-    plain: str | None
-    residual: str | None
+    plain: Change
+    residual: Change
     shallow: int
     deep: int
     seeds: int
@@ -79,22 +115,21 @@ class Answer:
     @property
     def said(self) -> str:
         """In words. One seed has no spread, so it decides nothing for the next."""
-        if self.plain is None or self.residual is None:
+        if self.shallow == self.deep:
             return "One depth shows no degradation: give two or more."
+        plain, residual = DEGRADE[self.plain.verdict], DEGRADE[self.residual.verdict]
         once = " One seed has no spread, so this may be chance." if self.seeds < 2 else ""
         return (
-            f"{self._verdict()}: from {self.shallow} to {self.deep} layers the training error of "
-            f"the plain net {SAID[self.plain]}, that of the residual net {SAID[self.residual]}."
-            f"{once}"
+            f"Plain nets {plain}, residual nets {residual}: from {self.shallow} to {self.deep} "
+            f"layers the training error of the plain net {self.plain.said}, that of the residual "
+            f"net {self.residual.said}.{once}"
         )
 
-    def _verdict(self) -> str:
-        return f"Plain nets {DEGRADE[str(self.plain)]}, residual nets {DEGRADE[str(self.residual)]}"
-
     def as_json(self) -> dict[str, Any]:
+        several = self.shallow != self.deep
         return {
-            "plain": self.plain,
-            "residual": self.residual,
+            "plain": self.plain.verdict if several else None,
+            "residual": self.residual.verdict if several else None,
             "shallow": self.shallow,
             "deep": self.deep,
             "seeds": self.seeds,
@@ -102,37 +137,15 @@ class Answer:
         }
 
 
-DEGRADE = {
-    "higher": "degrade",
-    "lower": "do not degrade",
-    "not decided": "are not decided",
-    "failed": "degrade",
-}
-SAID = {
-    "higher": "rises",
-    "lower": "falls",
-    "not decided": "changes by less than its spread",
-    "failed": "cannot be told, for it did not train",
-}
-
-
 def answer(results: Mapping[str, Result]) -> Answer:
-    """The deepest nets against the shallowest, by the training error of the last epoch.
-
-    An error is higher where mean - s is above the other's mean + s; s is the standard deviation
-    over the seeds, 0 with one seed.
-    """
-    depths = sorted({depth(name) for name in results}) or [0]
+    """Does the deeper plain net train worse, and does the deeper residual net?"""
+    depths = _depths(results) or [0]
     shallow, deep = depths[0], depths[-1]
-
-    def verdict(kind: str) -> str | None:
-        if shallow == deep:
-            return None
-        first, last = (_training(results, f"{kind}{d}") for d in (shallow, deep))
-        return "failed" if first is None or last is None else last.against(first)
-
+    plain, residual = (
+        Change(*(_training(results, f"{kind}{d}") for d in (shallow, deep))) for kind in KINDS
+    )
     seeds = min((len(r.rows) - r.failed for r in results.values()), default=0)
-    return Answer(verdict("plain"), verdict("resnet"), shallow, deep, seeds)
+    return Answer(plain, residual, shallow, deep, seeds)
 
 
 def _training(results: Mapping[str, Result], case: str) -> Spread | None:

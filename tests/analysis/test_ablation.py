@@ -17,7 +17,6 @@ from reslab.analysis.study import Study
 from reslab.analysis.sweep import measured
 from reslab.analysis.sweep.measured import Result
 from reslab.analysis.sweep.terms import Terms
-from reslab.cli import cli, sweeps
 from reslab.run import Run
 from reslab.spec import walk
 from reslab.zoo import NETWORKS
@@ -138,14 +137,8 @@ def test_a_failure_is_told_as_the_paper_tells_its_own(thirds: Path, tmp_path: Pa
     assert "fail" in text
 
 
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in sweeps.COMMANDS:
-        monkeypatch.setitem(cli.commands, command.name, command)
-
-
 @torch_only
-@pytest.mark.usefixtures("apart", "commands")
+@pytest.mark.usefixtures("apart")
 def test_the_command_tells_each_case_beside_the_published_error(thirds: Path) -> None:
     words = "--depth", 8, "--data", thirds, "--epochs", 0.5, "--width", 0.25, "--seeds", 2
     lines = told("ablate", "activations", *words, "--set", "batch=16").splitlines()
@@ -159,7 +152,7 @@ def test_the_command_tells_each_case_beside_the_published_error(thirds: Path) ->
 
 
 @torch_only
-@pytest.mark.usefixtures("apart", "commands")
+@pytest.mark.usefixtures("apart")
 @pytest.mark.parametrize(
     ("words", "said"),
     [

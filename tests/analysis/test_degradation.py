@@ -29,7 +29,6 @@ from reslab.analysis.sweep.measured import Result, Spread
 from reslab.analysis.sweep.planning import Cost, Limits, Size
 from reslab.analysis.sweep.running import Watch
 from reslab.analysis.sweep.terms import Terms
-from reslab.cli import cli, sweeps
 from reslab.errors import UserError
 from reslab.run import Run
 from reslab.zoo import NETWORKS
@@ -167,7 +166,7 @@ def made(errors: dict[str, list[float | None]]) -> dict[str, Result]:
         ([0.20, 0.21], [0.10, 0.11], "Plain nets degrade, residual nets are not decided"),
         ([0.20, 0.21], [0.20, 0.21], "Plain nets degrade, residual nets degrade"),
         ([0.05, 0.20], [0.05, 0.06], "Plain nets are not decided, residual nets do not degrade"),
-        ([None, None], [0.05, 0.06], "Plain nets degrade, residual nets do not degrade"),
+        ([None, None], [0.05, 0.06], "Plain nets do not all train, residual nets do not degrade"),
     ],
 )
 def test_the_answer_is_by_training_error_and_spread(
@@ -177,6 +176,7 @@ def test_the_answer_is_by_training_error_and_spread(
     found = answer(made({**shallow, "plain56": plain56, "resnet56": resnet56}))
     assert (found.shallow, found.deep) == (20, 56)
     assert found.said.startswith(f"{verdict}: from 20 to 56 layers")
+    assert plain56[0] is None or "(10.50 ± 0.71 %, then " in found.said
 
 
 def test_one_seed_or_one_depth_say_so() -> None:
@@ -337,6 +337,17 @@ def test_a_sample_is_stratified_and_its_runs_know_their_data(thirds: Path, study
 
 
 @torch_only
+def test_checkpoints_are_kept_on_request_and_scored_once(thirds: Path, tmp_path: Path) -> None:
+    asked = terms(thirds, tmp_path / "study", epochs=2, keep_checkpoints=True)
+    study = degradation(asked, (8,))
+    for run in runs(study).values():
+        kept = sorted(path.stem for path in run.checkpoints.glob("epoch-*"))
+        assert kept == ["epoch-0000", "epoch-0001", "epoch-0002"]
+    with mock.patch.object(running.Scorer, "__call__", side_effect=Killed):
+        degradation(asked, (8,))
+
+
+@torch_only
 def test_a_loss_that_is_no_number_is_a_result(thirds: Path, tmp_path: Path) -> None:
     asked = terms(thirds, tmp_path / "study", changes={**SETTINGS, "rate": 1e30}, epochs=1)
     study = degradation(asked, (8,))
@@ -376,14 +387,8 @@ def test_a_budget_that_bears_nothing_says_what_would(thirds: Path, tmp_path: Pat
 # The command ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in sweeps.COMMANDS:
-        monkeypatch.setitem(cli.commands, command.name, command)
-
-
 @torch_only
-@pytest.mark.usefixtures("apart", "commands")
+@pytest.mark.usefixtures("apart")
 def test_the_command_tells_the_table_and_the_answer(thirds: Path) -> None:
     words = "degradation", "--data", thirds, "--depths", "8,14", "--epochs", 0.5, "--width", 0.25
     answer = ask(*words, "--set", "batch=16")
@@ -400,7 +405,7 @@ def test_the_command_tells_the_table_and_the_answer(thirds: Path) -> None:
 
 
 @torch_only
-@pytest.mark.usefixtures("apart", "commands")
+@pytest.mark.usefixtures("apart")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
