@@ -44,7 +44,6 @@ def solid(s: Surface, scale: tuple[float, float]) -> Chart:
         "colorscale": "Viridis",
         "showscale": False,
         "hovertemplate": HOVER,
-        "contours": {"z": {"show": True, "usecolormap": True, "project": {"z": True}}},
     }
     look = {"color": "--muted", "gridcolor": "--rule", "showbackground": False}
     side = {**look, "title": {"text": ""}}
