@@ -68,18 +68,19 @@ class Change:
 
     shallow: Spread | None
     deep: Spread | None
+    failed: bool = False
 
     @property
     def verdict(self) -> str:
-        """What becomes of it with depth: "higher", "lower", "not decided", or "failed"."""
+        """What becomes of it with depth: "higher", "lower", "not decided"; or "failed", "missing"."""
         if self.shallow is None or self.deep is None:
-            return "failed"
+            return "failed" if self.failed else "missing"
         return self.deep.against(self.shallow)
 
     @property
     def said(self) -> str:
         words = SAID[self.verdict]
-        if self.verdict == "failed":
+        if self.shallow is None or self.deep is None:
             return words
         return f"{words} ({showing.spelt(self.shallow)}, then {showing.spelt(self.deep)})"
 
@@ -89,12 +90,14 @@ DEGRADE = {
     "lower": "do not degrade",
     "not decided": "are not decided",
     "failed": "do not all train",
+    "missing": "are not trained yet",
 }
 SAID = {
     "higher": "rises",
     "lower": "falls",
     "not decided": "changes by less than its spread",
     "failed": "cannot be told",
+    "missing": "is not known",
 }
 
 
@@ -141,15 +144,15 @@ def answer(results: Mapping[str, Result]) -> Answer:
     """Does the deeper plain net train worse, and does the deeper residual net?"""
     depths = _depths(results) or [0]
     shallow, deep = depths[0], depths[-1]
-    plain, residual = (
-        Change(*(_training(results, f"{kind}{d}") for d in (shallow, deep))) for kind in KINDS
-    )
+    plain, residual = (_change(results, f"{kind}{shallow}", f"{kind}{deep}") for kind in KINDS)
     seeds = min((len(r.rows) - r.failed for r in results.values()), default=0)
     return Answer(plain, residual, shallow, deep, seeds)
 
 
-def _training(results: Mapping[str, Result], case: str) -> Spread | None:
-    return results[case].spread("train_error") if case in results else None
+def _change(results: Mapping[str, Result], *cases: str) -> Change:
+    found = [results.get(case) for case in cases]
+    shallow, deep = (result.spread("train_error") if result else None for result in found)
+    return Change(shallow, deep, any(result.failed for result in found if result))
 
 
 def depth(case: str) -> int:

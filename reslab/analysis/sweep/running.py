@@ -156,8 +156,8 @@ def _plan(cases: Cases, terms: Terms, recipe: Recipe, data: Data, watch: Watch) 
     least = Size(limits.epochs[0], limits.images[0])
     spent = time.monotonic() - began + planning.seconds(costs, least, test, terms.seeds)
     raise UserError(
-        f"the least that shows something ({least.epochs:g} epochs of {least.images:,} images, width"
-        f" {width:g}) takes about {math.ceil(spent / planning.FILLED / 60)} minutes here: give "
+        f"{least.epochs:g} epochs of {least.images:,} images at width {width:g}, the least that is "
+        f"planned, take about {math.ceil(spent / planning.FILLED / 60)} minutes here: give "
         "--budget so many, or fewer networks or seeds, or choose --epochs and --images yourself"
     )
 
