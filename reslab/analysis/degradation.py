@@ -72,7 +72,7 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """What becomes of it with depth: "higher", "lower", "not decided"; or "failed", "missing"."""
+        """What becomes of it with depth: a key of `SAID`."""
         if self.shallow is None or self.deep is None:
             return "failed" if self.failed else "missing"
         return self.deep.against(self.shallow)

@@ -12,8 +12,6 @@ from reslab.analysis.study import Study
 from reslab.errors import UserError
 from reslab.run import Run
 
-Point = tuple[int, float]  # step, error as a part of one
-
 
 def write(study: Study) -> None:
     """results.json, from what is there of each run."""
