@@ -64,3 +64,11 @@ def load_tensorflow() -> None:
 
 def print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=1, ensure_ascii=False))
+
+
+def pair(text: str) -> tuple[str, str]:
+    """The two sides of `--set field=value`."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"--set {text}: write it as --set field=value")
+    return name.strip(), value.strip()

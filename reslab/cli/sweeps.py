@@ -14,6 +14,7 @@ from reslab.cli.options import (
     as_json,
     backend,
     load_tensorflow,
+    pair,
     print_json,
     use_backend,
 )
@@ -148,9 +149,8 @@ def _conduct(
 ) -> None:
     """Run a study with a bar; print what it found, or how to go on with it."""
     from reslab.analysis.sweep.terms import Terms
-    from reslab.cli.training import _pair
 
-    terms = Terms(changes=dict(map(_pair, changes)), **options)
+    terms = Terms(changes=dict(map(pair, changes)), **options)
     terms.chosen()  # what is wrong with the recipe is said before Keras is loaded
     use_backend(backend)
     load_tensorflow()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import INTERRUPTED, backend, load_tensorflow, use_backend
+from reslab.cli.options import INTERRUPTED, backend, load_tensorflow, pair, use_backend
 from reslab.errors import UserError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def train(
             else:
                 assert name is not None
                 assert data is not None
-                settings = dict(_pair(change) for change in changes)
+                settings = dict(pair(change) for change in changes)
                 run = training.train(name, data, changes=settings, watcher=bar.watcher(), **options)
         except Interrupted:
             bar.close()
@@ -226,13 +226,6 @@ def _summary(run: Run) -> None:
         click.echo(f"batch norm measured anew on {anew['images']:,} training images{change}")
     click.echo(f"epoch {run.info['chosen_epoch']} chosen; {sentence(judged)}" if judged else "done")
     click.echo(f"report: {run.path / 'report.html'}")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UserError(f"--set {text}: write it as --set field=value")
-    return name.strip(), value.strip()
 
 
 def _backend_of(path: Path) -> str | None:

@@ -8,7 +8,7 @@
 
 from .base import ArraySplit, Data, Split
 from .pipeline import Pipeline, batches
-from .sources import FOLDER_SIZE, load, sources
+from .sources import FOLDER_SIZE, load, sample, sources
 from .splits import class_weights
 from .standardise import Standardise, standardise
 
@@ -22,6 +22,7 @@ __all__ = [
     "batches",
     "class_weights",
     "load",
+    "sample",
     "sources",
     "standardise",
 ]

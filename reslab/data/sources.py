@@ -16,7 +16,7 @@ from reslab.errors import UserError, unknown, written
 from . import cifar, folder, idx
 from .base import ArraySplit, Data, Parts
 from .images import Size, resize_array, sides
-from .splits import amount, carve, counts
+from .splits import amount, carve, counts, stratified
 
 FOLDER_SIZE = 224
 
@@ -33,6 +33,7 @@ def load(
     cache: str | os.PathLike[str] | None = None,
     folder_size: int = FOLDER_SIZE,
     margin: bool = True,
+    images: int | None = None,
 ) -> Data:
     """The data set of that name, or at that path.
 
@@ -53,6 +54,7 @@ def load(
         folder_size: the size of a folder's images where `size` is None.
         margin: whether a folder's pictures lose an eighth at the edges, as is usual at 224
             (see `images.view`); arrays are never cut so.
+        images: a sample of the training images, see `sample`; None: all of them.
         cache: where files are kept, instead of $RESLAB_CACHE or the user's cache folder.
 
     Raises:
@@ -82,7 +84,31 @@ def load(
     }
     options |= {"skip_bad": skip_bad, "test": test, "folder_size": folder_size, "margin": margin}
     provenance = {"source": place, **options}
-    return _data(parts, provenance)
+    data = _data(parts, provenance)
+    return data if images is None else sample(data, images)
+
+
+def sample(data: Data, images: int) -> Data:
+    """So many of the training images, each class its share; the other parts stay as they are.
+
+    The same ones each time, whatever the seed. Raises UserError where there are too few, or not
+    one for each class.
+    """
+    n = len(data.train)
+    if images == n:
+        return data
+    if not 0 < images < n:
+        raise UserError(f"{data.name} has {n:,} training images: a sample of {images:,} is not one")
+    _, chosen = stratified(data.train.labels, images, data.classes, (0, "sample"))
+    train = data.train.take(chosen)
+    tallies = {**data.facts.get("counts", {}), "train": counts(train.labels, data.classes)}
+    facts = {"sample": f"{images:,} of {n:,} training images, stratified, seed 0"}
+    return replace(
+        data,
+        train=train,
+        facts={**data.facts, **facts, "counts": tallies},
+        provenance={**data.provenance, "images": images} if data.provenance else {},
+    )
 
 
 def _checked(size: Any) -> Size | None:

@@ -83,6 +83,22 @@ def test_everything_about_it_is_json_and_loads_it_again(tiny):
         assert (one.images(np.arange(len(one))) == two.images(np.arange(len(two)))).all()
 
 
+def test_a_sample_is_stratified_and_can_be_loaded_again(tiny):
+    whole = data.load(tiny, validation=0)
+    small = data.sample(whole, 20)
+    assert np.bincount(small.train.labels).tolist() == [5, 5, 5, 5]
+    assert len(small.test) == len(whole.test)
+    assert small.checksum == whole.checksum  # it is of what was read
+    assert sum(small.facts["counts"]["train"].values()) == 20
+    again = data.load(**json.loads(json.dumps(small.provenance)))
+    positions = np.arange(20)
+    np.testing.assert_array_equal(again.train.images(positions), small.train.images(positions))
+    assert data.sample(whole, 80) is whole
+    for n in (0, 3, 81):
+        with pytest.raises(UserError):
+            data.sample(whole, n)
+
+
 def test_the_checksum_sees_the_content_and_not_the_options(tiny):
     one = data.load(tiny)
     assert data.load(tiny, size=8, validation=0, seed=9).checksum == one.checksum

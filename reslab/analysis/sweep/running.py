@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,7 @@ from reslab.analysis.sweep.nets import Case
 from reslab.analysis.sweep.planning import Cost, Limits, Size
 from reslab.analysis.sweep.terms import Terms
 from reslab.building import FLAT_FILE
-from reslab.data import Data
-from reslab.data.splits import counts, stratified
+from reslab.data import Data, sample
 from reslab.errors import UserError
 from reslab.recipes import Recipe
 from reslab.report.words import percent
@@ -88,21 +87,6 @@ def sweep(
     return study
 
 
-def sample(data: Data, images: int) -> Data:
-    """So many of the training images, each class its share; the test images stay as they are.
-
-    It cannot be read again by the name of its source, so its runs are resumed by the study.
-    """
-    if images == len(data.train):
-        return data
-    _, chosen = stratified(data.train.labels, images, data.classes, (0, "sample"))
-    train = data.train.take(chosen)
-    said = f"{images:,} of {len(data.train):,} training images, stratified, seed 0"
-    tallies = {**data.facts.get("counts", {}), "train": counts(train.labels, data.classes)}
-    facts = {**data.facts, "sample": said, "counts": tallies}
-    return replace(data, train=train, facts=facts, provenance={})
-
-
 def _said(data: Data) -> str:
     return f"{data.name}, {data.facts.get('sample', f'{len(data.train):,} training images')}"
 
@@ -116,8 +100,6 @@ def _load(terms: Terms, case: Case, recipe: Recipe) -> Data:
     if data.validation is not None:
         raise UserError(f"{data.name} sets validation images apart: load it with validation=0")
     if terms.images is not None:
-        if terms.images > len(data.train):
-            raise UserError(f"{data.name} has {len(data.train):,} training images: ask for fewer")
         sample(data, terms.images)  # says at once where there are too few for its classes
     return data
 
