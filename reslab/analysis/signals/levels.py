@@ -56,6 +56,11 @@ def _over(a: float, b: float) -> float:
     return a / b if b else math.nan
 
 
+def spelt(x: float) -> str:
+    """Three digits, and no exponent where a reader can do without."""
+    return f"{x:,.0f}" if 100 <= abs(x) < 1e6 else f"{x:.3g}"
+
+
 def number(x: float) -> float | None:
     """JSON knows neither NaN nor infinity."""
     return x if math.isfinite(x) else None
@@ -81,4 +86,4 @@ def decode(moment: Mapping[str, Any], name: str) -> np.ndarray:
 def ends(entry: Mapping[str, Any]) -> str:
     """A net's gradient norms at its last moment, in a few words."""
     norms = decode(entry["moments"][-1], "kernel_gradient")
-    return f"kernel gradients {norms[0]:.3g} in the first layer, {norms[-1]:.3g} in the last"
+    return f"kernel gradients {spelt(norms[0])} in the first layer, {spelt(norms[-1])} in the last"

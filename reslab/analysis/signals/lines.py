@@ -102,6 +102,19 @@ def _short(x: float) -> float:
     return float(f"{x:.5g}")
 
 
+RESIDUAL, OTHERS = (0, 2, 5, 7), (1, 4, 3, 6)  # blues and greens, and warm ones
+
+
+def colours(residual: Sequence[bool]) -> list[int]:
+    """A colour each: residual nets have theirs, whatever stands beside them."""
+    found = []
+    for i, each in enumerate(residual):
+        before = sum(other == each for other in residual[:i])
+        mine = RESIDUAL if each else OTHERS
+        found.append(mine[before % len(mine)])
+    return found
+
+
 def numbers(panels: Sequence[Panel]) -> list[float]:
     """Everything drawn, so that panels can share an axis."""
     return [

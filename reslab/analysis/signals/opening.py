@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -17,6 +18,8 @@ from reslab.errors import UserError
 from reslab.run import Run
 from reslab.stacked import slices
 
+LONGEST = 180  # bytes of runs' names in a study's
+
 
 def opened(runs: Sequence[Run | str | Path]) -> list[Run]:
     """The runs, each once. Raises UserError where there are none, or two have one name."""
@@ -30,8 +33,12 @@ def opened(runs: Sequence[Run | str | Path]) -> list[Run]:
 
 
 def name(kind: str, runs: Sequence[Run], *more: str) -> Path:
-    """The study's folder by default."""
-    return Path("studies") / "-".join([kind, *(run.name for run in runs), *more])
+    """The study's folder by default; a file system takes names of 255 bytes."""
+    names = [run.name for run in runs]
+    if sum(len(name.encode()) + 1 for name in names) > LONGEST:
+        digest = hashlib.sha256("/".join(names).encode()).hexdigest()[:8]
+        names = [f"{len(runs)}-runs-{digest}"]
+    return Path("studies") / "-".join([kind, *names, *more])
 
 
 def known(runs: Sequence[Run]) -> list[dict[str, Any]]:

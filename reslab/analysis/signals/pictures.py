@@ -52,6 +52,7 @@ def _panel(axes: Any, panel: Panel) -> None:
         _series(axes, series)
     if panel.floor is not None:
         axes.set_ylim(bottom=panel.floor)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_title(panel.title, fontsize=10, color=paint.INK)
     axes.set_xlabel(panel.x, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from reslab.analysis.page import Section, Table
 from reslab.analysis.signals.charts import chart, span
-from reslab.analysis.signals.lines import Figure, Panel, Series
+from reslab.analysis.signals.lines import Figure, Panel, Series, colours
 from reslab.analysis.signals.places import stage_ends
 from reslab.analysis.signals.showing import command
 from reslab.analysis.study import Study
@@ -61,18 +61,18 @@ def _errors(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _panels(entries: Sequence[dict[str, Any]]) -> list[Panel]:
     panels = []
+    tints = colours([entry["residual"] for entry in entries])
     for what, title in WHATS.items():
         series = []
-        for number, entry in enumerate(entries):
-            rows = [(i, row) for i, row in enumerate(entry["units"], 1) if row[what] is not None]
-            if not rows:
+        for number, entry in zip(tints, entries, strict=True):
+            rows = entry["units"]
+            if all(row[what] is None for row in rows):
                 continue
             said = [
-                row["unit"] + (f" and {row['with']}" if what == "swapped" else "")
-                for _, row in rows
+                row["unit"] + (f" and {row['with']}" if what == "swapped" else "") for row in rows
             ]
-            x = [float(i) for i, _ in rows]
-            y = [_percent(row[what]) for _, row in rows]
+            x = [float(i + 1) for i in range(len(rows))]
+            y = [None if row[what] is None else _percent(row[what]) for row in rows]
             series.append(Series(entry["label"], number, x, y, said=said))
             ends = [0.5, len(entry["units"]) + 0.5]
             base = [_percent(entry["whole"])] * 2

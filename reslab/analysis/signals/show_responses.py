@@ -9,7 +9,7 @@ from typing import Any
 
 from reslab.analysis.page import Section, Table
 from reslab.analysis.signals.charts import chart, span
-from reslab.analysis.signals.lines import Figure, Panel, Series
+from reslab.analysis.signals.lines import Figure, Panel, Series, colours
 from reslab.analysis.signals.showing import command
 from reslab.analysis.study import Study
 from reslab.errors import UserError
@@ -42,7 +42,8 @@ def read(study: Study) -> list[dict[str, Any]]:
 
 def _panels(entries: Sequence[dict[str, Any]]) -> tuple[Panel, Panel]:
     ordered, sized = [], []
-    for number, entry in enumerate(entries):
+    tints = colours([entry["residual"] for entry in entries])
+    for number, entry in zip(tints, entries, strict=True):
         values = entry["std"]
         said = [layer["path"] for layer in entry["layers"]]
         x = list(range(1, len(values) + 1))

@@ -66,7 +66,7 @@ def sections(study: Study) -> list[Section]:
     found = [
         Section(
             f"{start}: the way back",
-            [_how(nets), *_said(nets, first), _verdict(nets, first)],
+            [_how(nets), *_said(nets, first), *_verdict(nets, first)],
             charts=_charts(
                 nets, ("kernel_gradient", "output_gradient", "relative_gradient"), first
             ),
@@ -113,7 +113,7 @@ def _training(nets: Sequence[Net], unit: str, study: Study) -> Section:
             )
             for i, each in enumerate(panels)
         ]
-    words = [*_said(nets, None), _verdict(nets, None)] + [
+    words = [*_said(nets, None), *_verdict(nets, None)] + [
         f"{_caption(net.label)}: the training ended early, {'; '.join(net.stopped)}."
         for net in nets
         if net.stopped
@@ -162,41 +162,41 @@ def _lost(values: np.ndarray) -> int:
 
 
 def _median(values: np.ndarray) -> str:
-    return f"{np.median(values):.2g}"
+    return levels.spelt(float(np.median(values)))
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:.3g} times as large" if ratio >= 1 else f"{1 / ratio:.3g} times smaller"
+    if ratio >= 1:
+        return f"{levels.spelt(ratio)} times as large"
+    return f"{levels.spelt(1 / ratio)} times smaller"
 
 
-def _verdict(nets: Sequence[Net], at: int | None) -> str:
+def _verdict(nets: Sequence[Net], at: int | None) -> list[str]:
     """He et al.'s statement, held against the plain nets with batch norm."""
     plain = [net for net in nets if net.kind == "plain" and net.bn]
     if not plain:
-        return ""
-    said = []
+        return []
+    said = ["He et al. say that their plain nets' gradients have healthy norms with BN. Here:"]
     for net in plain:
         moment = net.moments[-1] if at is None else at
         values = net.values(moment, "output_gradient")[:, net.main]
-        ratio, depth = factor(net, moment, "output_gradient"), values.shape[1] - 1
+        ratio = factor(net, moment, "output_gradient")
+        head = f"{net.label}, {net.unit} {moment}:"
         if _lost(values) or not np.isfinite(ratio):
-            said.append(f"{net.label}: some gradients are zero or no number: they are not healthy.")
+            said.append(f"{head} some gradients are zero or no number, which is not healthy.")
             continue
-        each = ratio ** (1 / max(1, depth))
-        way = (
-            "grow on the way back: they do not vanish, but they are not of one size either"
-            if ratio > 10
-            else "shrink on the way back"
-            if ratio < 0.1
-            else "stay within a factor of ten over the whole depth: neither vanish nor explode"
-        )
+        each = ratio ** (1 / max(1, values.shape[1] - 1))
         said.append(
-            f"{net.label}: the gradients of the outputs {way}. First layer over last convolution "
-            f"{ratio:.3g}, a factor of {each:.3g} a layer."
+            f"{head} from the last convolution to the first the gradient of the output becomes "
+            f"{_times(ratio)}, {each:.3g} times a layer: {_way(ratio)}."
         )
-    return "He et al. say that their plain nets' gradients are healthy with BN. Here, " + " ".join(
-        said
-    )
+    return [" ".join(said)]
+
+
+def _way(ratio: float) -> str:
+    if ratio > 10:
+        return "it does not vanish, but neither is it of one size"
+    return "it vanishes with depth" if ratio < 0.1 else "within a factor of ten over all layers"
 
 
 def _forward(nets: Sequence[Net], at: int | None) -> list[str]:
@@ -207,9 +207,10 @@ def _forward(nets: Sequence[Net], at: int | None) -> list[str]:
         if lost := _lost(values):
             words = f"{count(lost)} of {count(values.size)} are no number above zero"
         else:
+            least, most = levels.spelt(values.min()), levels.spelt(values.max())
             words = (
                 f"{_median(values[:, 0])} in the first layer, {_median(values[:, -1])} in the last "
-                f"convolution; between {values.min():.2g} and {values.max():.2g}"
+                f"convolution; between {least} and {most}"
             )
         found.append(f"{_caption(net.label)}: the RMS of the outputs, {words}.")
     return found
@@ -266,4 +267,6 @@ def _subject(study: Study) -> str:
 def _note(study: Study, nets: Sequence[Net]) -> str:
     seeds = len(nets[0].entries)
     many = f"; median and range of {seeds} seeds" if seeds > 1 else ""
-    return f"{nets[0].entries[0]['said']}, batch statistics{many}. Layers with kernels, in order."
+    return (
+        f"{nets[0].entries[0]['said']}, batch statistics{many}. Circles: classifier, projections."
+    )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from reslab.analysis.signals import levels
-from reslab.analysis.signals.lines import Panel, Series, over_seeds
+from reslab.analysis.signals.lines import Panel, Series, colours, over_seeds
 from reslab.analysis.signals.places import stage_ends
 from reslab.analysis.study import Study
 from reslab.errors import UserError
@@ -23,7 +23,6 @@ SHORT = {
     "output_std": "output, standard deviation",
 }
 LAYER = "layer"
-TWINS = ("residual", "plain")
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,7 @@ def _breaks(net: Net) -> list[float]:
 def panel(nets: Sequence[Net], what: str, at: int | None, title: str) -> Panel:
     """Several nets at one moment; None is the last of each."""
     series = []
-    for place, net in enumerate(nets):
-        number = TWINS.index(net.kind) if _twins(nets) else place
+    for number, net in zip(_colours(nets), nets, strict=True):
         name = net.kind if _twins(nets) else net.label
         moment = net.moments[-1] if at is None else at
         series += _series(net, moment, what, name, number)
@@ -121,7 +119,14 @@ def _twins(nets: Sequence[Net]) -> bool:
     return all(net.unit == "step" for net in nets)
 
 
-def _course(net: Net, what: str, unit: str, number: int, most: int = 7) -> Panel:
+def _colours(nets: Sequence[Net]) -> list[int]:
+    """Of twins, those of a kind have one colour."""
+    if _twins(nets):
+        return [0 if net.kind == "residual" else 1 for net in nets]
+    return colours([net.kind == "residual" for net in nets])
+
+
+def _course(net: Net, what: str, unit: str, number: int, most: int = 8) -> Panel:
     """One net at its moments, later ones stronger."""
     chosen = net.moments
     if len(chosen) > most:
@@ -150,8 +155,7 @@ BN_WORDS = ((True, "with"), (False, "without"))
 
 def grid(nets: Sequence[Net], what: str, unit: str) -> list[list[Panel]]:
     panels = [
-        _course(net, what, unit, TWINS.index(net.kind) if _twins(nets) else i)
-        for i, net in enumerate(nets)
+        _course(net, what, unit, number) for number, net in zip(_colours(nets), nets, strict=True)
     ]
     return [panels[i : i + 2] for i in range(0, len(panels), 2)]
 

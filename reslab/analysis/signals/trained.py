@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from reslab.analysis.signals.gradients import passed
 from reslab.analysis.signals.twins import IMAGES, KIND
 from reslab.analysis.signals.watch import Watch
 from reslab.analysis.study import Study
+from reslab.analysis.subject import Subject
+from reslab.data import Data
 from reslab.errors import UserError
 from reslab.run import Run
 from reslab.session import interrupt, on_signals
@@ -26,13 +28,15 @@ def signals_of(
     *,
     images: int = IMAGES,
     out: str | Path | None = None,
+    data: Data | None = None,
     watch: Watch | None = None,
 ) -> Study:
     """Measure gradients and activations by layer of trained runs, on un-augmented training images.
 
     At each epoch whose checkpoint was kept, else with the weights that were judged. The study goes
-    to `out`, else to studies/signals-RUNS; it is gone on with where it is there. Raises UserError
-    for whatever does not fit, `session.Interrupted` after a signal.
+    to `out`, else to studies/signals-RUNS; it is gone on with where it is there. `data` are the
+    runs', where they are loaded already. Raises UserError for whatever does not fit,
+    `session.Interrupted` after a signal.
     """
     watch = watch or Watch()
     found = opening.opened(runs)
@@ -43,18 +47,21 @@ def signals_of(
     more = [f"{images}images"] if images != IMAGES else []
     study = Study.begin(out or opening.name(KIND, found, *more), KIND, asked, backend)
     watch.say(f"study: {study.path}")
-    data = study.read("signals.json") or {"unit": "epoch", "nets": []}
+    measured = study.read("signals.json") or {"unit": "epoch", "nets": []}
     moments = [_moments(run) for run in found]
     watch.start(sum(map(len, moments)))
     done = 0
     for run, names in zip(found, moments, strict=True):
-        entry = _entry(data, run)
-        left = [each for each in names if each[0] not in {m["at"] for m in entry["moments"]}]
+        entry = _entry(measured, run)
+        known = {moment["at"] for moment in entry["moments"]}
+        left = [(epoch, name) for epoch, name in names if epoch not in known]
+        done += len(names) - len(left)
         if left:
-            _measure(study, data, entry, run, left, images, watch, done + len(names) - len(left))
+            for epoch in _measure(entry, opening.flat(run, images, "train", data), left):
+                study.write("signals.json", measured)
+                done += 1
+                watch.step(done, f"{run.name}, epoch {epoch}")
             watch.say(f"{run.name}, epoch {entry['moments'][-1]['at']}: {levels.ends(entry)}")
-        done += len(names)
-        watch.step(done, run.name)
     return showing.finished(study)
 
 
@@ -66,8 +73,8 @@ def _moments(run: Run) -> list[tuple[int, str | None]]:
     return [(run.info.get("chosen_epoch") or 0, None)]
 
 
-def _entry(data: dict[str, Any], run: Run) -> dict[str, Any]:
-    for entry in data["nets"]:
+def _entry(measured: dict[str, Any], run: Run) -> dict[str, Any]:
+    for entry in measured["nets"]:
         if entry["label"] == run.name:
             return entry
     units = places.units(run.network)
@@ -81,28 +88,20 @@ def _entry(data: dict[str, Any], run: Run) -> dict[str, Any]:
         "moments": [],
         "stopped": None,
     }
-    data["nets"].append(entry)
+    measured["nets"].append(entry)
     return entry
 
 
 def _measure(
-    study: Study,
-    data: dict[str, Any],
-    entry: dict[str, Any],
-    run: Run,
-    left: Sequence[tuple[int, str | None]],
-    images: int,
-    watch: Watch,
-    done: int,
-) -> None:
-    looked = opening.flat(run, images, "train")
+    entry: dict[str, Any], looked: Subject, left: Sequence[tuple[int, str | None]]
+) -> Iterator[int]:
+    """Measure the epochs that are left, and yield each."""
     entry["said"] = looked.images.said
     names = [place["path"] for place in entry["layers"]]
-    for number, (epoch, checkpoint) in enumerate(left):
+    for epoch, checkpoint in left:
         if checkpoint is not None:
-            arrays = subjects.weights(run, checkpoint)
+            arrays = subjects.weights(looked.run, checkpoint)
             looked.assign({name: arrays[name] for name in looked.variables()})
         seen = passed(looked.model, names, looked.images.x, looked.images.labels)
         entry["moments"].append({"at": epoch, **levels.levels(seen)})
-        study.write("signals.json", data)
-        watch.step(done + number + 1, f"{run.name}, epoch {epoch}")
+        yield epoch
