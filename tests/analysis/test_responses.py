@@ -12,10 +12,11 @@ import reslab
 from reslab import run, zoo
 from reslab.analysis import kinds
 from reslab.analysis import subject as subjects
-from reslab.analysis.signals import deviations, places, responses
+from reslab.analysis.signals import deviations, opening, places, responses
 from reslab.cli import signals as cli
 from reslab.errors import UserError
 from reslab.spec import walk
+from reslab.stacked import slices
 from reslab.transforms import plain, without_bn
 from tests.reference import forward
 
@@ -56,6 +57,18 @@ def test_deviations_are_those_of_numpy(trained: run.Run) -> None:
         assert value == pytest.approx(y.std(), rel=1e-4), name
     one = deviations.deviations(looked, names[:1])
     assert one == pytest.approx(found[:1])
+
+
+def test_stacked_units_are_written_out(trained: run.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = opening.flat(trained, 16, "train")
+    monkeypatch.setattr(subjects, "FLAT_FILE", 1)
+    assert slices.holders(subjects.subject(trained, images=16).model)
+    looked = opening.flat(trained, 16, "train")
+    assert not slices.holders(looked.model)
+    names = [response.source for response in places.responses(trained.network)]
+    np.testing.assert_array_equal(
+        deviations.deviations(looked, names), deviations.deviations(flat, names)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,16 @@ import pytest
 import reslab
 from reslab import build, run, zoo
 from reslab.analysis import kinds
-from reslab.analysis.signals import levels, places, signals, signals_of, twins
+from reslab.analysis.signals import (
+    charts,
+    levels,
+    lines,
+    pictures,
+    places,
+    signals,
+    signals_of,
+    twins,
+)
 from reslab.analysis.signals.gradients import Passed, passed
 from reslab.analysis.signals.watch import Watch
 from reslab.analysis.study import Study
@@ -176,6 +185,28 @@ def test_the_four_twins_have_the_same_kernels_at_the_start() -> None:
             np.testing.assert_array_equal(one, two)
     assert twins.twins(without_bn(tiny.NETWORK))[0].bn
     assert len(twins.twins(without_bn(tiny.NETWORK))) == 2
+
+
+def test_what_cannot_be_drawn_stands_at_the_edge(tmp_path: Path) -> None:
+    """A point is lost where any seed has no number there, or zero on a logarithmic axis."""
+    values = np.array([[1.0, 0.0, 3.0, np.inf, 2.0], [3.0, 1.0, np.nan, 1.0, 4.0]])
+    line = lines.over_seeds("net", 0, [1, 2, 3, 4, 5], values)
+    assert line.y == [2.0, None, None, None, 3.0]
+    assert line.low == [1.0, None, None, None, 2.0]
+    assert line.lost == [(2, "zero"), (3, "nan"), (4, "inf")]
+    assert lines.over_seeds("net", 0, [1, 2], values[:, :2], log=False).y == [2.0, 0.5]
+    dead = lines.over_seeds("dead", 1, [1, 2], np.zeros((1, 2)))
+    panel = lines.Panel("a", "layer", "gradient", [line, dead], log=True)
+    assert panel.lost == ["infinite", "not a number", "zero"]
+    traces = charts.chart(panel, "id").figure["data"]
+    edges = {trace["marker"]["symbol"] for trace in traces if trace["mode"] == "markers"}
+    assert edges == {"triangle-up", "triangle-down", "x-thin-open"}
+    nothing = replace(panel, series=[dead])
+    figure = lines.Figure("title", "note", [[panel, nothing], [nothing]])
+    svg, png = pictures.draw(figure, tmp_path / "picture")
+    assert "\u25bc zero" in svg.read_text(encoding="utf-8")
+    assert png.stat().st_size > 1000
+    assert pictures.draw(figure, tmp_path / "again")[0].read_bytes() == svg.read_bytes()
 
 
 # End to end ---------------------------------------------------------------------------------------
