@@ -43,7 +43,9 @@ def kept(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def study(trained: Run, kept: Run, tmp_path_factory: pytest.TempPathFactory) -> Study:
     out = tmp_path_factory.mktemp("studies") / "two"
-    return landscape([trained, kept], grid=5, images=60, seeds=2, curvature=3, out=out)
+    return landscape(
+        [trained, kept], grid=5, images=60, seeds=2, curvature=3, curvature_images=8, out=out
+    )
 
 
 def lines(path: Path) -> list[Any]:
@@ -157,14 +159,14 @@ def test_a_trajectory_on_its_plane(kept: Run, tmp_path: Path) -> None:
 
 def test_curvature_and_trajectory_are_added_to_a_surface(kept: Run, tmp_path: Path) -> None:
     out = tmp_path / "s"
-    landscape([kept], grid=3, images=30, out=out)
+    landscape([kept], grid=3, images=8, out=out)
     before = (out / "surface.jsonl").read_bytes()
-    study = landscape([kept], grid=3, images=30, curvature=3, trajectory=True, out=out)
+    study = landscape([kept], grid=3, images=8, curvature=3, trajectory=True, out=out)
     assert (out / "surface.jsonl").read_bytes() == before
     (c,) = surfaces.curvatures(study)
     assert (c.smallest < c.largest).all()
-    assert c.images == 30
-    again = landscape([kept], grid=3, images=30, out=out)
+    assert c.images == 8
+    again = landscape([kept], grid=3, images=8, out=out)
     assert "Curvature" in (again.path / "page.html").read_text()
 
 
@@ -218,29 +220,26 @@ def test_going_on_repeats_no_point_and_ends_the_same(
 SCRIPT = (
     "import sys\n"
     "from reslab.analysis.landscape import landscape\n"
-    "landscape([sys.argv[1]], grid=31, images=60, out=sys.argv[2])\n"
+    "landscape([sys.argv[1]], grid=21, images=60, out=sys.argv[2])\n"
 )
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_in_the_middle(trained: Run, tmp_path: Path, how: signal.Signals) -> None:
+def test_killed_in_the_middle(trained: Run, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     command = [sys.executable, "-c", SCRIPT, str(trained.path), str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command)
     end = time.monotonic() + 120
     while not (out / "surface.jsonl").exists() or len((out / "surface.jsonl").read_bytes()) < 2000:
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.01)
-    process.send_signal(how)
-    said = process.communicate(timeout=60)[1]
-    if how == signal.SIGTERM:
-        assert "Interrupted" in said
+    process.kill()
+    process.wait(60)
     before = Points(out / "surface.jsonl").found
-    assert 10 < len(before) < 31 * 31
-    study = landscape([trained], grid=31, images=60, out=out)
+    assert 10 < len(before) < 21 * 21
+    study = landscape([trained], grid=21, images=60, out=out)
     after = lines(out / "surface.jsonl")
-    assert len(after) == len({tuple(key) for key, _ in after}) == 31 * 31
+    assert len(after) == len({tuple(key) for key, _ in after}) == 21 * 21
     assert {k: v for k, v in Points(out / "surface.jsonl").found.items() if k in before} == before
     assert study.info["status"] == "done"
 

@@ -188,7 +188,7 @@ class Measuring:
             elif n == TIMED:
                 each = (time.perf_counter() - begun) / TIMED
                 left = len(missing) - n - 1
-                words = f"{count(left)} more points at {duration(each)}"
+                words = f"{count(left)} more points at {each:.2g} s each"
                 self.watcher.say(f"{what}: about {duration(left * each)}: {words}")
 
 

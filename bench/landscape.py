@@ -1,0 +1,114 @@
+"""A grid of a loss surface against plain inference over the same images, in turns.
+
+    KERAS_BACKEND=torch python bench/landscape.py bench/results/landscape.json resnet20 resnet56
+
+A turn of the grid is a few points as `reslab landscape` measures them: weights moved along two
+filter-normalised directions, the loss of all images, a line written. A turn of plain inference is
+as many passes of `predict_on_batch` over these images, in the same batches, and nothing else. The
+goal is 0.8 of its images per second. The results of every run are kept in OUT.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from turns import Contender, Contest, Turn, add_run, circumstances, ratio, said
+
+GRID, PLAIN = "grid", "plain inference"
+SHAPE, CLASSES = (32, 32, 3), 10
+GOAL = 0.8
+
+
+def subject(network: str, n: int) -> Any:
+    """Random weights and images: what they are does not matter to the time."""
+    from reslab.analysis.subject import Images, Subject
+    from reslab.build import create
+
+    model = create(network, classes=CLASSES, input_shape=SHAPE, data_format="channels_last")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, *SHAPE)).astype("float32")
+    images = Images(x, rng.integers(0, CLASSES, n).astype("int32"), f"{n} drawn images")
+    return Subject(SimpleNamespace(name=network), model, images)  # type: ignore[arg-type]
+
+
+def work(turn: Turn, name: str, network: str, n: int, points: int) -> None:
+    from reslab.analysis.landscape.directions import filter_normalised
+    from reslab.analysis.landscape.evaluator import BATCH, Evaluator
+    from reslab.analysis.landscape.points import Points
+
+    its = subject(network, n)
+    evaluator = Evaluator(its)
+    steps = np.linspace(-1, 1, points)
+    done = 0
+    with tempfile.TemporaryDirectory() as folder:
+        store = Points(Path(folder) / "points.jsonl")
+
+        def grid() -> None:
+            nonlocal done
+            for a in steps:
+                store.add((0, done), **vars(evaluator.at(a, 0.5)))
+                done += 1
+
+        def plain() -> None:
+            for _ in steps:
+                for i in range(0, n, BATCH):
+                    its.model.predict_on_batch(its.images.x[i : i + BATCH])
+
+        if name == GRID:
+            evaluator.along(*(filter_normalised(evaluator.start, 0, k) for k in (0, 1)))
+        run = {GRID: grid, PLAIN: plain}[name]
+        run()
+        turn.ready()
+        while turn.wait():
+            begun = time.perf_counter()
+            run()
+            turn.took(time.perf_counter() - begun)
+
+
+def measure(network: str, n: int, points: int, rounds: int) -> dict[str, Any]:
+    held = Contest({name: Contender(work, (name, network, n, points)) for name in (GRID, PLAIN)})
+    seconds = held.rounds(rounds)
+    held.close()
+    found = ratio(seconds[GRID], seconds[PLAIN])
+    speeds = {name: n * points / float(np.median(each)) for name, each in seconds.items()}
+    return {
+        "network": network,
+        "images": n,
+        "points": points,
+        "images_per_second": speeds,
+        "ratio": found,
+        "reached": found["ratio"] >= GOAL,
+        "seconds": seconds,
+    }
+
+
+def main() -> None:
+    parse = argparse.ArgumentParser()
+    parse.add_argument("out", type=Path)
+    parse.add_argument("networks", nargs="+")
+    parse.add_argument("--images", type=int, default=1000)
+    parse.add_argument("--points", type=int, default=3)
+    parse.add_argument("--rounds", type=int, default=15)
+    asked = parse.parse_args()
+    backend = os.environ.setdefault("KERAS_BACKEND", "torch")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.argv[0] = "bench/landscape.py"
+    where = circumstances(backend)
+    for network in asked.networks:
+        found = measure(network, asked.images, asked.points, asked.rounds)
+        add_run(asked.out, {**where, "load_after": os.getloadavg(), **found})
+        for name, speed in found["images_per_second"].items():
+            print(f"{network} {name}: {speed:.0f} images/s")
+        print(f"{network}: {said(found['ratio'])} times plain inference; goal {GOAL}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
