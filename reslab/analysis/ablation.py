@@ -26,7 +26,7 @@ from reslab.zoo.resnet import bottleneck_v1, option_a
 from reslab.zoo.resnet import cifar as he2015
 
 if TYPE_CHECKING:
-    from reslab.analysis.sweep.running import Watch
+    from reslab.analysis.watch import Watch
 
 KIND = "ablation"
 FAIL = "fail"  # the paper's word for a test error above 20 %
@@ -153,7 +153,8 @@ def ablation(what: str, terms: Terms, depth: int = 110, watch: Watch | None = No
     `session.Interrupted` after a signal.
     """
     check(what, depth)
-    from reslab.analysis.sweep.running import Watch, sweep
+    from reslab.analysis.sweep.running import sweep
+    from reslab.analysis.watch import Watch
 
     if terms.recipe == "paper-cifar":
         terms = replace(terms, changes={"warmup_layers": 0, **terms.changes})

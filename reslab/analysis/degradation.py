@@ -21,7 +21,7 @@ from reslab.errors import UserError
 from reslab.report.words import NONE, count
 
 if TYPE_CHECKING:
-    from reslab.analysis.sweep.running import Watch
+    from reslab.analysis.watch import Watch
 
 KIND = "degradation"
 KINDS = {"plain": "plain", "resnet": "residual"}  # how a case's name begins, and what it is
@@ -41,7 +41,8 @@ def degradation(
         units(depth)
     if not depths:
         raise UserError("no depths: give one or more, such as 20 and 56")
-    from reslab.analysis.sweep.running import Watch, sweep
+    from reslab.analysis.sweep.running import sweep
+    from reslab.analysis.watch import Watch
 
     def cases(width: float) -> list[Case]:
         nets = [net for depth in depths for net in twins(depth)]

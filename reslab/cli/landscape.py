@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import (
-    INTERRUPTED,
-    as_json,
-    backend,
-    load_tensorflow,
-    print_json,
-    use_backend,
-)
+from reslab.cli.options import as_json, backend, print_json
+from reslab.cli.progress import conduct
 from reslab.errors import UserError
 
 if TYPE_CHECKING:
-    from reslab.analysis.landscape.driving import Watcher
     from reslab.analysis.study import Study
+    from reslab.analysis.watch import Watch
 
 
 @click.command()
@@ -104,74 +97,17 @@ def landscape(
 
     opened = [Run.open(run) for run in runs]
     count = _images(images)
-    use_backend(backend)
-    load_tensorflow()
-    from reslab.analysis.landscape.driving import landscape as measure
-    from reslab.session import Interrupted
 
-    with Bar() as bar:
-        try:
-            study = measure(
-                opened,
-                images=count,
-                curvature=curvature_grid if curvature else None,
-                watcher=bar.watcher(),
-                **options,
-            )
-        except Interrupted:
-            bar.close()
-            click.echo("stopped; every point is kept: the same command goes on", err=True)
-            sys.exit(INTERRUPTED)
-    _summary(study, as_json)
+    def run(watch: Watch) -> Study:
+        from reslab.analysis.landscape import landscape as measure
+
+        grid = curvature_grid if curvature else None
+        return measure(opened, images=count, curvature=grid, watch=watch, **options)
+
+    _summary(conduct(run, backend), as_json)
 
 
 COMMANDS = (landscape,)
-
-
-class Bar:
-    """A progress bar for each stage, and lines that stay."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.console = Console(stderr=True, highlight=False)
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} points"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self.task: Any = None
-
-    def __enter__(self) -> Bar:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.bar.stop()
-
-    def watcher(self) -> Watcher:
-        from reslab.analysis.landscape.driving import Watcher
-
-        return Watcher(say=self.say, stage=self.stage, point=lambda: self.bar.advance(self.task))
-
-    def say(self, text: str) -> None:
-        self.console.out(text, highlight=False)
-
-    def stage(self, what: str, done: int, total: int) -> None:
-        going_on = f", {done:,} measured before" if done else ""
-        self.say(f"{what}: {total:,} points{going_on}")
-        if self.task is not None:
-            self.bar.remove_task(self.task)
-        self.task = self.bar.add_task(what, completed=done, total=total)
 
 
 def _images(text: str) -> int | None:
@@ -198,4 +134,4 @@ def _summary(study: Study, as_json: bool) -> None:
 
 
 def _said(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.4g}"
+    return "unknown" if value is None else f"{value:.4g}"

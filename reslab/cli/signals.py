@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import (
-    INTERRUPTED,
-    as_json,
-    backend,
-    load_tensorflow,
-    print_json,
-    use_backend,
-)
+from reslab.cli.options import as_json, backend, print_json
+from reslab.cli.progress import conduct
 from reslab.errors import UserError
 
 if TYPE_CHECKING:
-    from reslab.analysis.signals import Watch
     from reslab.analysis.study import Study
+    from reslab.analysis.watch import Watch
 
 out = click.option(
     "--out",
@@ -153,67 +146,9 @@ def _check_runs(names: tuple[Any, ...]) -> None:
 
 
 def _conduct(run: Callable[[Watch], Study], as_json: bool, backend: str | None) -> None:
-    """Run a study with a bar; say where it is, or how to go on with it."""
-    use_backend(backend)
-    load_tensorflow()
-    from reslab.session import Interrupted
-
-    with Bar() as bar:
-        try:
-            study = run(bar.watch())
-        except Interrupted:
-            bar.close()
-            click.echo("stopped and saved: the same command goes on with it", err=True)
-            sys.exit(INTERRUPTED)
+    """Run a study; say where it is."""
+    study = conduct(run, backend)
     if as_json:
         print_json({"study": str(study.path), **study.info["found"]})
     else:
         click.echo(f"page: {study.path / 'page.html'}")
-
-
-class Bar:
-    """One bar over the work; lines that stay above it."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.console = Console(stderr=True, highlight=False)
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:.0f} %"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self.total = 0.0
-        self.task: Any = None
-
-    def __enter__(self) -> Bar:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.bar.stop()
-
-    def watch(self) -> Watch:
-        from reslab.analysis.signals import Watch
-
-        return Watch(say=self.say, start=self.start, step=self.step)
-
-    def say(self, text: str) -> None:
-        self.console.out(text, highlight=False)
-
-    def start(self, total: float) -> None:
-        self.total = total
-
-    def step(self, done: float, words: str) -> None:
-        if self.task is None:  # begun here, so that what was done before counts for no speed
-            self.task = self.bar.add_task(words, total=self.total, completed=int(done))
-        self.bar.update(self.task, completed=done, description=words)

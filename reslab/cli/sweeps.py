@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import (
-    INTERRUPTED,
-    as_json,
-    backend,
-    load_tensorflow,
-    pair,
-    print_json,
-    use_backend,
-)
+from reslab.cli.options import as_json, backend, pair, print_json
+from reslab.cli.progress import conduct
 from reslab.errors import UserError
 
 if TYPE_CHECKING:
     from reslab.analysis.study import Study
-    from reslab.analysis.sweep.running import Watch
     from reslab.analysis.sweep.terms import Terms
+    from reslab.analysis.watch import Watch
 
 OPTIONS = (
     click.option(
@@ -152,69 +144,10 @@ def _conduct(
 
     terms = Terms(changes=dict(map(pair, changes)), **options)
     terms.chosen()  # what is wrong with the recipe is said before Keras is loaded
-    use_backend(backend)
-    load_tensorflow()
-    from reslab.session import Interrupted
-
-    with Bar() as bar:
-        try:
-            study = run(terms, bar.watch())
-        except Interrupted:
-            bar.close()
-            click.echo("stopped and saved: the same command goes on with it", err=True)
-            sys.exit(INTERRUPTED)
+    study = conduct(lambda watch: run(terms, watch), backend)
     if as_json:
         print_json({"study": str(study.path), **study.info["found"]})
         return
     for line in lines(study):
         click.echo(line)
     click.echo(f"page: {study.path / 'page.html'}")
-
-
-class Bar:
-    """One bar over the work of all runs; lines that stay above it."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.console = Console(stderr=True, highlight=False)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:.1f} %"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("left"),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self.task: Any = None
-        self.total = 0.0
-
-    def __enter__(self) -> Bar:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.bar.stop()
-
-    def watch(self) -> Watch:
-        from reslab.analysis.sweep.running import Watch
-
-        return Watch(say=self.say, start=self.start, step=self.step)
-
-    def say(self, text: str) -> None:
-        self.console.out(text, highlight=False)
-
-    def start(self, total: float) -> None:
-        self.total = total
-
-    def step(self, done: float, run: str, error: float) -> None:
-        words = f"{run}, training error {100 * error:.1f} %"
-        if self.task is None:  # begun here, so that what was done before counts for no speed
-            self.task = self.bar.add_task(words, total=self.total, completed=int(done))
-        self.bar.update(self.task, completed=done, description=words)

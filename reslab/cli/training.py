@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reslab.cli import progress
 from reslab.cli.options import INTERRUPTED, backend, load_tensorflow, pair, use_backend
 from reslab.errors import UserError
 
@@ -124,49 +125,24 @@ def train(
 COMMANDS = (train,)
 
 
-class Bar:
+class Bar(progress.Bar):
     """A progress bar over all steps, and a line for every epoch that stays."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.path: Path | None = None
-        self.console = Console(stderr=True, highlight=False)
-        self.bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} steps"),
-            TextColumn("loss {task.fields[loss]:.4f}, error {task.fields[error]}"),
-            TextColumn("{task.fields[speed]:.0f} images/s"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
+        super().__init__(
+            "epoch {task.fields[epoch]}",
+            "{task.completed}/{task.total} steps",
+            "loss {task.fields[loss]:.4f}, error {task.fields[error]}",
+            "{task.fields[speed]:.0f} images/s",
         )
-        self.task: Any = None
+        self.path: Path | None = None
         self.total = 0
         self.images: dict[str, int] = {}  # of each part: what its percentages are of
-
-    def __enter__(self) -> Bar:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.bar.stop()
 
     def watcher(self) -> Watcher:
         from reslab.session import Watcher
 
         return Watcher(start=self.start, step=self.step, epoch=self.epoch)
-
-    def say(self, text: str) -> None:
-        """A line above the bar, as it is: names of files may look like Rich's markup."""
-        self.console.out(text, highlight=False)
 
     def start(self, run: Run, progress: Progress, total: int) -> None:
         self.path, self.total, self.images = run.path, total, run.info["data"]["counts"]

@@ -27,8 +27,8 @@ from reslab.analysis.study import Study
 from reslab.analysis.sweep import measured, nets, panels, planning, running
 from reslab.analysis.sweep.measured import Result, Spread
 from reslab.analysis.sweep.planning import Cost, Limits, Size
-from reslab.analysis.sweep.running import Watch
 from reslab.analysis.sweep.terms import Terms
+from reslab.analysis.watch import Watch
 from reslab.errors import UserError
 from reslab.run import Run
 from reslab.zoo import NETWORKS

@@ -20,11 +20,12 @@ from PIL import Image
 
 import reslab
 from reslab import evaluation
-from reslab.analysis.landscape import Watcher, landscape, showing, surfaces
+from reslab.analysis.landscape import landscape, showing, surfaces
 from reslab.analysis.landscape.evaluator import Evaluator
 from reslab.analysis.landscape.points import Points, outwards
 from reslab.analysis.study import Study
 from reslab.analysis.subject import standard, weights
+from reslab.analysis.watch import Watch
 from reslab.build import create, variables
 from reslab.errors import UserError
 from reslab.run import Run
@@ -245,9 +246,9 @@ def test_killed_in_the_middle(trained: Run, tmp_path: Path) -> None:
 
 
 def test_a_signal_in_python(trained: Run, tmp_path: Path) -> None:
-    watcher = Watcher(point=lambda: os.kill(os.getpid(), signal.SIGINT))
+    watch = Watch(step=lambda *_: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Interrupted):
-        landscape([trained], grid=5, images=30, out=tmp_path / "s", watcher=watcher)
+        landscape([trained], grid=5, images=30, out=tmp_path / "s", watch=watch)
     assert len(lines(tmp_path / "s" / "surface.jsonl")) == 1
 
 

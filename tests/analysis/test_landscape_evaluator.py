@@ -136,6 +136,25 @@ def test_kept_statistics_are_those_of_the_run_and_recomputed_ones_those_of_the_i
     np.testing.assert_array_equal(its.weights()[first], before[first])
 
 
+def test_channels_first_is_the_same_surface() -> None:
+    losses = []
+    for data_format in ("channels_last", "channels_first"):
+        its = subject(tiny.NETWORK)
+        if data_format == "channels_first":
+            w = its.weights()
+            model = build.create(tiny.NETWORK, data_format=data_format)
+            x = np.ascontiguousarray(its.images.x.transpose(0, 3, 1, 2))
+            its = Subject(its.run, model, Images(x, its.images.labels, ""))
+            its.assign(w)
+        for bn in ("keep", "recompute"):
+            evaluator = Evaluator(its, bn=bn, batch=16)
+            evaluator.along(filter_normalised(evaluator.start, 0, 0))
+            losses.append(evaluator.at(0.6).loss)
+            evaluator.restore()
+    assert losses[:2] == pytest.approx(losses[2:], rel=1e-4)
+    assert losses[0] != pytest.approx(losses[1], rel=1e-2)
+
+
 def test_what_is_no_number_is_an_infinite_loss_and_wrong() -> None:
     labels = np.array([0, 0, 1])
     found = point(np.array([[2.0, 0], [np.nan, 1], [0, np.inf]]), labels)

@@ -16,8 +16,8 @@ import reslab
 from reslab import build, run, zoo
 from reslab.analysis import kinds
 from reslab.analysis.signals import lesions, places, removal
-from reslab.analysis.signals.watch import Watch
 from reslab.analysis.study import Study
+from reslab.analysis.watch import Watch
 from reslab.cli import signals as cli
 from reslab.errors import UserError
 from reslab.session import Interrupted

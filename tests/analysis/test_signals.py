@@ -26,8 +26,8 @@ from reslab.analysis.signals import (
     twins,
 )
 from reslab.analysis.signals.gradients import Passed, passed
-from reslab.analysis.signals.watch import Watch
 from reslab.analysis.study import Study
+from reslab.analysis.watch import Watch
 from reslab.cli import signals as cli
 from reslab.errors import UserError
 from reslab.recipes import change, recipe

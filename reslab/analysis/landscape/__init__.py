@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES = {"landscape": "driving", "Watcher": "driving"}
+_HOMES = {"landscape": "driving"}
 __all__ = sorted(_HOMES)
 
 

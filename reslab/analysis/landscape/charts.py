@@ -70,12 +70,15 @@ def lines(found: Sequence[Surface], what: str) -> Chart:
         name = text(s.name) + (f", seed {s.seed}" if s.seed else "")
         trace = {"type": "scatter", "mode": "lines", "x": _rounded(s.a), "y": _row(values)}
         hover = "%{y:.2f} %" if what == "error" else "%{y:.4g}"
-        look = {"line": {"color": colour(s.run), "width": 1.8}, "hovertemplate": hover}
+        line = {"color": colour(s.run), "dash": dash(s.run), "width": 1.8}
+        look = {"line": line, "hovertemplate": hover, "showlegend": s.seed == 0}
         traces.append(trace | look | {"name": name})
     y = axis(ticksuffix=" %", rangemode="tozero")
     if what == "loss":
         y = axis(type="log", **_ticks(*log_range([s.loss for s in found]), log=False))
-    figure = {"data": traces, "layout": layout(axis("step"), y, hovermode="x unified")}
+    legend = {"x": 0.5, "xanchor": "center", "y": 1, "yanchor": "top"}
+    look = {"hovermode": "x unified", "showlegend": True, "legend": legend}
+    figure = {"data": traces, "layout": layout(axis("step"), y, **look)}
     ends = "; ".join(f"{s.name} {s.middle:.3g} in the middle, {_edge(s)}" for s in found)
     return Chart(f"lines-{what}", figure, f"{what} along random directions: {ends}.")
 

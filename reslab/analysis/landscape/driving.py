@@ -27,23 +27,15 @@ from reslab.analysis.landscape.evaluator import KEEP, Evaluator
 from reslab.analysis.landscape.hvp import Hessian
 from reslab.analysis.landscape.points import Key, Points, outwards
 from reslab.analysis.landscape.trajectory import Passage, enough
-from reslab.analysis.study import Study
+from reslab.analysis.study import Study, command
 from reslab.analysis.subject import Subject, subject
+from reslab.analysis.watch import Watch
 from reslab.data import Data
 from reslab.report.words import count, duration
 from reslab.run import Run
 from reslab.session import interrupt, on_signals
 
 TIMED = 3  # points, after the first, that say how long the rest will take
-
-
-@dataclass
-class Watcher:
-    """What a person sees: lines, and how many points of a stage are done."""
-
-    say: Callable[[str], None] = lambda words: None
-    stage: Callable[[str, int, int], None] = lambda what, done, total: None
-    point: Callable[[], None] = lambda: None
 
 
 @on_signals(interrupt)
@@ -60,7 +52,7 @@ def landscape(
     curvature_images: int = CURVATURE_IMAGES,
     trajectory: bool = False,
     out: str | Path | None = None,
-    watcher: Watcher | None = None,
+    watch: Watch | None = None,
 ) -> Study:
     """Measure the loss around trained weights, or go on with that; pictures and page at the end.
 
@@ -91,8 +83,9 @@ def landscape(
         enough(run)
     backend = keras.backend.backend()
     study = Study.begin(out or asked.folder, surfaces.KIND, asked.as_json(), backend)
-    study.save(runs=[str(run.path) for run in asked.runs])
-    measuring = Measuring(asked, study, watcher or Watcher())
+    commands = list(dict.fromkeys([*study.info.get("commands", []), command()]))
+    study.save(runs=[str(run.path) for run in asked.runs], commands=commands)
+    measuring = Measuring(asked, study, watch or Watch())
     measuring.all()
     publishing.publish(study)
     return study
@@ -104,7 +97,7 @@ class Measuring:
 
     asked: Asked
     study: Study
-    watcher: Watcher
+    watch: Watch
     loaded: dict[str, Data] = field(default_factory=dict)  # by checksum
 
     def all(self) -> None:
@@ -177,19 +170,22 @@ class Measuring:
         missing = points.missing(keys)
         if not missing:
             return
-        self.watcher.stage(what, len(keys) - len(missing), len(keys))
+        done, total = len(keys) - len(missing), len(keys)
+        before = f", {count(done)} measured before" if done else ""
+        self.watch.say(f"{what}: {count(total)} points{before}")
+        self.watch.start(total)
         at = ready()
         begun = time.perf_counter()
         for n, key in enumerate(missing):
             points.add(key, **at(key))
-            self.watcher.point()
+            self.watch.step(done + n + 1, what)
             if n == 0:
                 begun = time.perf_counter()  # the first one compiles
             elif n == TIMED:
                 each = (time.perf_counter() - begun) / TIMED
                 left = len(missing) - n - 1
                 words = f"{count(left)} more points at {each:.2g} s each"
-                self.watcher.say(f"{what}: about {duration(left * each)}: {words}")
+                self.watch.say(f"{what}: about {duration(left * each)}: {words}")
 
 
 class Loaded:
@@ -216,7 +212,7 @@ class Loaded:
             "params": info.get("params"),
         }
         study.save(subjects={**study.info.get("subjects", {}), str(self.number): about})
-        self.measuring.watcher.say(f"{asked.names[self.number]}: {found.images.said}")
+        self.measuring.watch.say(f"{asked.names[self.number]}: {found.images.said}")
         return found
 
     @cached_property

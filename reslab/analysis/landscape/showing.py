@@ -28,7 +28,7 @@ def sections(study: Study) -> list[Section]:
     found = surfaces.surfaces(study)
     inner = [*_draws(study, found), *_curvature(study), *_trajectories(study)]
     main = _flat(study, found) if study.asked["dim"] == 2 else _along(study, found)
-    measured = (study.info["command"],) if study.info.get("command") else ()
+    measured = [command for command in study.info.get("commands", []) if command]
     return [
         Section(
             f"Loss around {listed(surfaces.names(study))}",
@@ -46,6 +46,7 @@ def words(study: Study) -> list[str]:
     """How it was measured: a surface means nothing without."""
     asked, about = study.asked, study.info.get("subjects", {})
     images = listed(dict.fromkeys(each["images"] for each in about.values())) or "images"
+    alike = len({(each["images"], each["data"]) for each in about.values()}) == 1
     places = " x ".join([str(asked["grid"])] * asked["dim"])
     draws = "seed 0" if asked["seeds"] == 1 else f"seeds 0 to {asked['seeds'] - 1}"
     axes = "Each direction is" if asked["dim"] == 1 else "Both directions are"
@@ -54,8 +55,9 @@ def words(study: Study) -> list[str]:
         f"-{asked['range']:g} to {asked['range']:g}. {axes} Gaussian, each filter scaled to the "
         f"norm of the filter that it moves ({SOURCE}, Sec. 4), drawn with {draws}. Biases and "
         f"batch norm's scales and shifts stand still. {POLICIES[asked['bn']]}",
-        "All runs have the same directions where their layers have the same names and shapes, the "
-        "same images and the same scale. The middle is the trained network."
+        "All runs have the same draws where their layers have the same names and shapes, the same "
+        f"scale and {'the same' if alike else 'not the same'} images. The middle is the trained "
+        "network."
         if len(asked["runs"]) > 1
         else "The middle is the trained network.",
         *_gone(surfaces.surfaces(study)),

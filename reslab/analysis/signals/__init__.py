@@ -11,7 +11,6 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Watch": "watch",
     "lesions": "removal",
     "responses": "deviations",
     "signals": "twins",

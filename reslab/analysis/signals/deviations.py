@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from reslab.analysis.signals import opening, places, showing
-from reslab.analysis.signals.watch import Watch
 from reslab.analysis.study import Study
 from reslab.analysis.subject import Subject
+from reslab.analysis.watch import Watch
 from reslab.data import Data
 from reslab.errors import UserError
 from reslab.fast import accelerate

@@ -12,9 +12,9 @@ from reslab.analysis import subject as subjects
 from reslab.analysis.signals import levels, opening, places, showing
 from reslab.analysis.signals.gradients import passed
 from reslab.analysis.signals.twins import IMAGES, KIND
-from reslab.analysis.signals.watch import Watch
 from reslab.analysis.study import Study
 from reslab.analysis.subject import Subject
+from reslab.analysis.watch import Watch
 from reslab.data import Data
 from reslab.errors import UserError
 from reslab.run import Run

@@ -15,9 +15,9 @@ import numpy as np
 from reslab import build, describe, recipes, training, zoo
 from reslab.analysis.signals import levels, places, showing
 from reslab.analysis.signals.gradients import passed
-from reslab.analysis.signals.watch import Watch
 from reslab.analysis.study import Study
 from reslab.analysis.subject import sample
+from reslab.analysis.watch import Watch
 from reslab.data import Data, Pipeline, standardise
 from reslab.errors import UserError
 from reslab.optimizers import optimizer

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from reslab.analysis.sweep import measured, planning
 from reslab.analysis.sweep.nets import Case
 from reslab.analysis.sweep.planning import Cost, Limits, Size
 from reslab.analysis.sweep.terms import Terms
+from reslab.analysis.watch import Watch
 from reslab.building import FLAT_FILE
 from reslab.data import Data, sample
 from reslab.errors import UserError
@@ -36,15 +37,6 @@ WARM = 3  # steps before the clock starts: they compile
 TIMED = (3, 30)  # steps that are timed, at least and at most ...
 ENOUGH = 3.0  # ... until so many seconds are over
 Cases = Callable[[float], Sequence[Case]]  # by the width
-
-
-@dataclass
-class Watch:
-    """What a person sees; work is counted in multiply-adds of training steps."""
-
-    say: Callable[[str], None] = lambda text: None
-    start: Callable[[float], None] = lambda total: None
-    step: Callable[[float, str, float], None] = lambda done, run, error: None
 
 
 @on_signals(interrupt)
@@ -200,11 +192,12 @@ class _Sweep:
             def step(
                 progress: Any, now: Mapping[str, float], done: float = done, share: float = share
             ) -> None:
-                self.watch.step(done + share * progress.step, name, now["error"])  # noqa: B023
+                words = f"{name}, training error {percent(now['error'])}"  # noqa: B023
+                self.watch.step(done + share * progress.step, words)
 
             self._one(self.study.path / "runs" / name, case, seed, step)
             measured.write(self.study)
-        self.watch.step(sum(work), "done", 0)
+        self.watch.step(sum(work), "done")
 
     def _fit(self, case: Case) -> Any:
         return training.fit_to(case.network, self.data)

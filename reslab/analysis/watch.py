@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Watch:
-    """`say` is told lines that stay, `start` the whole work, `step` what is done of it."""
+    """`say` is told lines that stay, `start` the whole of some work, `step` what is done of it."""
 
     say: Callable[[str], None] = lambda text: None
     start: Callable[[float], None] = lambda total: None
