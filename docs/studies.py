@@ -34,11 +34,11 @@ def degradations() -> str:
         if study.kind != "degradation":
             continue
         results = measured.read(study)
-        shown = degradation.table(results)
+        shown = degradation.table(study, results)
         where = file.parent.relative_to(RESULTS.parent.parent).as_posix()
         machine = study.info["machine"]
         parts += [
-            f"`{study.info['command']}`, on {machine['cores']} cores of {machine['cpu']}:",
+            f"`{study.info['command']}`, on {machine['cores']} core{'s' * (machine['cores'] > 1)} of {machine['cpu']}:",
             "",
             f"![Error by iteration of plain and residual nets]({where}/errors.png)",
             "",

@@ -189,9 +189,9 @@ def sections(study: Study) -> list[Section]:
             charts=[(charts.by_depth(_by_depth(results)), "Error at the end by depth")]
             if len(_depths(results)) > 1
             else [],
-            tables=[table(results)],
+            tables=[table(study, results)],
             measured=showing.command(study),
-            quoted=(PAPER,) if _quoted(results) else (),
+            quoted=(PAPER,) if _quoted(study, results) else (),
         ),
         showing.trained(study, results),
     ]
@@ -209,9 +209,9 @@ PAPER = (
 TABLE_6 = {20: "8.75 %", 32: "7.51 %", 44: "7.17 %", 56: "6.97 %", 110: "6.43 %"}
 
 
-def table(results: Mapping[str, Result]) -> Table:
+def table(study: Study, results: Mapping[str, Result]) -> Table:
     """The errors of each net, beside the paper's where it has them."""
-    quoted = _quoted(results)
+    quoted = _quoted(study, results)
     rows = [
         (
             name,
@@ -228,14 +228,17 @@ def table(results: Mapping[str, Result]) -> Table:
     return Table("Errors at the end, mean and standard deviation", head, rows)
 
 
-def _quoted(results: Mapping[str, Result]) -> dict[str, str]:
+def _quoted(study: Study, results: Mapping[str, Result]) -> dict[str, str]:
+    """The paper's errors of these nets, where the study is of the paper's data."""
+    if not str(study.info.get("data", "")).startswith("cifar10,"):
+        return {}
     return {f"resnet{d}": error for d, error in TABLE_6.items() if f"resnet{d}" in results}
 
 
 def lines(study: Study) -> list[str]:
     """The table and the answer, for a terminal."""
     results = measured.read(study)
-    return [*showing.printed(table(results)), answer(results).said]
+    return [*showing.printed(table(study, results)), answer(results).said]
 
 
 def _depths(results: Mapping[str, Result]) -> list[int]:
