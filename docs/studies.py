@@ -37,8 +37,9 @@ def degradations() -> str:
         shown = degradation.table(study, results)
         where = file.parent.relative_to(RESULTS.parent.parent).as_posix()
         machine = study.info["machine"]
+        cores = f"{machine['cores']} core{'s' * (machine['cores'] > 1)}"
         parts += [
-            f"`{study.info['command']}`, on {machine['cores']} core{'s' * (machine['cores'] > 1)} of {machine['cpu']}:",
+            f"`{study.info['command']}`, on {cores} of {machine['cpu']}:",
             "",
             f"![Error by iteration of plain and residual nets]({where}/errors.png)",
             "",
