@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from reslab.analysis.signals.lines import MARKS, Figure, Panel, Series
@@ -13,6 +14,7 @@ COLOURS = ("#0069a8", "#cf5300", "#00805c", "#b0558b", "#a97800", "#3a9bd6", "#5
 DASHED = (0, (4, 1.6))
 EDGES = {"inf": ("^", 0.985), "nan": ("x", 0.985), "zero": ("v", 0.015)}  # marker, part of height
 FAINTEST = 0.22
+TITLE, NOTE = 9.5, 19  # letters an inch
 
 
 def draw(figure: Figure, stem: Path) -> tuple[Path, ...]:
@@ -33,8 +35,10 @@ def draw(figure: Figure, stem: Path) -> tuple[Path, ...]:
         lost = sorted({word for row in figure.rows for panel in row for word in panel.lost})
         note = figure.note + (f"  At the edge: {', '.join(map(_edge, lost))}." if lost else "")
         title = {"fontsize": 12, "fontweight": "bold", "color": paint.INK}
-        canvas.suptitle(figure.title, x=0.01, ha="left", **title)
-        canvas.supxlabel(note, fontsize=7, color=paint.QUIET, x=0.01, ha="left")
+        canvas.suptitle(fill(figure.title, round(TITLE * size[0])), x=0.01, ha="left", **title)
+        canvas.supxlabel(
+            fill(note, round(NOTE * size[0])), fontsize=7, color=paint.QUIET, x=0.01, ha="left"
+        )
         return paint.write(paint.saved(canvas, figure.title), stem)
 
 
@@ -56,7 +60,7 @@ def _panel(axes: Any, panel: Panel) -> None:
     axes.set_title(panel.title, fontsize=10, color=paint.INK)
     axes.set_xlabel(panel.x, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(which="both", labelsize=8)
     axes.set_axisbelow(True)
     axes.grid(axis="y", color="#eceef1", linewidth=0.7)
     if any(series.name for series in panel.series):

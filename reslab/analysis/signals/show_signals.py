@@ -40,7 +40,8 @@ def figures(study: Study) -> dict[str, Figure]:
 
     def at_first(what: Sequence[str], title: str) -> Figure:
         rows = [[panel(some, w, first, head) for head, some in groups] for w in what]
-        return Figure(title, note, rows, share="row")
+        size = (4.6, 3.0) if len(groups) > 1 else (7.4, 2.9)
+        return Figure(title, note, rows, "row", size)
 
     found = {
         "gradients": at_first(SHOWN[:2], f"{name}: gradients by layer, {when}"),
