@@ -66,6 +66,8 @@ REFERENCES = (
     f"Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional Networks. {HUANG}",
     "Veit, Wilber, Belongie: Residual Networks Behave Like Ensembles of Relatively Shallow "
     f"Networks. {VEIT}",
+    "Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz: A Mean Field Theory of Batch "
+    "Normalization. Yang et al. 2019, arXiv 1902.08129",
     "Xie, Girshick, Dollár, Tu, He: Aggregated Residual Transformations for Deep Neural "
     f"Networks. {XIE}",
 )

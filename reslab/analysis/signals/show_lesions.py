@@ -16,9 +16,8 @@ from reslab.errors import UserError
 from reslab.report.words import NONE, count, listed, percent
 
 VEIT = (
-    "Veit et al. 2016, arXiv 1605.06431, Sec. 4.1: removing a single layer from VGG reduces it to "
-    "chance; removing a single unit from a residual net has little effect, but for those that "
-    "change the size of the maps. Sec. 4.3: the more units are reordered, the higher the error."
+    "Veit et al. 2016, arXiv 1605.06431, abstract: in a lesion study the paths through a residual "
+    "net behave like an ensemble, for they do not strongly depend on each other."
 )
 WHATS = {"removed": "one unit removed", "swapped": "a unit and the next one swapped"}
 

@@ -20,7 +20,7 @@ HE = (
     "He et al. 2015, arXiv 1512.03385, Sec. 4.1, of its plain nets of 18 and 34 layers: “these "
     "plain networks are trained with BN, which ensures forward propagated signals to have non-zero "
     "variances. We also verify that the backward propagated gradients exhibit healthy norms with "
-    "BN. So neither forward nor backward signals vanish.”"
+    "BN.”"
 )
 YANG = (
     "Yang et al. 2019, arXiv 1902.08129, abstract: in wide plain nets with batch norm, gradients "
