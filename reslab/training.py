@@ -92,7 +92,7 @@ def train(
         data = load_data(data, net, chosen, size, skip_bad)
     net = fit_to(net, data)
     describe.counts(net)  # says at once where the images are too small for the network
-    chosen, notes = _for_data(chosen, data)
+    chosen, notes = for_data(chosen, data)
     if chosen.schedule == "plateau" and data.validation is None:
         raise UserError(
             f"recipe {chosen.name} watches the validation error: set validation above 0"
@@ -308,7 +308,7 @@ def _recipe(
     return chosen if epochs is None else chosen.lasting(epochs)
 
 
-def _for_data(recipe: Recipe, data: Data) -> tuple[Recipe, list[str]]:
+def for_data(recipe: Recipe, data: Data) -> tuple[Recipe, list[str]]:
     """The recipe as these data allow it, and notes of what a person would not expect.
 
     No mirror images where they would be other characters; no batch above the images there are.

@@ -59,7 +59,7 @@ def signals(
         data = training.load_data(data, net, chosen, None)
     net = training.fit_to(net, data)
     describe.counts(net)  # says at once where the images are too small for the network
-    chosen, _ = training._for_data(chosen, data)
+    chosen, _ = training.for_data(chosen, data)
     if steps > (total := _total(chosen, data)):
         raise UserError(f"--steps {steps}: recipe {chosen.name} has {total:,} on {data.name}")
     asked = {
