@@ -1,9 +1,8 @@
 """Convolutions inside of JAX's loops, on a CPU.
 
 XLA brings the convolutions of both gradients into a form that its fast routine takes, but not
-those inside of a loop: eight 3x3 convolutions of 16 maps of 32x32, 16 images, took 690 ms there
-where they take 34 written out (`bench/depth.py` has whole nets). Here the gradients are written in
-forms that need no such help: the input's as a convolution of the outer gradient with the turned
+those inside of a loop, which take forty times as long (`bench/convolutions.py`; `bench/depth.py`
+has whole nets). Here the gradients are written in forms that need no such help: the input's as a convolution of the outer gradient with the turned
 kernel, the kernel's as one matrix product for each of its places.
 """
 
