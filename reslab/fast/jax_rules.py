@@ -2,8 +2,9 @@
 
 XLA brings the convolutions of both gradients into a form that its fast routine takes, but not
 those inside of a loop, which take forty times as long (`bench/convolutions.py`; `bench/depth.py`
-has whole nets). Here the gradients are written in forms that need no such help: the input's as a convolution of the outer gradient with the turned
-kernel, the kernel's as one matrix product for each of its places.
+has whole nets). Here the gradients are written in forms that need no such help: the input's as a
+convolution of the outer gradient with the turned kernel, the kernel's as one matrix product for
+each of its places.
 """
 
 from __future__ import annotations
