@@ -20,6 +20,7 @@ from reslab.build import variables
 from reslab.codec import decode_network
 from reslab.data import Split, Standardise, batches
 from reslab.errors import UserError
+from reslab.layers import without_gradients
 from reslab.optimizers import Shares
 from reslab.recipes import Recipe
 from reslab.run import Run
@@ -306,17 +307,12 @@ def _measuring(model: keras.Model, norms: Sequence[Any]) -> Iterator[None]:
     dropouts = _of(model, keras.layers.Dropout)
     dropouts += [layer for layer in inside if isinstance(layer, keras.layers.Dropout)]
     before = [(n, n.momentum, n.trainable) for n in norms], [(d, d.rate) for d in dropouts]
-    quiet: Any = contextlib.nullcontext()
-    if keras.backend.backend() == "torch":
-        import torch
-
-        quiet = torch.no_grad()
     try:
         for norm in norms:
             norm.momentum, norm.trainable = 0.0, True
         for dropout in dropouts:
             dropout.rate = 0.0
-        with quiet:
+        with without_gradients():
             yield
     finally:
         for norm, momentum, trainable in before[0]:

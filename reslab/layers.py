@@ -1,9 +1,10 @@
-"""The few Keras layers that Keras lacks, registered so that saved models load; and `policy`."""
+"""The few Keras layers that Keras lacks, registered so that saved models load; and what layers are
+made and called in: `policy` and `without_gradients`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -19,6 +20,15 @@ def policy(wanted: Any) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def without_gradients() -> AbstractContextManager[Any]:
+    """PyTorch keeps nothing for a way back of what is computed inside; the others never do."""
+    if keras.backend.backend() != "torch":
+        return nullcontext()
+    import torch
+
+    return torch.no_grad()
 
 
 @keras.saving.register_keras_serializable("reslab")

@@ -259,7 +259,7 @@ def sections(study: Study) -> list[Section]:
             [*showing.status(study), said(study), DIFFER],
             charts=[(chart, "Test error of each case; a published fail has no mark")],
             tables=[table(study, results)],
-            measured=showing.command(study),
+            measured=study.commands,
             quoted=(f"{paper.PAPER}, {SOURCES[_what(study)]}: medians of five runs",),
         ),
         showing.trained(study, results),

@@ -181,7 +181,7 @@ def sections(study: Study) -> list[Section]:
                 for i, each in enumerate(drawn)
                 if each.curves
             ],
-            measured=showing.command(study),
+            measured=study.commands,
         ),
         Section(
             "Error against depth",
@@ -190,7 +190,7 @@ def sections(study: Study) -> list[Section]:
             if len(_depths(results)) > 1
             else [],
             tables=[table(study, results)],
-            measured=showing.command(study),
+            measured=study.commands,
             quoted=(PAPER,) if _quoted(study, results) else (),
         ),
         showing.trained(study, results),

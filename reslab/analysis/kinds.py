@@ -13,9 +13,9 @@ from reslab.errors import unknown
 SHOWING = {  # kind of study: the module whose `sections` shows one
     "degradation": "reslab.analysis.degradation",
     "ablation": "reslab.analysis.ablation",
-    "signals": "reslab.analysis.signals.showing",
-    "responses": "reslab.analysis.signals.showing",
-    "lesions": "reslab.analysis.signals.showing",
+    "signals": "reslab.analysis.signals.show_signals",
+    "responses": "reslab.analysis.signals.show_responses",
+    "lesions": "reslab.analysis.signals.show_lesions",
     "landscape": "reslab.analysis.landscape.showing",
 }
 

@@ -22,13 +22,17 @@ class Picture:
 
     path: Path
     caption: str
-    alt: str = ""
     wide: bool = False
 
     @property
     def address(self) -> str:
         data = base64.b64encode(self.path.read_bytes()).decode()
         return f"data:{TYPES[self.path.suffix]};base64,{data}"
+
+
+def drawn(files: Sequence[Path], caption: str) -> Picture:
+    """What `reslab.draw` made, as wide as the page."""
+    return Picture(next(file for file in files if file.suffix == ".svg"), caption, wide=True)
 
 
 @dataclass(frozen=True)

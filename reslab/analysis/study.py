@@ -46,7 +46,7 @@ class Study:
             if differ := sorted(k for k in asked if asked[k] != study.asked.get(k)):
                 was = ", ".join(f"{k} {study.asked.get(k)!r}, not {asked[k]!r}" for k in differ)
                 raise UserError(f"{path} was begun with {was}: choose another --out")
-            study.save(status="running")
+            study.save(status="running", commands=[*study.commands, *filter(None, [command()])])
             return study
         with writing(path, "choose another --out"):
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -93,6 +93,12 @@ class Study:
     @property
     def asked(self) -> dict[str, Any]:
         return dict(self.info["asked"])
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The command lines that measured it, each once."""
+        every = [self.info.get("command"), *self.info.get("commands", [])]
+        return tuple(dict.fromkeys(str(each) for each in every if each))
 
     @property
     def name(self) -> str:

@@ -16,8 +16,9 @@ from reslab.data import Data, Split, Standardise
 from reslab.data.draws import Stream
 from reslab.errors import UserError, unknown
 from reslab.run import Run, read_arrays
+from reslab.spec import Network
 
-SPLITS = "train", "validation", "test"
+SPLITS = "train", "validation"  # the test images are for judging
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +78,18 @@ def subject(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     data = data or evaluation.reload(run)
-    model = build.create(run.network, stacked=describe.depth(run.network) > FLAT_FILE)
+    model = fresh(run.network)
     found = Subject(run, model, sample(data, standard(run), model, images, split, seed))
     arrays = weights(run, checkpoint)
     if missing := [name for name in found.variables() if name not in arrays]:
         raise UserError(f"{run.path} has no weights of {missing[0]}: they are of another network")
     found.assign({name: arrays[name] for name in found.variables()})
     return found
+
+
+def fresh(network: Network) -> keras.Model:
+    """The network with first weights; deep ones stacked, or they would take long to build."""
+    return build.create(network, stacked=describe.depth(network) > FLAT_FILE)
 
 
 def sample(

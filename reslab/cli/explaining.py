@@ -30,7 +30,7 @@ def explain(paths: tuple[Path, ...], out: Path, as_json: bool) -> None:
     from reslab.analysis.explain import gather
 
     found = gather(paths)
-    page = write(paths, out)
+    page = write(found, out)
     studies = [str(s.path) for each in found.studies.values() for s in each]
     if as_json:
         runs = [str(run.path) for run in found.runs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,9 @@ LINES: dict[str, dict[str, Any]] = {
     "fold": {"color": QUIET, "linewidth": 1.0},
     "guide": {"color": "#dfe2e6", "linewidth": 0.7},
 }
+# Okabe and Ito's, as in report/page/style.css: of nets and runs in charts
+COLOURS = ("#0069a8", "#cf5300", "#00805c", "#b0558b", "#a97800", "#3a9bd6", "#5c5c5c", "#7a4fbf")
+DASHED = (0, (4, 1.6))
 CURVES = ("#b0483f", "#3f6fb0", "#4b8b3b", "#a8741a", "#7a55a8", "#2f8f8a")
 
 
@@ -77,6 +80,29 @@ def saved(figure: Any, title: str) -> dict[str, bytes]:
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "reslab", "Title": title})
     figure.savefig(png, format="png", dpi=dpi, metadata={"Software": None, "Title": title})
     return {"svg": svg.getvalue(), "png": png.getvalue()}
+
+
+def chart(
+    stem: str | Path,
+    title: str,
+    size: tuple[float, float],
+    fill: Callable[[Any], None],
+    note: str = "",
+) -> tuple[Path, ...]:
+    """STEM.svg and STEM.png of a figure of `size` inches that `fill` puts axes into.
+
+    `note` stands below, small. Raises UserError as `write` does.
+    """
+    from matplotlib.figure import Figure
+
+    with style():
+        figure = Figure(figsize=size, facecolor="white", layout="constrained")
+        fill(figure)
+        look = {"x": 0.01, "ha": "left"}
+        figure.suptitle(title, fontsize=12, fontweight="bold", color=INK, **look)
+        if note:
+            figure.supxlabel(note, fontsize=7, color=QUIET, **look)
+        return write(saved(figure, title), stem)
 
 
 def write(made: dict[str, bytes], stem: str | Path) -> tuple[Path, ...]:

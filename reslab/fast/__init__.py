@@ -50,9 +50,10 @@ def accelerate(model: Model, undo: bool = False) -> Model:
         attribute = "convolution_op"
         looped = [inner for part in parts for inner in getattr(part, "unseen", ())]
         parts = [layer for inner in looped for layer in _parts(inner)]
-    for part in parts:
+    for part in _parts(model):
         for traced in TRACED & vars(part).keys():
             setattr(part, traced, None)
+    for part in parts:
         vars(part).pop(attribute, None)
         made = None if undo else replacement(part)
         if made is not None:

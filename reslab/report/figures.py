@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 RUN_COLOURS = 8  # --run-0 ... --run-7 in page/style.css
+LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 

@@ -15,13 +15,13 @@ __all__ = ["Gathered", "explain", "gather"]
 THEN = "name another place with --out"
 
 
-def explain(paths: Iterable[str | Path] = (), out: str | Path = "explain.html") -> Path:
+def explain(paths: Gathered | Iterable[str | Path] = (), out: str | Path = "explain.html") -> Path:
     """Write the page from the runs and studies in `paths` (see `gather`); returns where it lies.
 
     What was not studied yet is explained all the same, with the command that studies it. Raises
     UserError where a path is not there, or the page cannot be written.
     """
-    found = gather(paths)
+    found = paths if isinstance(paths, Gathered) else gather(paths)
     with tempfile.TemporaryDirectory() as folder:  # of the pictures, until they are in the page
         sections = deck.sections(found, Path(folder))
         return page.write(Path(out), deck.TITLE, deck.lead(found), sections, THEN)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reslab import describe, draw
 from reslab.analysis.explain import quotes
-from reslab.analysis.page import Picture, Section, Table
+from reslab.analysis.page import Section, Table, drawn
 from reslab.report.words import count, large
 from reslab.zoo import network
 from reslab.zoo.resnet import TABLE_1
@@ -18,17 +18,12 @@ DENSE = "densenet121", "densenet169", "densenet201", "densenet264"
 def three_nets(folder: Path) -> Section:
     made = draw.networks(THREE, folder / "three")
     nets = [network(name) for name in THREE]
-    sums = {net.name: describe.counts(net) for net in nets}
-    adds = [s.multiply_adds or 0 for s in sums.values()]
+    sums = [describe.counts(net) for net in nets]
+    adds = [s.multiply_adds or 0 for s in sums]
     share = 100 * adds[-1] / adds[0]
     rows = [
-        (
-            name,
-            str(describe.depth(network(name))),
-            count(s.trainable_params),
-            large(s.multiply_adds),
-        )
-        for name, s in sums.items()
+        (net.name, str(describe.depth(net)), count(s.trainable_params), large(s.multiply_adds))
+        for net, s in zip(nets, sums, strict=True)
     ]
     return Section(
         "Three nets",
@@ -37,7 +32,7 @@ def three_nets(folder: Path) -> Section:
             f"{share:.0f} % of VGG-19's multiply-adds, and not one parameter more than the plain "
             "net but for the projections where the shape changes.",
         ),
-        pictures=[Picture(_svg(made), "VGG-19, plain-34, ResNet-34, side by side", wide=True)],
+        pictures=[drawn(made, "VGG-19, plain-34, ResNet-34, side by side")],
         tables=[Table("Counted", ("network", "layers", "parameters", "multiply-adds"), rows)],
         measured=(f"reslab draw {' '.join(THREE)}", "reslab show resnet34"),
         quoted=(f"{quotes.HE15}, Fig. 3: the arrangement",),
@@ -82,7 +77,7 @@ def dense(folder: Path) -> Section:
             "A dense layer adds k maps to all that came before it, its growth rate, and hands on "
             "the whole. Every layer sees the maps of every earlier one of its block.",
         ),
-        pictures=[Picture(_svg(made), "Five dense layers of growth rate 4", wide=True)],
+        pictures=[drawn(made, "Five dense layers of growth rate 4")],
         tables=[
             Table("Counted", ("network", "parameters", "multiply-adds"), rows),
             quotes.DENSENETS,
@@ -90,7 +85,3 @@ def dense(folder: Path) -> Section:
         measured=("reslab draw --block dense", "reslab show densenet121"),
         quoted=(f"{quotes.HUANG}, Table 3",),
     )
-
-
-def _svg(files: tuple[Path, ...]) -> Path:
-    return next(file for file in files if file.suffix == ".svg")

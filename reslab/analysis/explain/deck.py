@@ -9,7 +9,7 @@ from reslab import draw
 from reslab.analysis.explain import architecture, quotes, results
 from reslab.analysis.explain.gathering import Gathered
 from reslab.analysis.kinds import sections as shown
-from reslab.analysis.page import Picture, Section
+from reslab.analysis.page import Section, drawn
 from reslab.report.words import listed
 
 TITLE = "Why residual networks work"
@@ -69,7 +69,7 @@ def _depth(found: Gathered, folder: Path) -> Section:
             "Within three years the best networks of ImageNet grew from 8 layers to 152, and their "
             "top-5 error fell from 16.4 % to 3.57 %.",
         ),
-        pictures=(_svg(made, "Top-5 errors of ILSVRC's best entries by year, with their layers"),),
+        pictures=(drawn(made, "Top-5 errors of ILSVRC's best entries by year, with their layers"),),
         measured=(f"reslab chart depth {names}".strip(),) if judged else (),
         quoted=("the sources named below the bars",),
     )
@@ -119,7 +119,7 @@ def _blocks(found: Gathered, folder: Path) -> Section:
             "Where the shape changes, the input is padded with zero channels (option A), or "
             "projected: y = F(x, {W}) + W_s x (option B).",
         ),
-        pictures=(_svg(made, "A plain block, a residual block, and one with a projection"),),
+        pictures=(drawn(made, "A plain block, a residual block, and one with a projection"),),
         measured=("reslab draw --block plain --block basic --block projection",),
         quoted=(f"{quotes.HE15}, eq. 1 and 2",),
         sections=_studies(found, "lesions", "reslab lesions RUN RUN"),
@@ -151,7 +151,7 @@ def _identity(found: Gathered, folder: Path) -> Section:
             "way: x_L = x_l + the sum of all F between, and the gradient of any later layer "
             "reaches any earlier one unchanged, plus what the bodies add.",
         ),
-        pictures=(_svg(made, "The original bottleneck, and the one with pre-activation"),),
+        pictures=(drawn(made, "The original bottleneck, and the one with pre-activation"),),
         tables=(quotes.PREACTIVATION,),
         measured=("reslab draw --block bottleneck --block preact",),
         quoted=(f"{quotes.HE16}, eq. 4 and Table 3",),
@@ -176,7 +176,3 @@ def _studies(found: Gathered, kind: str, command: str) -> Sequence[Section]:
         for number, study in enumerate(made, 1)
         for section in shown(study, f"{kind}-{number}-")
     ]
-
-
-def _svg(files: Sequence[Path], caption: str) -> Picture:
-    return Picture(next(file for file in files if file.suffix == ".svg"), caption, wide=True)

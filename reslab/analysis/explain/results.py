@@ -8,19 +8,17 @@ from typing import Any
 
 from reslab import draw
 from reslab.analysis.explain.gathering import Gathered
-from reslab.analysis.page import Picture, Section, Table
+from reslab.analysis.page import Section, Table, drawn
 from reslab.report import figures
 from reslab.report.contents import page
 from reslab.report.words import count, interval, percent
 from reslab.run import Run
 
 MOST_CURVES = figures.RUN_COLOURS  # more lines cannot be told apart
-PRINTED = "characters_printed"
 
 
 def code(folder: Path) -> Section:
     made = draw.blocks(["characters_printed", "characters"], folder / "code")
-    svg = next(file for file in made if file.suffix == ".svg")
     return Section(
         "The code",
         (
@@ -30,7 +28,7 @@ def code(folder: Path) -> Section:
             "so that kernels of one shape begin alike. The corrected twin is a true residual "
             "block.",
         ),
-        pictures=[Picture(svg, "The deck's block as printed, and corrected", wide=True)],
+        pictures=[drawn(made, "The deck's block as printed, and corrected")],
         measured=(
             "reslab draw --block characters_printed --block characters",
             "reslab train characters --data glyphs --recipe characters",

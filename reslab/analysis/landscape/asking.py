@@ -15,7 +15,7 @@ GRIDS = {1: 51, 2: 25}  # by dimension: the paper's 51, and what takes minutes o
 IMAGES = 1000
 CURVATURE_GRID = 9
 CURVATURE_IMAGES = 250  # a Hessian product costs about six passes, a point about twelve products
-BN = "keep", "recompute"
+KEEP, RECOMPUTE = BN = "keep", "recompute"  # what becomes of running statistics
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from reslab.analysis.landscape.surfaces import (
     log_range,
     round_losses,
 )
-from reslab.analysis.sweep.pictures import COLOURS
 from reslab.draw import paint
+from reslab.draw.paint import COLOURS, DASHED
 
 COLOURMAP = "viridis"
 MOST_RATIO = 0.5  # where the colours of |lambda_min / lambda_max| end, as in the paper
@@ -46,7 +46,7 @@ def contours(stem: Path, found: Sequence[Surface]) -> tuple[Path, ...]:
         _colourbar(figure, drawn, grid, levels)
 
     size = (1.4 + 3.6 * runs, 0.5 + 3.5 * seeds)
-    return _picture(stem, "Loss around the trained weights", size, fill)
+    return paint.chart(stem, "Loss around the trained weights", size, fill)
 
 
 def solids(stem: Path, found: Sequence[Surface]) -> tuple[Path, ...]:
@@ -85,7 +85,7 @@ def solids(stem: Path, found: Sequence[Surface]) -> tuple[Path, ...]:
             for pane in (axes.xaxis, axes.yaxis, axes.zaxis):
                 pane.set_pane_color((1, 1, 1, 0))
 
-    return _picture(stem, "Loss surfaces, log axis", (0.6 + 4.4 * len(found), 4.4), fill)
+    return paint.chart(stem, "Loss surfaces, log axis", (0.6 + 4.4 * len(found), 4.4), fill)
 
 
 def lines(stem: Path, found: Sequence[Surface]) -> tuple[Path, ...]:
@@ -107,7 +107,7 @@ def lines(stem: Path, found: Sequence[Surface]) -> tuple[Path, ...]:
             axes.set_xlabel("step, in filters' norms", fontsize=SMALL + 1)
             _plain(axes)
 
-    return _picture(stem, "Loss along random directions", (9.0, 3.9), fill)
+    return paint.chart(stem, "Loss along random directions", (9.0, 3.9), fill)
 
 
 def ratios(stem: Path, found: Sequence[Curvature]) -> tuple[Path, ...]:
@@ -130,7 +130,7 @@ def ratios(stem: Path, found: Sequence[Curvature]) -> tuple[Path, ...]:
         bar.ax.tick_params(labelsize=SMALL)
 
     title = "Negative against positive curvature"
-    return _picture(stem, title, (1.4 + 3.6 * len(found), 4.0), fill)
+    return paint.chart(stem, title, (1.4 + 3.6 * len(found), 4.0), fill)
 
 
 def trajectory(stem: Path, t: Trajectory) -> tuple[Path, ...]:
@@ -142,7 +142,7 @@ def trajectory(stem: Path, t: Trajectory) -> tuple[Path, ...]:
         _colourbar(figure, _way(way, t, len(t.at), levels), way, levels)
         epochs = np.arange(len(t.loss))
         loss.plot(epochs, t.loss, color=COLOURS[0], marker="o", markersize=3, label="its own")
-        dashed = {"color": COLOURS[1], "linestyle": (0, (4, 1.6)), "marker": "s", "markersize": 3}
+        dashed = {"color": COLOURS[1], "linestyle": DASHED, "marker": "s", "markersize": 3}
         under = np.where(np.isfinite(t.on_plane), t.on_plane, np.nan)
         loss.plot(epochs, under, label="the plane's at its projection", **dashed)
         _log(loss, [t.loss, t.on_plane])
@@ -151,7 +151,7 @@ def trajectory(stem: Path, t: Trajectory) -> tuple[Path, ...]:
         loss.legend(fontsize=SMALL, frameon=False)
         _plain(loss)
 
-    return _picture(stem, f"The training of {t.name} on its principal plane", (10.2, 4.3), fill)
+    return paint.chart(stem, f"The training of {t.name} on its principal plane", (10.2, 4.3), fill)
 
 
 def film(path: Path, t: Trajectory) -> Path:
@@ -225,16 +225,3 @@ def _plain(axes: Any) -> None:
     axes.grid(color="#eceef1", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=SMALL)
-
-
-def _picture(
-    stem: Path, title: str, size: tuple[float, float], fill: Callable[[Any], None]
-) -> tuple[Path, ...]:
-    """STEM.svg and STEM.png."""
-    from matplotlib.figure import Figure
-
-    with paint.style():
-        figure = Figure(figsize=size, facecolor="white", layout="constrained")
-        fill(figure)
-        figure.suptitle(title, fontsize=11, color=paint.INK, fontweight="bold")
-        return paint.write(paint.saved(figure, title), stem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,18 @@ from reslab.analysis.landscape.asking import (
     CURVATURE_IMAGES,
     GRIDS,
     IMAGES,
+    KEEP,
     Asked,
     opened,
 )
 from reslab.analysis.landscape.curvature import ends
 from reslab.analysis.landscape.directions import filter_normalised
-from reslab.analysis.landscape.evaluator import KEEP, Evaluator
+from reslab.analysis.landscape.evaluator import Evaluator
 from reslab.analysis.landscape.hvp import Hessian
 from reslab.analysis.landscape.points import Key, Points, outwards
 from reslab.analysis.landscape.trajectory import Passage, enough
-from reslab.analysis.study import Study, command
-from reslab.analysis.subject import Subject, subject
+from reslab.analysis.study import Study
+from reslab.analysis.subject import Images, Subject, subject
 from reslab.analysis.watch import Watch
 from reslab.data import Data
 from reslab.report.words import count, duration
@@ -83,8 +84,7 @@ def landscape(
         enough(run)
     backend = keras.backend.backend()
     study = Study.begin(out or asked.folder, surfaces.KIND, asked.as_json(), backend)
-    commands = list(dict.fromkeys([*study.info.get("commands", []), command()]))
-    study.save(runs=[str(run.path) for run in asked.runs], commands=commands)
+    study.save(runs=[str(run.path) for run in asked.runs])
     measuring = Measuring(asked, study, watch or Watch())
     measuring.all()
     publishing.publish(study)
@@ -229,8 +229,8 @@ class Loaded:
         """With n of its images, evenly spread."""
         images = self.subject.images
         rows = np.linspace(0, len(images) - 1, n).round().astype(int)
-        few = type(images)(images.x[rows], images.labels[rows], f"{n:,} of them")
-        return type(self.subject)(self.run, self.subject.model, few)
+        few = Images(images.x[rows], images.labels[rows], f"{n:,} of them")
+        return replace(self.subject, images=few)
 
     def directions(self, seed: int, dim: int) -> list[dict[str, Any]]:
         start = self.evaluator.start

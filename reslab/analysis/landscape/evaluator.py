@@ -6,7 +6,6 @@ the directions. A point is then a sum a kernel, in place, and a pass over the im
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterable
@@ -18,13 +17,14 @@ import numpy as np
 from keras import ops
 
 from reslab import finetuning
+from reslab.analysis.landscape.asking import KEEP, RECOMPUTE
 from reslab.analysis.landscape.directions import Weights
 from reslab.analysis.subject import Images, Subject
 from reslab.data import ArraySplit
+from reslab.layers import without_gradients
 from reslab.scores import cross_entropy
 
 BATCH = 250
-KEEP, RECOMPUTE = "keep", "recompute"  # batch norm's running statistics
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Evaluator:
         parts = []
         for weights in (self.start, *directions):
             self.subject.assign({name: weights[name] for name in directions[0]})
-            with quiet():
+            with without_gradients():
                 parts.append([ops.copy(v.value) for v in variables])
         self.moved = [
             (v, start, list(along)) for v, start, *along in zip(variables, *parts, strict=True)
@@ -65,7 +65,7 @@ class Evaluator:
 
     def move(self, *steps: float) -> None:
         """So many steps along each direction from the start."""
-        with quiet():
+        with without_gradients():
             for v, start, directions in self.moved:
                 value = start
                 for step, direction in zip(steps, directions, strict=True):
@@ -80,7 +80,7 @@ class Evaluator:
 
     def here(self) -> Point:
         """With the weights and statistics that the network has now."""
-        with quiet():
+        with without_gradients():
             outputs = [self.forward(x) for x in self.batches]
             z = np.concatenate([np.asarray(ops.convert_to_numpy(o), "float32") for o in outputs])
         return point(z, self.subject.images.labels)
@@ -128,15 +128,6 @@ def as_split(images: Images) -> ArraySplit:
 
 
 # The engines -------------------------------------------------------------------------------------
-
-
-def quiet() -> contextlib.AbstractContextManager[Any]:
-    """Nothing is kept for a way back."""
-    if keras.backend.backend() != "torch":
-        return contextlib.nullcontext()
-    import torch
-
-    return torch.no_grad()
 
 
 def forward(model: keras.Model) -> Callable[[Any], Any]:

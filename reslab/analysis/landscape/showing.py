@@ -28,7 +28,6 @@ def sections(study: Study) -> list[Section]:
     found = surfaces.surfaces(study)
     inner = [*_draws(study, found), *_curvature(study), *_trajectories(study)]
     main = _flat(study, found) if study.asked["dim"] == 2 else _along(study, found)
-    measured = [command for command in study.info.get("commands", []) if command]
     return [
         Section(
             f"Loss around {listed(surfaces.names(study))}",
@@ -36,7 +35,7 @@ def sections(study: Study) -> list[Section]:
             charts=main,
             pictures=_solid_picture(study),
             tables=[_table(study, found)],
-            measured=measured,
+            measured=study.commands,
             sections=inner,
         )
     ]

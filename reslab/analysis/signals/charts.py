@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from reslab.analysis.signals.lines import MARKS, Panel, Series
-from reslab.report.figures import Chart, axis, colour, layout, text
+from reslab.report.figures import LEGEND, Chart, axis, colour, layout, text
 
-LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"}
 SYMBOLS = {"inf": "triangle-up", "nan": "x-thin-open", "zero": "triangle-down"}
 FAINTEST = 0.25
 

@@ -16,6 +16,7 @@ from reslab.analysis.watch import Watch
 from reslab.data import Data
 from reslab.errors import UserError
 from reslab.fast import accelerate
+from reslab.layers import without_gradients
 from reslab.run import Run
 from reslab.session import interrupt, on_signals
 
@@ -101,7 +102,7 @@ def deviations(
     x = looked.images.x
     sums, squares, count = (np.zeros(len(names)) for _ in range(3))
     for start in range(0, len(x), BATCH):
-        with opening.without_gradients():
+        with without_gradients():
             made = several(keras.ops.convert_to_tensor(x[start : start + BATCH]), training=False)
         for i, y in enumerate(made if len(names) > 1 else [made]):
             y = np.asarray(keras.ops.convert_to_numpy(y)).astype("float64")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import keras
 
 from reslab import build
 from reslab.analysis.subject import Subject, subject
@@ -63,12 +60,3 @@ def flat(run: Run, images: int | None, split: str, data: Data | None = None) -> 
     found = replace(found, model=build.create(run.network))
     found.assign(weights)
     return found
-
-
-def without_gradients() -> AbstractContextManager[None]:
-    """PyTorch would keep every output for a way back."""
-    if keras.backend.backend() != "torch":
-        return nullcontext()
-    import torch
-
-    return torch.no_grad()

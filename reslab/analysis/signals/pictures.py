@@ -8,10 +8,8 @@ from typing import Any
 
 from reslab.analysis.signals.lines import MARKS, Figure, Panel, Series
 from reslab.draw import paint
+from reslab.draw.paint import COLOURS, DASHED
 
-# Okabe and Ito's, as in report/page/style.css
-COLOURS = ("#0069a8", "#cf5300", "#00805c", "#b0558b", "#a97800", "#3a9bd6", "#5c5c5c", "#7a4fbf")
-DASHED = (0, (4, 1.6))
 EDGES = {"inf": ("^", 0.985), "nan": ("x", 0.985), "zero": ("v", 0.015)}  # marker, part of height
 FAINTEST = 0.22
 TITLE, NOTE = 9.5, 19  # letters an inch
@@ -19,12 +17,10 @@ TITLE, NOTE = 9.5, 19  # letters an inch
 
 def draw(figure: Figure, stem: Path) -> tuple[Path, ...]:
     """STEM.svg and STEM.png."""
-    from matplotlib.figure import Figure as Canvas
-
     high, wide = len(figure.rows), max(map(len, figure.rows))
     size = (0.5 + figure.size[0] * wide, 0.8 + figure.size[1] * high)
-    with paint.style():
-        canvas = Canvas(figsize=size, facecolor="white", layout="constrained")
+
+    def panels(canvas: Any) -> None:
         grid = canvas.subplots(high, wide, sharey=figure.share, squeeze=False)
         for places, panels in zip(grid, figure.rows, strict=True):
             for axes in places[len(panels) :]:
@@ -32,14 +28,11 @@ def draw(figure: Figure, stem: Path) -> tuple[Path, ...]:
             for axes, panel in zip(places, panels, strict=False):
                 _panel(axes, panel)
             places[0].set_ylabel(panels[0].y, fontsize=9)
-        lost = sorted({word for row in figure.rows for panel in row for word in panel.lost})
-        note = figure.note + (f"  At the edge: {', '.join(map(_edge, lost))}." if lost else "")
-        title = {"fontsize": 12, "fontweight": "bold", "color": paint.INK}
-        canvas.suptitle(fill(figure.title, round(TITLE * size[0])), x=0.01, ha="left", **title)
-        canvas.supxlabel(
-            fill(note, round(NOTE * size[0])), fontsize=7, color=paint.QUIET, x=0.01, ha="left"
-        )
-        return paint.write(paint.saved(canvas, figure.title), stem)
+
+    lost = sorted({word for row in figure.rows for panel in row for word in panel.lost})
+    note = figure.note + (f"  At the edge: {', '.join(map(_edge, lost))}." if lost else "")
+    title = fill(figure.title, round(TITLE * size[0]))
+    return paint.chart(stem, title, size, panels, fill(note, round(NOTE * size[0])))
 
 
 def _edge(word: str) -> str:

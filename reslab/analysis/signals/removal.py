@@ -26,6 +26,7 @@ from reslab.analysis.watch import Watch
 from reslab.data import Data
 from reslab.errors import UserError
 from reslab.fast import accelerate
+from reslab.layers import without_gradients
 from reslab.run import Run
 from reslab.scores import cross_entropy
 from reslab.session import interrupt, on_signals
@@ -225,7 +226,7 @@ def lesioned(links: Sequence[Link], x: np.ndarray) -> Iterator[tuple[tuple[str, 
 
     What comes before a unit is computed once for all.
     """
-    with opening.without_gradients():
+    with without_gradients():
         at = keras.ops.convert_to_tensor(x)
         for i, link in enumerate(links):
             if link.unit is not None:

@@ -10,7 +10,6 @@ from reslab.analysis.page import Section, Table
 from reslab.analysis.signals.charts import chart, span
 from reslab.analysis.signals.lines import Figure, Panel, Series, colours
 from reslab.analysis.signals.places import stage_ends
-from reslab.analysis.signals.showing import command
 from reslab.analysis.study import Study
 from reslab.errors import UserError
 from reslab.report.words import NONE, count, listed, percent
@@ -106,7 +105,7 @@ def sections(study: Study) -> list[Section]:
     """What the study shows, from its folder; raises UserError where that is damaged."""
     entries = read(study)
     if not entries:
-        return [Section("Lesions", ["Nothing is measured yet."], measured=command(study))]
+        return [Section("Lesions", ["Nothing is measured yet."], measured=study.commands)]
     panels = _panels(entries)
     ends = span(False, panels)
     charts = [
@@ -120,7 +119,7 @@ def sections(study: Study) -> list[Section]:
             words,
             charts=charts,
             tables=tables,
-            measured=command(study),
+            measured=study.commands,
             quoted=(VEIT,),
         )
     ]

@@ -10,7 +10,6 @@ from typing import Any
 from reslab.analysis.page import Section, Table
 from reslab.analysis.signals.charts import chart, span
 from reslab.analysis.signals.lines import Figure, Panel, Series, colours
-from reslab.analysis.signals.showing import command
 from reslab.analysis.study import Study
 from reslab.errors import UserError
 from reslab.report.words import count, listed
@@ -81,7 +80,7 @@ def sections(study: Study) -> list[Section]:
     """What the study shows, from its folder; raises UserError where that is damaged."""
     entries = read(study)
     if not entries:
-        return [Section("Layer responses", ["Nothing is measured yet."], measured=command(study))]
+        return [Section("Layer responses", ["Nothing is measured yet."], measured=study.commands)]
     panels = _panels(entries)
     ends = span(False, panels)
     charts = [(chart(p, f"responses-{i}", ends), f"{p.y}, {p.title}") for i, p in enumerate(panels)]
@@ -98,7 +97,7 @@ def sections(study: Study) -> list[Section]:
         words,
         charts=charts,
         tables=[table],
-        measured=command(study),
+        measured=study.commands,
         quoted=quoted,
     )
     return [section]

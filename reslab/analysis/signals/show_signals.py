@@ -11,7 +11,6 @@ from reslab.analysis.page import Section, Table
 from reslab.analysis.signals import levels
 from reslab.analysis.signals.charts import chart, span
 from reslab.analysis.signals.lines import Figure
-from reslab.analysis.signals.showing import command
 from reslab.analysis.signals.signal_panels import SHOWN, Net, by_bn, grid, panel, read, unit_of
 from reslab.analysis.study import Study
 from reslab.report.words import count, listed
@@ -61,7 +60,7 @@ def sections(study: Study) -> list[Section]:
     """What the study shows, from its folder; raises UserError where that is damaged."""
     nets, unit = read(study), unit_of(study)
     if not nets:
-        return [Section("Signals by depth", ["Nothing is measured yet."], measured=command(study))]
+        return [Section("Signals by depth", ["Nothing is measured yet."], measured=study.commands)]
     first = 0 if unit == "step" else None
     start = "At initialisation" if unit == "step" else "After training"
     found = [
@@ -72,14 +71,14 @@ def sections(study: Study) -> list[Section]:
                 nets, ("kernel_gradient", "output_gradient", "relative_gradient"), first
             ),
             tables=[_table(nets, unit)],
-            measured=command(study),
+            measured=study.commands,
             quoted=(HE, YANG),
         ),
         Section(
             f"{start}: the way there",
             _forward(nets, first),
             charts=_charts(nets, ("output_rms", "output_std"), first),
-            measured=command(study),
+            measured=study.commands,
         ),
     ]
     if any(len(net.moments) > 1 for net in nets):
@@ -119,7 +118,7 @@ def _training(nets: Sequence[Net], unit: str, study: Study) -> Section:
         for net in nets
         if net.stopped
     ]
-    return Section("In training", words, charts=charts, measured=command(study))
+    return Section("In training", words, charts=charts, measured=study.commands)
 
 
 def _how(nets: Sequence[Net]) -> str:

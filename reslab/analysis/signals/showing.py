@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 from reslab.analysis import page
-from reslab.analysis.page import Section
+from reslab.analysis.kinds import SHOWING
 from reslab.analysis.signals import pictures
 from reslab.analysis.study import AGAIN, Study
 
-HOMES = {
-    kind: f"reslab.analysis.signals.show_{kind}" for kind in ("signals", "responses", "lesions")
-}
 TITLES = {
     "signals": "Signals by depth",
     "responses": "Layer responses",
@@ -20,24 +16,9 @@ TITLES = {
 }
 
 
-def _home(study: Study) -> Any:
-    return importlib.import_module(HOMES[study.kind])
-
-
-def sections(study: Study) -> list[Section]:
-    """What the study shows; raises UserError where its folder is damaged."""
-    found: list[Section] = _home(study).sections(study)
-    return found
-
-
-def command(study: Study) -> tuple[str, ...]:
-    """What measured the study, where that was a command."""
-    return (str(study.info["command"]),) if study.info.get("command") else ()
-
-
 def finished(study: Study) -> Study:
     """The study with its pictures, its page, and what it found in study.json."""
-    home = _home(study)
+    home = importlib.import_module(SHOWING[study.kind])
     for stem, figure in home.figures(study).items():
         pictures.draw(figure, study.path / stem)
     names = study.asked.get("network") or ", ".join(r["run"] for r in study.asked.get("runs", []))
@@ -45,5 +26,5 @@ def finished(study: Study) -> Study:
     place = study.info.get("machine") or {}
     lead += f", {place['cpu']}." if place.get("cpu") else "."
     study.done(found=home.found(study))
-    page.write(study.path / "page.html", TITLES[study.kind], lead, sections(study), AGAIN)
+    page.write(study.path / "page.html", TITLES[study.kind], lead, home.sections(study), AGAIN)
     return study

@@ -8,9 +8,8 @@ from typing import Any
 from reslab.analysis.sweep import panels
 from reslab.analysis.sweep.measured import Spread
 from reslab.analysis.sweep.panels import Curve, Line, Panel, Points
-from reslab.report.figures import Chart, axis, colour, layout, named, text
+from reslab.report.figures import LEGEND, Chart, axis, colour, layout, named, text
 
-LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"}
 TOP = {"l": 48, "r": 14, "t": 34, "b": 40}
 
 

@@ -10,10 +10,7 @@ from reslab.analysis.sweep import panels
 from reslab.analysis.sweep.measured import Spread
 from reslab.analysis.sweep.panels import Curve, Line, Panel
 from reslab.draw import paint
-
-# Okabe and Ito's, as in report/page/style.css
-COLOURS = ["#0069a8", "#cf5300", "#00805c", "#b0558b", "#a97800", "#3a9bd6", "#5c5c5c", "#7a4fbf"]
-DASHED = (0, (4, 1.6))
+from reslab.draw.paint import COLOURS, DASHED
 
 
 def errors(
@@ -128,17 +125,13 @@ def beside(
 def _picture(
     stem: Path, title: str, note: str, size: tuple[float, float], fill: Callable[[Any], None]
 ) -> tuple[Path, ...]:
-    from matplotlib.figure import Figure
-
-    with paint.style():
-        figure = Figure(figsize=size, facecolor="white", layout="constrained")
+    def plain(figure: Any) -> None:
         fill(figure)
-        figure.suptitle(title, fontsize=12, fontweight="bold", color=paint.INK, x=0.01, ha="left")
-        figure.supxlabel(note, fontsize=7, color=paint.QUIET, x=0.01, ha="left")
         for axes in figure.axes:
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(labelsize=8)
             axes.set_axisbelow(True)
             if not axes.yaxis_inverted():
                 axes.grid(axis="y", color="#eceef1", linewidth=0.7)
-        return paint.write(paint.saved(figure, title), stem)
+
+    return paint.chart(stem, title, size, plain, note)

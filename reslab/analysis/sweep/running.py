@@ -18,13 +18,12 @@ import keras
 
 from reslab import build, describe, recipes, stacked, training
 from reslab.analysis.study import Study
-from reslab.analysis.subject import standard
+from reslab.analysis.subject import fresh, standard
 from reslab.analysis.sweep import measured, planning
 from reslab.analysis.sweep.nets import Case
 from reslab.analysis.sweep.planning import Cost, Limits, Size
 from reslab.analysis.sweep.terms import Terms
 from reslab.analysis.watch import Watch
-from reslab.building import FLAT_FILE
 from reslab.data import Data, sample
 from reslab.errors import UserError
 from reslab.recipes import Recipe
@@ -263,8 +262,7 @@ class Scorer:
 
     @cached_property
     def model(self) -> keras.Model:
-        net = self.run.network
-        return build.create(net, stacked=describe.depth(net) > FLAT_FILE)
+        return fresh(self.run.network)
 
     def __call__(self, checkpoint: Path) -> dict[str, Any]:
         arrays, meta = read_arrays(checkpoint)

@@ -52,17 +52,13 @@ def trained(study: Study, results: Mapping[str, Result]) -> Section:
     ]
     if where:
         words.append(f"Trained on {where}, backend {study.info.get('backend')}.")
-    return Section("How it was trained", words, tables=tables, measured=command(study))
+    return Section("How it was trained", words, tables=tables, measured=study.commands)
 
 
 def lead(study: Study) -> str:
     """What was trained, in a line."""
     runs = len(study.info.get("runs", []))
     return f"{runs} runs under one recipe, on {study.info.get('data', 'the same data')}."
-
-
-def command(study: Study) -> tuple[str, ...]:
-    return (str(study.info["command"]),) if study.info.get("command") else ()
 
 
 def status(study: Study) -> list[str]:
