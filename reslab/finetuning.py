@@ -18,7 +18,7 @@ import numpy as np
 from reslab import stacked, whole, zoo
 from reslab.build import variables
 from reslab.codec import decode_network
-from reslab.data import Split, Standardise, batches
+from reslab.data import Split, Standardise, batches, laid_out
 from reslab.errors import UserError
 from reslab.layers import without_gradients
 from reslab.optimizers import Shares
@@ -281,9 +281,7 @@ def recalibrate(
     sums: list[list[Any]] = [[0.0, 0.0] for _ in norms]
     with _measuring(model, [norm.layer for norm in norms]):
         for x, _ in batches(split, even, standardise or raw):
-            if model.input_shape[1:] != split.image_shape:
-                x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-            model(x, training=True)
+            model(laid_out(x, model.input_shape), training=True)
             for total, norm in zip(sums, norms, strict=True):
                 mean, variance = (
                     np.asarray(keras.ops.convert_to_numpy(v), "float64")

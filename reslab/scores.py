@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from reslab.data import Split, Standardise, batches
+from reslab.data import Split, Standardise, batches, laid_out
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,10 @@ class Score:
 
 def logits(model: keras.Model, split: Split, standard: Standardise, batch: int) -> np.ndarray:
     """float32 (n, classes) for every image of the split."""
-    first = model.input_shape[1:] != split.image_shape
     outputs = []
     for x, _ in batches(split, batch, standard):
-        x = np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x
-        outputs.append(np.asarray(model.predict_on_batch(x), "float32"))
+        answer = model.predict_on_batch(laid_out(x, model.input_shape))
+        outputs.append(np.asarray(answer, "float32"))
     return np.concatenate(outputs)
 
 

@@ -25,7 +25,7 @@ from reslab import build, describe, finetuning, stacked
 from reslab import run as files
 from reslab.data import Data, Pipeline, Standardise, class_weights
 from reslab.errors import UserError
-from reslab.fast.feeding import feed
+from reslab.fast.feeding import feed, source
 from reslab.layers import policy
 from reslab.optimizers import optimizer
 from reslab.recipes import Recipe
@@ -100,6 +100,7 @@ class Session:
                 stacked=info.get("stacked", False),
                 remat=info.get("remat", False),
             )
+        self.source = source(self.pipeline, self.model.input_shape)
         self.judged = build.main_output(self.model)
         if info.get("freeze_bn"):
             finetuning.freeze_bn(self.model)
@@ -125,10 +126,6 @@ class Session:
         self.rates = rates
         self.progress = Progress()
         self.saved_at = time.monotonic()
-
-    @property
-    def channels_first(self) -> bool:
-        return self.model.input_shape[1:] != self.data.image_shape
 
     def _for_heads(self, each: Any) -> Any:
         """The same for the classifier and its auxiliary heads, where there are some."""
@@ -172,9 +169,7 @@ class Session:
 
     def _batches(self, epoch: int, start: int, count: int) -> Iterator[tuple[np.ndarray, ...]]:
         one_hot = np.eye(len(self.data.classes), dtype="float32")
-        for x, y in islice(self.pipeline.epoch(epoch, start), count):
-            if self.channels_first:
-                x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        for x, y in islice(self.source(epoch, start), count):
             soft = one_hot[y] if y.ndim == 1 else y
             y = self._for_heads(soft)
             yield (x, y) if self.weights is None else (x, y, self._for_heads(soft @ self.weights))

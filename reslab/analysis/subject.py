@@ -12,7 +12,7 @@ import numpy as np
 
 from reslab import build, describe, evaluation, stacked, whole
 from reslab.building import FLAT_FILE
-from reslab.data import Data, Split, Standardise
+from reslab.data import Data, Split, Standardise, laid_out
 from reslab.data.draws import Stream
 from reslab.errors import UserError, unknown
 from reslab.run import Run, read_arrays
@@ -114,9 +114,7 @@ def sample(
         part, said = part.take(np.sort(drawn)), f"{images:,} of {count:,} {split} images"
         said += f", drawn with seed {seed}"
     x = standard(part.images(np.arange(len(part))))
-    if model.input_shape[1:] != data.image_shape:
-        x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    return Images(x, part.labels, said)
+    return Images(laid_out(x, model.input_shape), part.labels, said)
 
 
 def standard(run: Run) -> Standardise:

@@ -10,7 +10,7 @@ from .base import ArraySplit, Data, Split
 from .pipeline import Pipeline, batches
 from .sources import FOLDER_SIZE, load, sample, sources
 from .splits import class_weights
-from .standardise import Standardise, standardise
+from .standardise import Standardise, laid_out, standardise
 
 __all__ = [
     "FOLDER_SIZE",
@@ -21,6 +21,7 @@ __all__ = [
     "Standardise",
     "batches",
     "class_weights",
+    "laid_out",
     "load",
     "sample",
     "sources",

@@ -43,9 +43,37 @@ class Augmentation:
     def __call__(self, images: np.ndarray, stream: Stream) -> np.ndarray:
         return _KNOWN[self.name].apply(images, stream, *self.args)
 
+    @property
+    def only_moves(self) -> bool:
+        """Whether it takes every pixel from somewhere else in the image, or makes it zero."""
+        return _KNOWN[self.name].move is not None
+
+    def move(self, moves: Moves, stream: Stream) -> Moves:
+        """What calling it does to images that were moved so; see `only_moves`."""
+        how = _KNOWN[self.name].move
+        assert how is not None
+        return how(moves, stream, *self.args)
+
     def __str__(self) -> str:
         inner = ",".join(f"{a:g}" for a in self.args)
         return f"{self.name}({inner})" if inner else self.name
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Where the pixels of a batch come from: (y, x) of image i is its (rows[i, y], columns[i, x]).
+
+    A row or column of -1 is zeros. What moves pixels and changes none can so be drawn here and
+    done elsewhere.
+    """
+
+    rows: np.ndarray  # int32 (b, h)
+    columns: np.ndarray  # int32 (b, w)
+
+    @classmethod
+    def none(cls, count: int, height: int, width: int) -> Moves:
+        rows, columns = np.arange(height, dtype=np.int32), np.arange(width, dtype=np.int32)
+        return cls(np.tile(rows, (count, 1)), np.tile(columns, (count, 1)))
 
 
 @dataclass(frozen=True)
@@ -56,6 +84,7 @@ class _Kind:
     low: tuple[float, ...] = ()  # the arguments' bounds, one pair each
     high: tuple[float, ...] = ()
     whole: bool = False  # whether the arguments must be whole numbers
+    move: Callable[..., Moves] | None = None  # the same of `Moves`, where that says it all
 
 
 def parse(text: str | Augmentation) -> Augmentation:
@@ -88,22 +117,45 @@ def parse(text: str | Augmentation) -> Augmentation:
 
 def flip(images: np.ndarray, stream: Stream) -> np.ndarray:
     """Every second image, on average, mirrored left to right."""
-    mirrored = stream.raw(len(images)) >> np.uint64(63) == 1
+    mirrored = _mirrored(len(images), stream)
     images[mirrored] = images[mirrored, :, ::-1]
     return images
 
 
+def _flip_moves(moves: Moves, stream: Stream) -> Moves:
+    mirrored = _mirrored(len(moves.rows), stream)
+    return Moves(moves.rows, np.where(mirrored[:, None], moves.columns[:, ::-1], moves.columns))
+
+
+def _mirrored(count: int, stream: Stream) -> np.ndarray:
+    return stream.raw(count) >> np.uint64(63) == 1
+
+
 def pad_crop(images: np.ndarray, stream: Stream, pad: float) -> np.ndarray:
     """`pad` zeros on every side, then a crop of the old size at a place of each image's own."""
-    pad = int(pad)
-    count, height, width, _ = images.shape
-    rows = stream.integers(count, 2 * pad + 1) - pad
-    columns = stream.integers(count, 2 * pad + 1) - pad
+    _, height, width, _ = images.shape
     out = np.zeros_like(images)
-    for i, (y, x) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
-        part = images[i, max(y, 0) : height + y, max(x, 0) : width + x]
-        out[i, max(-y, 0) : height - y, max(-x, 0) : width - x] = part
+    for i, (y, x) in enumerate(zip(*_corners(len(images), stream, int(pad)), strict=True)):
+        part = images[i, max(y, 0) : max(height + y, 0), max(x, 0) : max(width + x, 0)]
+        out[i, max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)] = part
     return out
+
+
+def _pad_crop_moves(moves: Moves, stream: Stream, pad: float) -> Moves:
+    def shifted(places: np.ndarray, by: list[int]) -> np.ndarray:
+        size = places.shape[1]
+        wanted = np.arange(size) + np.array(by)[:, None]
+        found = np.take_along_axis(places, np.clip(wanted, 0, size - 1), 1)
+        return np.where((wanted >= 0) & (wanted < size), found, np.int32(-1))
+
+    down, across = _corners(len(moves.rows), stream, int(pad))
+    return Moves(shifted(moves.rows, down), shifted(moves.columns, across))
+
+
+def _corners(count: int, stream: Stream, pad: int) -> tuple[list[int], list[int]]:
+    """The first row and the first column of each crop, -pad..pad."""
+    rows, columns = (stream.integers(count, 2 * pad + 1) - pad for _ in range(2))
+    return rows.tolist(), columns.tolist()
 
 
 def pca_colour(images: np.ndarray, stream: Stream, deviation: float) -> np.ndarray:
@@ -187,8 +239,10 @@ _KNOWN: dict[str, _Kind] = {
     "pca-colour": _Kind("pixels", pca_colour, "pca-colour(0.1), a deviation", (0,), (10,)),
     "rotate": _Kind("pixels", rotate, "rotate(10), in degrees", (0,), (180,)),
     "shift": _Kind("pixels", shift, "shift(0.1), in parts of the image", (0,), (1,)),
-    "pad-crop": _Kind("standardised", pad_crop, "pad-crop(4), in pixels", (0,), (512,), True),
-    "flip": _Kind("standardised", flip, "flip"),
+    "pad-crop": _Kind(
+        "standardised", pad_crop, "pad-crop(4), in pixels", (0,), (512,), True, _pad_crop_moves
+    ),
+    "flip": _Kind("standardised", flip, "flip", move=_flip_moves),
     "erase": _Kind("standardised", erase, "erase(0.25), a probability", (0,), (1,)),
 }
 

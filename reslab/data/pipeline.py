@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
 from reslab.errors import UserError
 
-from .augment import Augmentation, by_stage
-from .base import Split
+from .augment import Augmentation, Moves, by_stage
+from .base import ArraySplit, Split
 from .draws import Stream
 from .standardise import Standardise
 
 Batch = tuple[np.ndarray, np.ndarray]
+Made = TypeVar("Made")
 
 
 class Pipeline:
@@ -60,7 +62,7 @@ class Pipeline:
 
         Leaving the loop early ends the threads; an error in one is raised here.
         """
-        order = Stream(self.seed, "order", epoch).permutation(len(self.split))
+        order = self._order(epoch)
         steps = range(start, self.steps_per_epoch)
 
         def finish(step: int, images: np.ndarray) -> Batch:
@@ -68,6 +70,36 @@ class Pipeline:
             return self._augmented(images, epoch, step), labels
 
         yield from _prefetched(self._raw(order, epoch, steps), finish)
+
+    @property
+    def only_moves(self) -> bool:
+        """Whether `moves` says all that is done to the images, but for standardising them."""
+        drawn = [a for stage in self._stages.values() for _, a in stage]
+        return isinstance(self.split, ArraySplit) and all(a.only_moves for a in drawn)
+
+    def moves(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, Moves, np.ndarray]]:
+        """The batches of `epoch` for who has the images: positions, moves and labels, each (b,...).
+
+        The images of the split at these positions, standardised and then moved, are the batch bit
+        for bit. Only where `only_moves` holds.
+        """
+        order = self._order(epoch)
+        height, width, _ = self.split.image_shape
+
+        def drawn(step: int, rows: np.ndarray) -> tuple[np.ndarray, Moves, np.ndarray]:
+            moves = Moves.none(len(rows), height, width)
+            for place, augmentation in self._stages["standardised"]:
+                moves = augmentation.move(moves, self._stream(epoch, step, place))
+            return rows, moves, self.split.labels[rows]
+
+        steps = range(start, self.steps_per_epoch)
+        yield from _prefetched(((step, self._rows(order, step)) for step in steps), drawn)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return Stream(self.seed, "order", epoch).permutation(len(self.split))
+
+    def _stream(self, epoch: int, step: int, place: int) -> Stream:
+        return Stream(self.seed, "augment", epoch, step, place)
 
     def _rows(self, order: np.ndarray, step: int) -> np.ndarray:
         return order[step * self.batch : (step + 1) * self.batch]
@@ -90,17 +122,14 @@ class Pipeline:
             yield step, images
 
     def _augmented(self, images: np.ndarray, epoch: int, step: int) -> np.ndarray:
-        def stream(place: int) -> Stream:
-            return Stream(self.seed, "augment", epoch, step, place)
-
         pixels = self._stages["pixels"]
         if pixels:
             images = images.astype(np.float32)
         for place, augmentation in pixels:
-            images = augmentation(images, stream(place))
+            images = augmentation(images, self._stream(epoch, step, place))
         images = self.standardise(images)
         for place, augmentation in self._stages["standardised"]:
-            images = augmentation(images, stream(place))
+            images = augmentation(images, self._stream(epoch, step, place))
         return images
 
 
@@ -122,17 +151,17 @@ def _views(
 
 def _prefetched(
     raw: Iterator[tuple[int, np.ndarray]],
-    finish: Callable[[int, np.ndarray], Batch],
+    finish: Callable[[int, np.ndarray], Made],
     ahead: int = 3,
-) -> Iterator[Batch]:
+) -> Iterator[Made]:
     """`finish` over `raw`, up to `ahead` batches before they are asked for, in one thread."""
 
-    def step() -> Batch | None:
+    def step() -> Made | None:
         item = next(raw, None)
         return None if item is None else finish(*item)
 
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reslab-data")
-    waiting: deque[Future[Batch | None]] = deque(pool.submit(step) for _ in range(ahead))
+    waiting: deque[Future[Made | None]] = deque(pool.submit(step) for _ in range(ahead))
     try:
         while (batch := waiting.popleft().result()) is not None:
             waiting.append(pool.submit(step))

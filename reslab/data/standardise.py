@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,13 @@ class Standardise:
         out -= self.mean
         out *= np.float32(1) / self.std
         return out
+
+
+def laid_out(images: np.ndarray, input_shape: Sequence[int | None]) -> np.ndarray:
+    """Images (n, h, w, c) as a model of this input shape takes them: so, or (n, c, h, w)."""
+    if tuple(input_shape[1:]) == images.shape[1:]:
+        return images
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
 def standardise(split: Split, kind: str) -> Standardise:

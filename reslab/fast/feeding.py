@@ -1,12 +1,33 @@
-"""Batches as `fit` takes them, without what a backend would do to them on its own."""
+"""Batches as `fit` takes them: where they come from, and nothing that a backend adds on its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 import keras
+import numpy as np
+
+from reslab.data import Pipeline, laid_out
+from reslab.fast.resident import Resident, worth
+
+
+def source(
+    pipeline: Pipeline, input_shape: Sequence[int | None]
+) -> Callable[[int, int], Iterator[tuple[Any, np.ndarray]]]:
+    """`Pipeline.epoch` in the layout of a model of this input shape, from the device where it can.
+
+    The images are the same bits wherever they are made.
+    """
+    if worth(pipeline):
+        return Resident(pipeline, input_shape).epoch
+
+    def epoch(epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for x, labels in pipeline.epoch(epoch, start):
+            yield laid_out(x, input_shape), labels
+
+    return epoch
 
 
 def feed(batches: Iterator[Any]) -> Any:

@@ -92,6 +92,14 @@ def test_pad_crop_against_a_slow_reference():
     assert (apply("pad-crop(0)", images) == images).all()
 
 
+def test_padding_wider_than_the_image_leaves_it_or_nothing():
+    images = np.ones((400, 3, 2, 1), np.float32)
+    seen = {image.tobytes() for image in apply("pad-crop(5)", images)}
+    # 5 shifts of 3 rows and 3 of 2 columns leave something, all others nothing
+    assert len(seen) == 5 * 3 + 1
+    assert np.zeros((3, 2, 1), np.float32).tobytes() in seen
+
+
 @pytest.mark.parametrize("text", ["rotate(30)", "shift(0.3)", "erase(1)", "rand-augment(2,9)"])
 def test_draws_differ_between_images_and_repeat_with_the_stream(text):
     one = RNG.uniform(0, 255, (1, 16, 16, 3)).astype(np.float32)

@@ -20,6 +20,7 @@ from reslab.analysis.subject import sample
 from reslab.analysis.watch import Watch
 from reslab.data import Data, Pipeline, standardise
 from reslab.errors import UserError
+from reslab.fast.feeding import source
 from reslab.optimizers import optimizer
 from reslab.recipes import Recipe
 from reslab.run import read_arrays, write_arrays
@@ -225,7 +226,7 @@ class _Trainer:
             standardise=standard,
         )
         self.classes = len(data.classes)
-        self.first = model.input_shape[1:] != data.image_shape
+        self.source = source(self.pipeline, model.input_shape)
         total = recipe.total_steps(self.pipeline.steps_per_epoch)
         rates = None
         if recipe.schedule != "plateau":
@@ -251,11 +252,10 @@ class _Trainer:
                 break
         return None
 
-    def _batches(self, start: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _batches(self, start: int) -> Iterator[tuple[Any, np.ndarray]]:
         each = self.pipeline.steps_per_epoch
         for epoch in count(start // each):
-            for x, y in self.pipeline.epoch(epoch, start % each if epoch == start // each else 0):
-                yield (np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if self.first else x), y
+            yield from self.source(epoch, start % each if epoch == start // each else 0)
 
     def _state(self) -> dict[str, Any]:
         own = enumerate(self.model.optimizer.variables)
