@@ -1,7 +1,13 @@
 """Training, images per second: reslab, stock Keras, and PyTorch written by hand, side by side.
 
-    export KERAS_BACKEND=torch      # or tensorflow, without the loops by hand
+    export KERAS_BACKEND=torch      # or tensorflow, jax: the loops by hand are there on a GPU only
     python bench/training.py bench/results/training.json resnet20 resnet56 resnet50
+
+and on a GPU, where a turn has to be longer:
+
+    python bench/training.py bench/results/training.json resnet20 resnet56 resnet110 --steps 100
+    python bench/training.py bench/results/training.json resnet50 --batch 256 --steps 20 \\
+        --precision mixed
 
 Two paths, each with all of its contenders in one contest (`turns.py`):
 
@@ -24,34 +30,49 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from turns import Contender, Contest, Turn, add_run, circumstances, ratio, said
 
-# images of (h, w, c), batch, and steps a turn: a few seconds each
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    shape: tuple[int, int, int]  # (h, w, c)
+    batch: int
+    steps: int  # of a turn: a few seconds
+    classes: int = 10
+    precision: str = "float32"  # or mixed: bfloat16, weights in float32
+
+
+# as two cores take them; all can be said otherwise
 CASES = {
-    "resnet20": ((32, 32, 3), 128, 12),
-    "resnet56": ((32, 32, 3), 128, 6),
-    "resnet110": ((32, 32, 3), 128, 4),
-    "resnet50": ((224, 224, 3), 16, 2),
+    case.name: case
+    for case in (
+        Case("resnet20", (32, 32, 3), 128, 12),
+        Case("resnet56", (32, 32, 3), 128, 6),
+        Case("resnet110", (32, 32, 3), 128, 4),
+        Case("resnet50", (224, 224, 3), 16, 2, classes=1000),
+    )
 }
-CLASSES = {"resnet50": 1000}
 RATE, MOMENTUM, DECAY, PAD = 0.01, 0.9, 1e-4, 4
-AGREE = 1e-3  # of the losses' scale: one step moves weights by sums of a million float32 terms
+# Of the losses' scale: one step moves weights by sums of a million float32 terms; a product of two
+# bfloat16 is off by 2^-8, and where it is rounded differs from library to library.
+AGREE = {"float32": 1e-3, "mixed": 3e-2}
 # Float32 gradients of a fresh ResNet-50 are 4 % off those in float64, whoever computes them, 0.4 %
 # where each unit's last scale is a tenth: so it begins, for all contenders, or none could agree.
 GENTLE = {"resnet50": ("_body_bn3/gamma", 0.1)}
 
 
-def images(name: str) -> tuple[np.ndarray, np.ndarray]:
+def images(case: Case) -> tuple[np.ndarray, np.ndarray]:
     """uint8 (n, h, w, c) and int32 (n,): what one turn trains on."""
-    shape, batch, steps = CASES[name]
     rng = np.random.default_rng(1)
-    x = rng.integers(0, 256, (batch * steps, *shape), dtype=np.uint8)
-    return x, rng.integers(0, CLASSES.get(name, 10), len(x)).astype("int32")
+    x = rng.integers(0, 256, (case.batch * case.steps, *case.shape), dtype=np.uint8)
+    return x, rng.integers(0, case.classes, len(x)).astype("int32")
 
 
 def scaled(x: np.ndarray) -> np.ndarray:
@@ -61,7 +82,7 @@ def scaled(x: np.ndarray) -> np.ndarray:
 # Keras --------------------------------------------------------------------------------------------
 
 
-def by_fit(turn: Turn, name: str, file: str, way: str) -> None:
+def by_fit(turn: Turn, case: Case, file: str, way: str) -> None:
     """`way` is created, loaded, or stock."""
     import keras
 
@@ -70,14 +91,14 @@ def by_fit(turn: Turn, name: str, file: str, way: str) -> None:
     model = keras.saving.load_model(file)
     if way == "created":
         weights = model.get_weights()
-        model = _created(name)
+        model = _created(case)
         model.set_weights(weights)
     elif way == "loaded":
         reslab.accelerate(model)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(RATE, MOMENTUM), loss, metrics=["accuracy"])
-    x, y = images(name)
-    x, (_, batch, _) = scaled(x), CASES[name]
+    x, y = images(case)
+    x, batch = scaled(x), case.batch
     losses = [float(model.train_on_batch(x[:batch], y[:batch])[0]) for _ in range(3)]
     turn.ready(losses)
     while turn.wait():
@@ -104,18 +125,20 @@ def _fed(x: np.ndarray, y: np.ndarray, batch: int) -> tuple[Any, ...]:
     return (untuned(dataset),)
 
 
-def _created(name: str) -> Any:
+def _created(case: Case) -> Any:
     import reslab
+    from reslab.session import precision
 
-    return reslab.create(
-        name,
-        classes=CLASSES.get(name, 10),
-        input_shape=CASES[name][0],
-        data_format="channels_last",
-    )
+    with precision(case.precision):
+        return reslab.create(
+            case.name,
+            classes=case.classes,
+            input_shape=case.shape,
+            data_format="channels_last",
+        )
 
 
-def by_train(turn: Turn, name: str, way: str) -> None:
+def by_train(turn: Turn, case: Case, way: str) -> None:
     """`way` is reslab, or stock: the same run with Keras's own layers."""
     import reslab
     from reslab import build
@@ -126,14 +149,14 @@ def by_train(turn: Turn, name: str, way: str) -> None:
 
     if way == "stock":
         build.accelerate = lambda model: model  # type: ignore[attr-defined]
-    x, y = images(name)
-    classes = tuple(map(str, range(CLASSES.get(name, 10))))
+    x, y = images(case)
+    classes = tuple(map(str, range(case.classes)))
     data = Data(
         "random", "random", classes, x.shape[1:], ArraySplit.of(x, y), None, None, "0", {}, {}
     )
     recipe = Recipe(
         "bench",
-        batch=CASES[name][1],
+        batch=case.batch,
         epochs=1000,
         rate=RATE,
         momentum=MOMENTUM,
@@ -159,26 +182,30 @@ def by_train(turn: Turn, name: str, way: str) -> None:
     with tempfile.TemporaryDirectory() as folder, Bar() as bar:
         watcher = Watcher(start=start, step=bar.step, epoch=epoch)
         with suppress(Interrupted):
-            reslab.train(name, data, recipe, out=Path(folder) / "run", watcher=watcher)
+            out = Path(folder) / "run"
+            reslab.train(
+                case.name, data, recipe, precision=case.precision, out=out, watcher=watcher
+            )
 
 
 # PyTorch by hand ----------------------------------------------------------------------------------
 
 
-def by_hand(turn: Turn, name: str, file: str, path: str, layout: str) -> None:
+def by_hand(turn: Turn, case: Case, file: str, path: str, layout: str) -> None:
     """`path` is fit or train; `layout` is last or first, or compiled (then it is last)."""
     import keras
     import torch
     import twins
     from torch.nn import functional as F
 
-    x, y = images(name)
-    batch = CASES[name][1]
-    module = twins.twin(name, CLASSES.get(name, 10))
-    twins.load(name, module, keras.saving.load_model(file))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    x, y = images(case)
+    batch = case.batch
+    module = twins.twin(case.name, case.classes)
+    twins.load(case.name, module, keras.saving.load_model(file))
     last = layout != "first"
     order = torch.channels_last if last else torch.contiguous_format
-    module = module.to(memory_format=order).train()
+    module = module.to(device, memory_format=order).train()
     decay = DECAY if path == "train" else 0.0
     kernels = [p for p in module.parameters() if p.dim() > 1]
     others = [p for p in module.parameters() if p.dim() == 1]
@@ -189,49 +216,52 @@ def by_hand(turn: Turn, name: str, file: str, path: str, layout: str) -> None:
         fused=True,
     )
     run = torch.compile(module) if layout == "compiled" else module
-    labels = torch.from_numpy(y).long()
+    labels = torch.from_numpy(y).long().to(device)
     pixels = torch.from_numpy(x if path == "train" else scaled(x)).permute(0, 3, 1, 2)
-    pixels = pixels.contiguous(memory_format=order)
+    pixels = pixels.to(device).contiguous(memory_format=order)
+    mixed = case.precision == "mixed"
+    half = torch.autocast(device.type, torch.bfloat16) if mixed else nullcontext()
 
-    def step(inputs: Any, targets: Any) -> tuple[float, float]:
+    def step(inputs: Any, targets: Any) -> tuple[Any, Any]:
         optimizer.zero_grad(set_to_none=True)
-        logits = run(inputs)
-        loss = F.cross_entropy(logits, targets)
+        with half:
+            logits = run(inputs)
+            loss = F.cross_entropy(logits, targets)
         loss.backward()
         optimizer.step()
-        return loss.item(), (logits.argmax(1) == targets).float().mean().item()
+        return loss.detach(), (logits.argmax(1) == targets).float().mean()
 
     mean, std = 127.5, 64.0
-    rows, columns = torch.arange(x.shape[1]), torch.arange(x.shape[2])
+    rows, columns = (torch.arange(n, device=device) for n in x.shape[1:3])
 
     def augmented(drawn: Any) -> Any:
         """A crop at a place of each image's own, and every second one mirrored."""
         n = len(drawn)
         chosen = F.pad((pixels[drawn].float() - mean) / std, (PAD, PAD, PAD, PAD))
-        down, across = torch.randint(0, 2 * PAD + 1, (2, n))
-        mirrored = torch.rand(n) < 0.5
+        down, across = torch.randint(0, 2 * PAD + 1, (2, n), device=device)
+        mirrored = torch.rand(n, device=device) < 0.5
         i = down[:, None] + rows
         j = across[:, None] + torch.where(mirrored[:, None], columns.flip(0), columns)
         cropped = chosen.permute(0, 2, 3, 1)[
-            torch.arange(n)[:, None, None], i[:, :, None], j[:, None, :]
+            torch.arange(n, device=device)[:, None, None], i[:, :, None], j[:, None, :]
         ]
         return cropped.permute(0, 3, 1, 2).contiguous(memory_format=order)
 
     def epoch() -> tuple[float, float]:
-        total, right = 0.0, 0.0
-        for drawn in torch.randperm(len(labels)).split(batch):
+        total, right = torch.zeros(2, device=device)  # a GPU is asked for them once an epoch
+        for drawn in torch.randperm(len(labels), device=device).split(batch):
             inputs = augmented(drawn) if path == "train" else pixels[drawn]
             loss, correct = step(inputs, labels[drawn])
             total, right = total + loss, right + correct
         if path == "train":
             with tempfile.TemporaryFile() as kept:
                 torch.save({"model": module.state_dict(), "sgd": optimizer.state_dict()}, kept)
-        return total, right
+        return total.item(), right.item()
 
     if path == "train":
         turn.ready()
     else:
-        turn.ready([step(pixels[:batch], labels[:batch])[0] for _ in range(3)])
+        turn.ready([step(pixels[:batch], labels[:batch])[0].item() for _ in range(3)])
     while turn.wait():
         begun = time.perf_counter()
         epoch()
@@ -241,12 +271,12 @@ def by_hand(turn: Turn, name: str, file: str, path: str, layout: str) -> None:
 # The contests -------------------------------------------------------------------------------------
 
 
-def written(turn: Turn, name: str, file: str) -> None:
+def written(turn: Turn, case: Case, file: str) -> None:
     """The network with its first weights as a file, which all others begin with."""
     from reslab import build
 
-    model = _created(name)
-    ending, factor = GENTLE.get(name, ("nothing", 1))
+    model = _created(case)
+    ending, factor = GENTLE.get(case.name, ("nothing", 1))
     for path, variable in build.variables(model).items():
         if path.endswith(ending):
             variable.assign(variable * factor)
@@ -265,32 +295,31 @@ TWINS = {
 }
 
 
-def contenders(name: str, path: str, file: str, torch: bool) -> dict[str, Contender]:
+def contenders(case: Case, path: str, file: str, torch: bool) -> dict[str, Contender]:
     found = {}
     if path == "fit":
-        found["reslab"] = Contender(by_fit, (name, file, "created"))
-        found["reslab, loaded"] = Contender(by_fit, (name, file, "loaded"))
-        found[STOCK] = Contender(by_fit, (name, file, "stock"))
+        found["reslab"] = Contender(by_fit, (case, file, "created"))
+        found["reslab, loaded"] = Contender(by_fit, (case, file, "loaded"))
+        found[STOCK] = Contender(by_fit, (case, file, "stock"))
     else:
-        found["reslab"] = Contender(by_train, (name, "reslab"))
-        found[STOCK] = Contender(by_train, (name, "stock"))
+        found["reslab"] = Contender(by_train, (case, "reslab"))
+        found[STOCK] = Contender(by_train, (case, "stock"))
     if torch:
         for words, layout in TWINS.items():
-            found[words] = Contender(by_hand, (name, file, path, layout))
+            found[words] = Contender(by_hand, (case, file, path, layout))
     return found
 
 
-def contest(name: str, path: str, rounds: int, torch: bool) -> dict[str, Any]:
-    (_, batch, steps) = CASES[name]
+def contest(case: Case, path: str, rounds: int, torch: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "model.keras")
-        Contest({"the file": Contender(written, (name, file))}).close()
-        held = Contest(contenders(name, path, file, torch))
+        Contest({"the file": Contender(written, (case, file))}).close()
+        held = Contest(contenders(case, path, file, torch))
         if path == "fit":
-            _agree(held.said)
+            _agree(held.said, AGREE[case.precision])
         seconds = held.rounds(rounds)
         held.close()
-    speeds = {k: batch * steps / float(np.median(v)) for k, v in seconds.items()}
+    speeds = {k: case.batch * case.steps / float(np.median(v)) for k, v in seconds.items()}
     eager = [k for k in speeds if TWINS.get(k) in ("last", "first")]
     best = max(eager, key=speeds.__getitem__) if eager else None
     against = {STOCK: STOCK}
@@ -301,10 +330,11 @@ def contest(name: str, path: str, rounds: int, torch: bool) -> dict[str, Any]:
         for ours in OURS[path]
     }
     return {
-        "network": name,
+        "network": case.name,
         "path": path,
-        "batch": batch,
-        "steps_a_turn": steps,
+        "batch": case.batch,
+        "precision": case.precision,
+        "steps_a_turn": case.steps,
         "first_losses": held.said,
         "best_eager": best,
         "images_per_second": speeds,
@@ -313,11 +343,11 @@ def contest(name: str, path: str, rounds: int, torch: bool) -> dict[str, Any]:
     }
 
 
-def _agree(losses: dict[str, list[float]]) -> None:
+def _agree(losses: dict[str, list[float]], within: float) -> None:
     wanted = np.array(losses[STOCK])
     for name, found in losses.items():
         off = np.abs(np.array(found) - wanted).max()
-        if not off <= AGREE * np.abs(wanted).max():
+        if not off <= within * np.abs(wanted).max():
             raise SystemExit(f"{name} computes something else: {found}, not {wanted.tolist()}")
 
 
@@ -327,14 +357,20 @@ def main() -> None:
     parse.add_argument("networks", nargs="+", choices=CASES)
     parse.add_argument("--paths", nargs="+", default=["fit", "train"], choices=["fit", "train"])
     parse.add_argument("--rounds", type=int, default=12)
+    parse.add_argument("--batch", type=int)
+    parse.add_argument("--steps", type=int, help="of a turn")
+    parse.add_argument("--precision", choices=AGREE)
     asked = parse.parse_args()
     backend = os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # contenders share the GPU
+    changes = {k: v for k in ("batch", "steps", "precision") if (v := getattr(asked, k))}
     sys.argv[0] = "bench/training.py"
     for name in asked.networks:
         for path in asked.paths:
             where = circumstances(backend)
-            found = contest(name, path, asked.rounds, backend == "torch")
+            by_hand = backend == "torch" or where["machine"]["gpu"] is not None
+            found = contest(replace(CASES[name], **changes), path, asked.rounds, by_hand)
             add_run(asked.out, {**where, "load_after": os.getloadavg(), **found})
             for words, speed in found["images_per_second"].items():
                 print(f"{name} {path} {words}: {speed:.1f} images/s")
