@@ -44,6 +44,7 @@ def train(
     epochs: float | None = None,
     batch: int | None = None,
     size: int | None = None,
+    images: int | None = None,
     precision: str = "float32",
     seed: int = 0,
     balance: bool = False,
@@ -63,7 +64,8 @@ def train(
     ("timm/resnet50.a1_in1k"); the head starts afresh where the classes are others. `recipe` is
     then "fine-tune", else "quick", where none is named. `freeze_bn` leaves batch norm as the
     weights have it, `recalibrate_bn` measures its statistics anew after the training.
-    `size` is the side of the images in pixels. `balance` weighs every class alike.
+    `size` is the side of the images in pixels; `images` a sample of the training images, each
+    class its share. `balance` weighs every class alike.
     `stacked` has units that repeat run as one layer, and `remat` computes them anew on the way
     back (see `reslab.create`); where they are None, the depth and the memory at hand decide.
     `checkpoint_seconds` is what a kill costs at most. `out` defaults to
@@ -90,6 +92,8 @@ def train(
     net = net if start is None else start.network
     if not isinstance(data, Data):
         data = load_data(data, net, chosen, size, skip_bad)
+    if images is not None:
+        data = sets.sample(data, images)
     net = fit_to(net, data)
     describe.counts(net)  # says at once where the images are too small for the network
     chosen, notes = for_data(chosen, data)

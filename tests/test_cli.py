@@ -140,6 +140,18 @@ def test_balance_weighs_uneven_classes_alike() -> None:
     assert "balanced accuracy" in told("evaluate", "run")
 
 
+def test_a_sample_of_the_training_images(thirds: Path) -> None:
+    told("train", "tiny", "--data", thirds, "--images", 60, "--epochs", 1, "--out", "run")
+    data = Run.open("run").info["data"]
+    assert data["counts"]["train"] == 60
+    assert data["facts"]["counts"]["train"] == {"0": 20, "1": 20, "2": 20}
+    assert "60 of " in data["facts"]["sample"]
+    told("responses", "run", "--images", 20)  # loads the sample again
+    few = ask("train", "tiny", "--data", thirds, "--images", 5000)
+    assert few.code == 2
+    assert "a sample of 5,000 is not one" in few.err
+
+
 # evaluate, predict, report -----------------------------------------------------------------------
 
 

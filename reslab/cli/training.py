@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=float, metavar="N", help="Length; the schedule is rescaled to it.")
 @click.option("--batch", type=int, metavar="B", help="Images per step.")
 @click.option("--size", type=int, metavar="PIXELS", help="Side of the images.")
+@click.option("--images", type=int, metavar="N", help="Train on a sample of so many.")
 @click.option(
     "--precision",
     metavar="P",
