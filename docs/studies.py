@@ -1,18 +1,28 @@
-"""The studies of docs/results: how they get there, and what README shows of them."""
+"""The studies of docs/results: how they get there, and what README and docs/studies.md show."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import table
 
-from reslab.analysis import degradation
+from reslab.analysis import degradation, kinds
+from reslab.analysis.page import Section, Table
 from reslab.analysis.study import Study
 from reslab.analysis.sweep import measured
 
-RESULTS = Path(__file__).parent / "results"
-KEPT = "study.json", "results.json", "*.png"
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+KEPT = "*.json", "*.jsonl", "*.png"  # what was measured, and the pictures
+HEAD = """# Studies
+
+What `reslab degradation`, `ablate`, `signals`, `responses`, `lesions` and `landscape` found on
+Fashion-MNIST, on two CPU cores. Seeds, sizes and recipes were fixed in a commit before each was
+run, and each that was run is here; folders of the same name in [`results/`](results) have the data.
+`python docs/write.py` writes this file.
+"""
 
 
 def enter(study: Study) -> None:
@@ -26,25 +36,91 @@ def enter(study: Study) -> None:
             shutil.copyfile(file, place / file.name)
 
 
+def kept() -> list[Study]:
+    return [Study.open(file.parent) for file in sorted(RESULTS.glob("*/study.json"))]
+
+
+# In README ----------------------------------------------------------------------------------------
+
+
 def degradations() -> str:
-    """Each study of degradation: what it found, its table, its picture and its command."""
+    """The studies of degradation with the most seeds: pictures, tables, what they found."""
+    found = [study for study in kept() if study.kind == "degradation"]
+    most = max((study.asked["seeds"] for study in found), default=0)
     parts = []
-    for file in sorted(RESULTS.glob("*/study.json")):
-        study = Study.open(file.parent)
-        if study.kind != "degradation":
+    for study in found:
+        if study.asked["seeds"] < most:
             continue
         results = measured.read(study)
-        shown = degradation.table(study, results)
-        where = file.parent.relative_to(RESULTS.parent.parent).as_posix()
-        machine = study.info["machine"]
-        cores = f"{machine['cores']} core{'s' * (machine['cores'] > 1)}"
         parts += [
-            f"`{study.info['command']}`, on {cores} of {machine['cpu']}:",
+            *_made(study),
+            _picture(study, "errors", "Error by iteration of plain and residual nets", "docs/"),
             "",
-            f"![Error by iteration of plain and residual nets]({where}/errors.png)",
-            "",
-            table(list(shown.head), [list(row) for row in shown.rows]),
+            _table(degradation.table(study, results)),
             "",
             degradation.answer(results).said,
         ]
     return "\n".join(parts)
+
+
+def landscapes() -> str:
+    """The picture of each landscape of more than one run."""
+    parts = []
+    for study in kept():
+        if study.kind == "landscape" and len(study.asked["runs"]) > 1:
+            parts += [*_made(study), _picture(study, "surface", "Loss surfaces", "docs/")]
+    return "\n".join(parts) or "Not measured yet."
+
+
+# In docs/studies.md -------------------------------------------------------------------------------
+
+
+def everything() -> str:
+    """All of them, as their own pages show them, with pictures in place of charts."""
+    parts = [HEAD]
+    for study in kept():
+        sections = kinds.sections(study)
+        parts += [f"## {sections[0].title}", "", *_made(study)]
+        for file in sorted(study.path.glob("*.png")):
+            parts += [_picture(study, file.stem, file.stem.replace("-", " ")), ""]
+        for i, section in enumerate(sections):
+            parts += _section(section, "##", titled=i > 0)
+    return "\n".join(parts)
+
+
+def _section(section: Section, level: str, titled: bool = True) -> Iterator[str]:
+    if titled:
+        yield from (f"{level}# {section.title}", "")
+    for paragraph in section.words:
+        yield from (paragraph, "")
+    for each in section.tables:
+        told = ["**" + each.caption + "**", "", _table(each), ""]
+        if each.folded:
+            told = [
+                "<details>",
+                f"<summary>{each.caption}</summary>",
+                "",
+                *told[2:],
+                "</details>",
+                "",
+            ]
+        yield from told
+    if section.quoted:
+        yield from (f"Quoted: {'; '.join(section.quoted)}.", "")
+    for inner in section.sections:
+        yield from _section(inner, level + "#")
+
+
+def _made(study: Study) -> list[str]:
+    machine = study.info["machine"]
+    cores = f"{machine['cores']} core{'s' * (machine['cores'] > 1)}"
+    by = ", then ".join(f"`{command}`" for command in study.commands)
+    return [f"{by}, on {cores} of {machine['cpu']}:", ""]
+
+
+def _picture(study: Study, name: str, words: str, before: str = "") -> str:
+    return f"![{words}]({before}{RESULTS.name}/{study.name}/{name}.png)"
+
+
+def _table(shown: Table) -> str:
+    return table(list(shown.head), [list(row) for row in shown.rows])

@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and bench/README.md from the zoo and from what was measured.
+"""Writes the tables of README.md and bench/README.md, and docs/studies.md, from what was measured.
 
     python docs/write.py                 tables anew
     python docs/write.py RUN [RUN ...]   put finished runs, and studies, into the ledger first
@@ -26,6 +26,7 @@ from reslab.zoo import NETWORKS
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BENCH = HERE.parent / "bench" / "README.md"
+STUDIES = HERE / "studies.md"
 LEDGER = HERE / "results"
 KEPT = "started", "backend", "precision", "seed", "versions", "machine", "commit", "chosen_epoch"
 
@@ -39,7 +40,7 @@ def main(words: list[str]) -> int:
             else:
                 enter(Run.open(word))
     own = {"networks": networks, "measured": measured, "finetuned": finetuned}
-    own["degradation"] = studies.degradations
+    own |= {"degradation": studies.degradations, "landscape": studies.landscapes}
     changed = False
     for path, tables in ((README, own), (BENCH, TABLES)):
         old = new = path.read_text(encoding="utf-8")
@@ -48,6 +49,10 @@ def main(words: list[str]) -> int:
         changed |= old != new
         if not check:
             path.write_text(new, encoding="utf-8")
+    told = studies.everything()
+    changed |= not STUDIES.exists() or STUDIES.read_text(encoding="utf-8") != told
+    if not check:
+        STUDIES.write_text(told, encoding="utf-8")
     return int(check and changed)
 
 
