@@ -140,6 +140,18 @@ def startup() -> str:
     return table([f"`{name}` (s)" for name in names] + ["commit"], lines)
 
 
+def landscape() -> str:
+    head = ["network", "images", "grid, images/s", "plain inference, images/s", "times plain"]
+    head += ["several points in one call, times as fast", "commit"]
+    return by_place(runs("landscape.json"), head, _surveyed)
+
+
+def _surveyed(run: dict[str, Any]) -> Lines:
+    speeds = [speed(run, name) for name in ("grid", "plain inference")]
+    ratios = [times(run["ratio"]), times(run["at_once"])]
+    return [[run["network"], str(run["images"]), *speeds, *ratios, made_by(run)]]
+
+
 def depth() -> str:
     return (RESULTS / "depth.md").read_text().rstrip("\n")
 
@@ -165,5 +177,6 @@ TABLES = {
     "convolutions": convolutions,
     "inference": inference,
     "depth": depth,
+    "landscape": landscape,
     "startup": startup,
 }

@@ -1,7 +1,9 @@
 """The loss of a network at many weights, one after another, at the speed of plain inference.
 
 All that a point needs lies on the engine beforehand: images in batches, the weights in the middle,
-the directions. A point is then a sum a kernel, in place, and a pass over the images.
+the directions. A point is then a sum a kernel, in place, and a pass over the images. Several points
+in one call make each convolution one of many groups, which on a CPU is slower on PyTorch and much
+slower on JAX: `bench/landscape.py` measures it.
 """
 
 from __future__ import annotations
