@@ -108,6 +108,13 @@ def test_what_needs_no_keras_does_not_load_it(do: str) -> None:
     assert done.stdout.split() == []
 
 
+def test_no_number_in_a_document_is_typed_by_hand() -> None:
+    """What stands between the markers of README.md and the others is what the script writes."""
+    script = ROOT.parent / "docs" / "write.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr or "python docs/write.py would change a document"
+
+
 def test_what_is_public_is_there() -> None:
     assert reslab.__all__ == sorted(reslab.__all__, key=lambda name: (name != "__version__", name))
     assert dir(reslab) == sorted(reslab.__all__)
