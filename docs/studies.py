@@ -20,7 +20,8 @@ HEAD = """# Studies
 
 What `reslab degradation`, `ablate`, `signals`, `responses`, `lesions` and `landscape` found on
 Fashion-MNIST, on two CPU cores. Seeds, sizes and recipes were fixed in a commit before each was
-run, and each that was run is here; folders of the same name in [`results/`](results) have the data.
+run, and all that were fixed so and ran to their end are here, whatever they showed; folders of the
+same names in [`results/`](results) have the data.
 `python docs/write.py` writes this file.
 """
 
