@@ -80,6 +80,7 @@ TRAIN = "train", "resnet20", "--out", "run", "--epochs", 0.1, "--batch", 16
         ("train resnet20 --data DATA --out DATA/t10k-labels-idx1-ubyte/x", "choose another --out"),
         ("train resnet20 --data DATA --out /proc/nowhere", "choose another --out"),
         ("train resnet20 --resume RUN", "--resume DIR stands alone"),
+        ("train --resume RUN --epochs 9 --set rate=1", "the run knows its recipe, epochs"),
         ("train --resume nowhere", "nowhere is no run: there is no nowhere/run.json"),
         ("train --resume DATA", "is no run"),
         ("train --resume DATA/t10k-labels-idx1-ubyte", "Not a directory"),

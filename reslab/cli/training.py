@@ -75,7 +75,9 @@ if TYPE_CHECKING:
     "--resume", "resumed", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a run."
 )
 @backend
+@click.pass_context
 def train(
+    context: click.Context,
     name: str | None,
     data: str | None,
     changes: tuple[str, ...],
@@ -89,8 +91,9 @@ def train(
     looked at once, at the end.
     """
     if resumed is not None:
-        if name is not None or data is not None:
-            raise UserError("--resume DIR stands alone: the run knows its network and its data")
+        if others := _said(context) - {"resumed", "backend"}:
+            known = ", ".join(WORDS.get(name, name) for name in sorted(others))
+            raise UserError(f"--resume DIR stands alone: the run knows its {known}")
         use_backend(backend or _backend_of(resumed))
     else:
         if name is None or data is None:
@@ -121,6 +124,15 @@ def train(
     if bar.path is None:
         click.echo(f"{run.path} is finished already")
     _summary(run)
+
+
+WORDS = {"name": "network", "changes": "recipe"}
+
+
+def _said(context: click.Context) -> set[str]:
+    """What the command line says of the parameters."""
+    given = click.core.ParameterSource.COMMANDLINE
+    return {name for name in context.params if context.get_parameter_source(name) == given}
 
 
 COMMANDS = (train,)
