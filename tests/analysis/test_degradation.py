@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 from xml.etree import ElementTree
@@ -239,6 +240,22 @@ def test_the_test_error_of_each_epoch_is_that_of_the_model(short: Study) -> None
         assert judged is not None
         assert rows[-1]["error"] == pytest.approx(judged["top1_error"]["value"])
         assert rows[-1]["loss"] == pytest.approx(judged["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(("per_epoch", "every"), [(39, 39), (99, 99), (150, 50), (391, 50)])
+def test_short_epochs_are_drawn_whole_and_long_ones_by_the_lines_of_the_log(
+    per_epoch: int, every: int
+) -> None:
+    """A line counts from the beginning of its epoch: after 39 and 11 steps it is of 11 only."""
+    ends = range(per_epoch, 6 * per_epoch + 1, per_epoch)
+    log = {
+        "steps": [{"step": step, "error": 0.5} for step in range(50, ends[-1] + 1, 50)],
+        "epoch": [{"step": step, "train_error": 0.4, "seconds": 1.0} for step in ends],
+    }
+    info = {"status": "done", "params": 1, "multiply_adds": 1}
+    run: Any = SimpleNamespace(name="a run", info=info, log=log.__getitem__)
+    drawn = [step for step, _ in measured._row(run, [])["train"]]
+    assert drawn == list(range(every, ends[-1] + 1, every))
 
 
 def test_the_results_are_those_of_the_logs(study: Study) -> None:

@@ -27,7 +27,8 @@ def write(study: Study) -> None:
 def _row(run: Run, tests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     epochs, steps = run.log("epoch"), run.log("steps")
     curve = [[line["step"], line["error"]] for line in steps]
-    if len(curve) < 2:  # too short a training for lines of 50 steps
+    # Lines are of 50 steps, or of the few since the epoch began: of those, short epochs have many
+    if len(steps) < 2 * len(epochs):
         curve = [[line["step"], line["train_error"]] for line in epochs]
     done = run.info["status"] == "done"
     return {
