@@ -110,7 +110,8 @@ class Study:
         write_json(self.path / "study.json", self.info, AGAIN)
 
     def done(self, **changes: Any) -> None:
-        self.save(**changes, status="done", finished=_now())
+        """All is measured. Where it was already, and is only shown anew, the time is that of then."""
+        self.save(**changes, status="done", finished=self.info["finished"] or _now())
 
     def read(self, name: str) -> Any:
         """What a JSON file of the study holds; None before there is one. UserError if damaged."""
