@@ -19,8 +19,8 @@ KEPT = "*.json", "*.jsonl", "*.png"  # what was measured, and the pictures
 HEAD = """# Studies
 
 What `reslab degradation`, `ablate`, `signals`, `responses`, `lesions` and `landscape` found on
-Fashion-MNIST, on two CPU cores. Seeds, sizes and recipes were fixed in a commit before each was
-run, and all that were fixed so and ran to their end are here, whatever they showed; folders of the
+Fashion-MNIST, on two CPU cores. Seeds, sizes and recipes of trainings were fixed in a commit before
+they were run, and all that ran to their end are here, whatever they showed; folders of the
 same names in [`results/`](results) have the data.
 `python docs/write.py` writes this file.
 """
@@ -81,17 +81,17 @@ def everything() -> str:
     parts = [HEAD]
     for study in kept():
         sections = kinds.sections(study)
-        parts += [f"## {sections[0].title}", "", *_made(study)]
+        about = study.name.removeprefix(f"{study.kind}-")
+        parts += [f"## {study.kind.capitalize()}: {about}", "", *_made(study)]
         for file in sorted(study.path.glob("*.png")):
             parts += [_picture(study, file.stem, file.stem.replace("-", " ")), ""]
-        for i, section in enumerate(sections):
-            parts += _section(section, "##", titled=i > 0)
+        for section in sections:
+            parts += _section(section, "##")
     return "\n".join(parts)
 
 
-def _section(section: Section, level: str, titled: bool = True) -> Iterator[str]:
-    if titled:
-        yield from (f"{level}# {section.title}", "")
+def _section(section: Section, level: str) -> Iterator[str]:
+    yield from (f"{level}# {section.title}", "")
     for paragraph in section.words:
         yield from (paragraph, "")
     for each in section.tables:
@@ -107,7 +107,7 @@ def _section(section: Section, level: str, titled: bool = True) -> Iterator[str]
             ]
         yield from told
     if section.quoted:
-        yield from (f"Quoted: {'; '.join(section.quoted)}.", "")
+        yield from (f"Quoted: {'; '.join(section.quoted).rstrip('.')}.", "")
     for inner in section.sections:
         yield from _section(inner, level + "#")
 

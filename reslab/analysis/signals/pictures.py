@@ -12,6 +12,7 @@ from reslab.draw.paint import COLOURS, DASHED
 
 EDGES = {"inf": ("^", 0.985), "nan": ("x", 0.985), "zero": ("v", 0.015)}  # marker, part of height
 FAINTEST = 0.22
+MANY = 4  # names inside a panel
 TITLE, NOTE = 9.5, 19  # letters an inch
 
 
@@ -56,9 +57,11 @@ def _panel(axes: Any, panel: Panel) -> None:
     axes.tick_params(which="both", labelsize=8)
     axes.set_axisbelow(True)
     axes.grid(axis="y", color="#eceef1", linewidth=0.7)
-    if any(series.name for series in panel.series):
-        named = sum(bool(series.name) for series in panel.series)
-        axes.legend(fontsize=7.5, frameon=False, loc="best", ncols=2 if named > 4 else 1)
+    named = sum(bool(series.name) for series in panel.series)
+    if named > MANY:  # they would lie on the lines
+        axes.legend(fontsize=7.5, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    elif named:
+        axes.legend(fontsize=7.5, frameon=False, loc="best")
 
 
 def _series(axes: Any, series: Series) -> None:
