@@ -65,11 +65,19 @@ def degradations() -> str:
 
 
 def landscapes() -> str:
-    """The picture of each landscape of more than one run."""
+    """The deepest nets with skips and without: the picture, and how far their valleys reach."""
     parts = []
     for study in kept():
-        if study.kind == "landscape" and len(study.asked["runs"]) > 1:
-            parts += [*_made(study), _picture(study, "surface", "Loss surfaces", "docs/")]
+        if study.kind == "landscape" and "resnet56" in study.name and "plain56" in study.name:
+            (shown,) = kinds.sections(study)[0].tables
+            parts += [
+                *_made(study),
+                _picture(study, "surface", "Loss surfaces", "docs/"),
+                "",
+                f"{shown.caption}:",
+                "",
+                _table(shown),
+            ]
     return "\n".join(parts) or "Not measured yet."
 
 

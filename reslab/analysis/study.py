@@ -110,7 +110,7 @@ class Study:
         write_json(self.path / "study.json", self.info, AGAIN)
 
     def done(self, **changes: Any) -> None:
-        """All is measured. Where it was already, and is only shown anew, the time is that of then."""
+        """All is measured; where it was so already, and is shown anew, the time is that of then."""
         self.save(**changes, status="done", finished=self.info["finished"] or _now())
 
     def read(self, name: str) -> Any:
