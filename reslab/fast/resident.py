@@ -16,7 +16,7 @@ import numpy as np
 
 from reslab.data import ArraySplit, Pipeline
 
-MOST = 2**30  # bytes of images: CIFAR has 0.15 GB, and small devices 8
+MOST = 2**30  # bytes of images: CIFAR is 0.15 GB, and a small device has 8
 
 
 def worth(pipeline: Pipeline) -> bool:
