@@ -123,6 +123,8 @@ def ratios(stem: Path, found: Sequence[Curvature]) -> tuple[Path, ...]:
             drawn = axes.imshow(shown, origin="lower", extent=(*reach, *reach), **look)
             axes.set_title(c.name, fontsize=MIDDLE, color=paint.INK)
             axes.set_xlabel("first direction", fontsize=SMALL)
+            axes.set_xticks(np.linspace(c.a[0], c.a[-1], 5))
+            axes.set_yticks(np.linspace(c.a[0], c.a[-1], 5))
             axes.tick_params(labelsize=SMALL)
         grid[0, 0].set_ylabel("second direction", fontsize=SMALL)
         bar = figure.colorbar(drawn, ax=grid, shrink=0.85, extend="max")
