@@ -20,8 +20,8 @@ HEAD = """# Studies
 
 What `reslab degradation`, `ablate`, `signals`, `responses`, `lesions` and `landscape` found on
 Fashion-MNIST, on two CPU cores. Seeds, sizes and recipes of trainings were fixed in a commit before
-they were run, and all that ran to their end are here, whatever they showed; folders of the
-same names in [`results/`](results) have the data.
+they were run, and none of those is left out, whatever it showed; not here are short trials that
+were to show that a command runs. Folders of the same names in [`results/`](results) have the data.
 `python docs/write.py` writes this file.
 """
 

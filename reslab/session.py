@@ -167,7 +167,7 @@ class Session:
             )
         self._end_of_epoch()
 
-    def _batches(self, epoch: int, start: int, count: int) -> Iterator[tuple[np.ndarray, ...]]:
+    def _batches(self, epoch: int, start: int, count: int) -> Iterator[tuple[Any, ...]]:
         one_hot = np.eye(len(self.data.classes), dtype="float32")
         for x, y in islice(self.source(epoch, start), count):
             soft = one_hot[y] if y.ndim == 1 else y

@@ -7,6 +7,7 @@ are those of the pipeline, and so are the batches, bit for bit: a run may go on 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -14,17 +15,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from reslab.data import ArraySplit, Pipeline
+from reslab.data import Pipeline
 
 MOST = 2**30  # bytes of images: CIFAR is 0.15 GB, and a small device has 8
 
 
 def worth(pipeline: Pipeline) -> bool:
     """Whether there is a device to keep the images on, and they and what is done to them fit it."""
-    split = pipeline.split
-    if not (pipeline.only_moves and isinstance(split, ArraySplit)):
-        return False
-    return len(split) * int(np.prod(split.image_shape)) <= MOST and _accelerator()
+    size = len(pipeline.split) * math.prod(pipeline.split.image_shape)
+    return pipeline.only_moves and size <= MOST and _accelerator()
 
 
 def _accelerator() -> bool:
@@ -46,7 +45,6 @@ class Resident:
     """
 
     def __init__(self, pipeline: Pipeline, input_shape: Sequence[int | None]) -> None:
-        assert isinstance(pipeline.split, ArraySplit)
         self.pipeline = pipeline
         standard = pipeline.standardise
         self._images = _on_device(pipeline.split.images(slice(None)))
@@ -88,5 +86,5 @@ def _moved(
     places = keras.ops.arange(len(positions))
     x = x[places[:, None, None], rows[:, :, None], columns[:, None, :]]
     inside = (rows >= 0)[:, :, None, None] & (columns >= 0)[:, None, :, None]
-    x = keras.ops.where(inside, x, keras.ops.zeros_like(x))
+    x = keras.ops.where(inside, x, 0.0)
     return keras.ops.transpose(x, (0, 3, 1, 2)) if channels_first else x

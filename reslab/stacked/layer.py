@@ -30,9 +30,6 @@ class Stacked(keras.layers.Layer):
     PyTorch. With `remat` they are computed anew on the way back, and only what goes from unit to
     unit is kept until then.
 
-    Twice differentiable, but for TensorFlow in a graph (`tf.function`, and so `fit`): the second
-    derivative of its loops is wrong there. Eagerly it is right.
-
     `stack` is a `repeats.Stack` or its JSON. `frozen` are layers of the unit (numbers in
     `template_layers`) that stand still although the rest is trained.
     """
