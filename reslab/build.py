@@ -13,7 +13,7 @@ from keras import layers
 
 from reslab import zoo
 from reslab.errors import UserError
-from reslab.fast import accelerate
+from reslab.fast import accelerate, making
 from reslab.repeats import Stack, chain
 from reslab.rules import Tensor, visitor
 from reslab.shapes import Vector, axes
@@ -71,7 +71,8 @@ def create(
     )
     taps = row_names(net, taps)
     make = partial(_stacked, data_format=inside, remat=remat) if stacked else None
-    rows = _rows(net, Value(maps, x), inside, taps, aux and not taps, make)
+    with making():
+        rows = _rows(net, Value(maps, x), inside, taps, aux and not taps, make)
     outputs = {
         name: value.made if inside == data_format else _to_channels_first(name, value)
         for name, value in rows.items()

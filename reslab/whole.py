@@ -20,7 +20,7 @@ from reslab import run as files
 from reslab.build import allow_depth
 from reslab.codec import decode_network
 from reslab.errors import UserError
-from reslab.fast import accelerate
+from reslab.fast import accelerate, making
 
 CARD = "reslab.json"
 
@@ -105,7 +105,8 @@ def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
     card = read_card(path)
     try:
         allow_depth(decode_network(card["network"]))
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with making():
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises anything here, KeyError to OSError
         text = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{path} cannot be loaded as a model: {text[0]}") from None

@@ -16,6 +16,7 @@ import reslab
 from reslab import stacked
 from reslab.build import create
 from reslab.errors import UserError
+from reslab.fast import making
 from reslab.session import precision
 from tests.reference import randomise
 
@@ -333,6 +334,48 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
     if not done.stdout:
         pytest.skip("no glibc")
     assert int(done.stdout) < 15 * 20_000_000 / 4096 / 10
+
+
+INITIALISERS = [
+    keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal", seed=3),
+    keras.initializers.HeNormal(seed=5),
+    keras.initializers.RandomUniform(-0.3, 0.1, seed=7),
+]
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("initialiser", INITIALISERS, ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("shape", [(3, 3, 5, 16), (4096, 1), (64, 10), (17, 243), (1, 70000), (0,)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_start_from_keras_s_own_numbers(
+    initialiser: Any, shape: tuple[int, ...], dtype: str
+) -> None:
+    with making():
+        found = initialiser(shape, dtype)
+    assert keras.backend.standardize_dtype(found.dtype) == dtype
+    np.testing.assert_array_equal(_numpy(found), _numpy(initialiser(shape, dtype)))
+
+
+def test_jax_compiles_its_draws_for_few_lengths() -> None:
+    if keras.backend.backend() != "jax":
+        pytest.skip("this is about JAX")
+    import jax
+
+    compiled: list[str] = []
+    jax.clear_caches()
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **__: compiled.append(event) if "backend_compile" in event else None
+    )
+    draw = INITIALISERS[0]
+    with making():
+        draw((3, 3, 3, 2))
+        first = len(compiled)
+        for n in range(3, 30):
+            draw((3, 3, 3, n))
+        several = len(compiled)
+        traced = jax.jit(lambda: draw((3, 3, 3, 5)))()
+    assert first == several > 0
+    np.testing.assert_allclose(traced, draw((3, 3, 3, 5)), rtol=1e-6)  # fused: an ulp
 
 
 def test_what_is_no_model_is_refused() -> None:

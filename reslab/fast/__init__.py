@@ -11,6 +11,7 @@ itself, the convolutions in a loop.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import keras
@@ -59,6 +60,15 @@ def accelerate(model: Model, undo: bool = False) -> Model:
         if made is not None:
             setattr(part, attribute, made)
     return model
+
+
+def making() -> AbstractContextManager[None]:
+    """To make models in: Keras draws the same first weights, and JAX compiles less for it."""
+    if keras.backend.backend() != "jax":
+        return nullcontext()
+    from reslab.fast.jax_draws import few_programs
+
+    return few_programs()
 
 
 def _parts(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:

@@ -1,0 +1,55 @@
+"""The numbers that weights start from on JAX, without a program for every shape.
+
+Keras draws each kernel by a program that XLA compiles for its shape, and that takes longer than
+all else that a network's making needs. JAX counts the numbers that it draws instead of passing a
+state on from one to the next, so that a longer draw begins with the shorter one: programs for a few
+lengths serve all shapes, with the same numbers to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from math import prod
+from typing import Any
+
+import jax
+import numpy as np
+from keras.src.backend.jax import random
+
+# Short draws cost nothing, so the first steps are wide: a network's kernels take two or three
+LENGTHS = 4**6, 4**8, 4**10, 4**11, 4**12
+STOCK = {name: getattr(random, name) for name in ("normal", "truncated_normal", "uniform")}
+
+
+@contextmanager
+def few_programs() -> Iterator[None]:
+    """What Keras draws inside is what it draws outside, with less to compile."""
+    if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
+        yield  # the older way, where a longer draw begins otherwise
+        return
+    try:
+        for name, draw in STOCK.items():
+            setattr(random, name, _begun(draw))
+        yield
+    finally:
+        for name, draw in STOCK.items():
+            setattr(random, name, draw)
+
+
+def _begun(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """The draw, as the beginning of a longer one; of a shape beyond them all, as it is."""
+
+    @wraps(draw)
+    def drawn(shape: tuple[int, ...], *args: Any, **kwargs: Any) -> Any:
+        count = prod(shape)
+        length = next((length for length in LENGTHS if length >= count), None)
+        if length is None:
+            return draw(shape, *args, **kwargs)
+        longer = draw((length,), *args, **kwargs)
+        if isinstance(longer, jax.core.Tracer):
+            return longer[:count].reshape(shape)
+        return jax.device_put(np.asarray(longer)[:count].reshape(shape))
+
+    return drawn
