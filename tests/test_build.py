@@ -16,6 +16,7 @@ import pytest
 import reslab
 from reslab.build import create
 from reslab.errors import UserError
+from reslab.fast import making
 from reslab.spec import (
     BN,
     LRN,
@@ -345,7 +346,8 @@ def test_every_network_trains_a_step_saves_and_loads(name: str, tmp_path: Path) 
     assert np.isfinite(float(model.train_on_batch(x, np.arange(2))))
     assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
     model.save(tmp_path / "model.keras")
-    again = reslab.accelerate(keras.saving.load_model(tmp_path / "model.keras"))
+    with making():
+        again = reslab.accelerate(keras.saving.load_model(tmp_path / "model.keras"))
     np.testing.assert_array_equal(again.predict_on_batch(x), model.predict_on_batch(x))
 
 

@@ -96,6 +96,13 @@ def _torch(unit: Unit, x: Tensor, units: Slices, remat: bool) -> tuple[Tensor, S
 def _tensorflow(unit: Unit, x: Tensor, units: Slices, remat: bool) -> tuple[Tensor, States]:
     import tensorflow as tf
 
+    @tf.custom_gradient
+    def turned(y: Tensor) -> Any:
+        # The second derivative of a fused batch norm is wrong, in a graph's loop, where its output's
+        # gradient is what the loop carries and not the result of an operation
+        # (tests/analysis/test_curvature.py); of this one nothing is left when the graph runs.
+        return y, lambda dy: dy * tf.ones((), dy.dtype)
+
     changed: list[int] = []
     # Read once: on the way back the unit is computed from the states that it had, not the new ones
     states = [tf.identity(each) for each in units.states]
@@ -110,7 +117,7 @@ def _tensorflow(unit: Unit, x: Tensor, units: Slices, remat: bool) -> tuple[Tens
         y, new = unit(x, slices, mine, rate)
         changed[:] = [k for k, each in enumerate(new) if each is not None]
         kept = [old if each is None else each for old, each in zip(mine, new, strict=True)]
-        y = tf.ensure_shape(tf.cast(y, x.dtype), x.shape)
+        y = turned(tf.ensure_shape(tf.cast(y, x.dtype), x.shape))
         return y, [tf.stop_gradient(each) for each in kept]
 
     def empty(like: Tensor) -> Any:

@@ -125,7 +125,11 @@ def test_a_hessian_is_symmetric_and_its_ends_are_those_of_all_of_it(net: Network
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("how", [{}, {"stacked": True}], ids=["flat", "stacked"])
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"stacked": True}, {"stacked": True, "remat": True}],
+    ids=["flat", "stacked", "rematerialised"],
+)
 def test_a_product_is_the_loss_s_second_difference(how: dict[str, Any]) -> None:
     """(L(w + h v) - 2 L(w) + L(w - h v)) / h^2, batch norm as at inference."""
     its = subject(UNITS, n=24, **how)

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from reslab import stacked
 from reslab.analysis.landscape.directions import kernels
 from reslab.analysis.landscape.evaluator import BATCH, values, whole_variables
 from reslab.analysis.subject import Subject
@@ -121,6 +120,5 @@ def _tensorflow(model: keras.Model, variables: Sequence[Any]) -> Product:
             along = tf.add_n([tf.reduce_sum(s * v) for s, v in zip(slopes, vectors, strict=True)])
         return outer.gradient(along, own, unconnected_gradients="zero")
 
-    # in a graph, the second derivative of TensorFlow's loops, which run stacked units, is wrong
-    run = product if stacked.holders(model) else tf.function(product)
+    run = tf.function(product)
     return lambda x, labels, vectors: run(x, labels, list(vectors))
