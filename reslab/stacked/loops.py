@@ -98,9 +98,8 @@ def _tensorflow(unit: Unit, x: Tensor, units: Slices, remat: bool) -> tuple[Tens
 
     @tf.custom_gradient
     def turned(y: Tensor) -> Any:
-        # The second derivative of a fused batch norm is wrong, in a graph's loop, where its output's
-        # gradient is what the loop carries and not the result of an operation
-        # (tests/analysis/test_curvature.py); of this one nothing is left when the graph runs.
+        # In a graph's loop, the second derivative of a fused batch norm is wrong where its output's
+        # gradient is what the loop carries itself, not an operation's result (test_curvature.py)
         return y, lambda dy: dy * tf.ones((), dy.dtype)
 
     changed: list[int] = []
