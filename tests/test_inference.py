@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from reslab.run import Run
 from reslab.serving.calls import flatten
 from reslab.serving.folding import fold
 from reslab.serving.rebuild import rebuild
+from reslab.session import precision
 from reslab.zoo import NETWORKS
 from tests.asked import refused, told
 from tests.reference import randomise
@@ -188,6 +190,44 @@ class Own(layers.Layer):
 
     def call(self, x: Any) -> Any:
         return keras.ops.sin(x)
+
+
+def test_mixed_precision_is_float32_at_inference() -> None:
+    """Equal to the same weights in float32, and nearer to those than the model itself."""
+    with precision("mixed"):
+        model = create("resnet20", input_shape=(16, 16, 3), data_format="channels_last")
+    randomise(model)
+    full = create("resnet20", input_shape=(16, 16, 3), data_format="channels_last")
+    full.set_weights(model.get_weights())
+    x = images(model, 4)
+    wanted = full.predict_on_batch(x)
+    for engine in ENGINES:
+        if not reslab.serving.missing(engine):
+            close(reslab.inference(model, engine)(x), wanted)
+    assert np.abs(model.predict_on_batch(x) - wanted).max() > 1e-4 * np.abs(wanted).max()
+
+
+def test_adapters_are_in_the_weights() -> None:
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    model.layers[0].enable_lora(2)
+    for v in model.trainable_variables:
+        v.assign(np.random.default_rng(0).normal(size=v.shape))
+    agree(model)
+
+
+@pytest.mark.parametrize("engine", EACH)
+def test_one_engine_answers_many_threads(engine: str) -> None:
+    model = create("resnet20", input_shape=(16, 16, 3), data_format="channels_last")
+    fast = reslab.inference(model, engine)
+    batches = [images(model, 2) * k for k in range(1, 5)]
+    wanted = [fast(x) for x in batches]
+
+    def ask(n: int) -> bool:
+        k = n % len(batches)
+        return np.array_equal(fast(batches[k]), wanted[k])
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(ask, range(200)))
 
 
 def unknown() -> keras.Model:

@@ -148,20 +148,6 @@ def test_saves_loads_and_clones(tmp_path: Path) -> None:
     assert losses[0] == losses[1]  # the optimiser and the generators go on from where they were
 
 
-@pytest.mark.core
-def test_flat_and_stacked_convert_into_each_other_exactly() -> None:
-    model = made(SMALL, stacked=True)
-    randomise(model)
-    flat = weights.flatten(model)
-    assert not stacked.holders(flat)
-    same(values(flat), values(model))
-    assert [x.name for x in flat.layers] == [x.name for x in made(SMALL).layers]
-    again = weights.stack(flat, SMALL, remat=True)
-    assert [x.name for x in again.layers] == [x.name for x in model.layers]
-    same(values(again), values(model))
-    close({"y": flat.predict_on_batch(X)}, {"y": again.predict_on_batch(X)})
-
-
 @pytest.mark.parametrize("ending", [".safetensors", ".weights.h5", ".h5", ".pth", ".keras"])
 def test_files_of_weights_know_no_difference(ending: str, tmp_path: Path) -> None:
     flat, model = create(SMALL), create(SMALL, stacked=True)

@@ -17,6 +17,7 @@ from typing import TypeVar
 import keras
 
 from reslab.errors import UserError
+from reslab.fast.known import has_own
 
 # what a compiled model keeps of its calls; made again when it is None
 TRACED = {"train_function", "test_function", "predict_function"}
@@ -54,10 +55,13 @@ def accelerate(model: Model, undo: bool = False) -> Model:
     for part in _parts(model):
         for traced in TRACED & vars(part).keys():
             setattr(part, traced, None)
-    for part in parts:
+    for part in reversed(parts):  # a plan looks at what its layers have
+        if has_own(part, attribute):
+            continue
         vars(part).pop(attribute, None)
         made = None if undo else replacement(part)
         if made is not None:
+            made.by_reslab = True  # type: ignore[attr-defined]
             setattr(part, attribute, made)
     return model
 
@@ -75,5 +79,7 @@ def _parts(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     """Every layer and model inside; those too that a layer keeps from Keras's eyes (`unseen`)."""
     for part in model._flatten_layers():
         yield part
+        if isinstance(part, keras.Sequential) and part._functional is not None:
+            yield part._functional
         for inner in getattr(part, "unseen", ()):
             yield from _parts(inner)

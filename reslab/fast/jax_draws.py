@@ -26,8 +26,9 @@ STOCK = {name: getattr(random, name) for name in ("normal", "truncated_normal", 
 @contextmanager
 def few_programs() -> Iterator[None]:
     """What Keras draws inside is what it draws outside, with less to compile."""
-    if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
-        yield  # the older way, where a longer draw begins otherwise
+    inside = random.normal is not STOCK["normal"]
+    if inside or not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
+        yield  # or the older way, where a longer draw begins otherwise
         return
     try:
         for name, draw in STOCK.items():
@@ -39,13 +40,15 @@ def few_programs() -> Iterator[None]:
 
 
 def _begun(draw: Callable[..., Any]) -> Callable[..., Any]:
-    """The draw, as the beginning of a longer one; of a shape beyond them all, as it is."""
+    """The draw, as the beginning of a longer one; as it is, of a shape beyond them all, or where
+    each number has bounds of its own."""
 
     @wraps(draw)
     def drawn(shape: tuple[int, ...], *args: Any, **kwargs: Any) -> Any:
         count = prod(shape)
         length = next((length for length in LENGTHS if length >= count), None)
-        if length is None:
+        bounds = *args, *(given for name, given in kwargs.items() if name != "seed")
+        if length is None or any(np.ndim(given) for given in bounds):
             return draw(shape, *args, **kwargs)
         longer = draw((length,), *args, **kwargs)
         if isinstance(longer, jax.core.Tracer):

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+# what rules ask once of a layer, and a user may change: to see what it attends to, to quantise it
+_CHANGEABLE = (
+    "_dtype_policy",
+    "activation",
+    "activity_regularizer",
+    "call",
+    "epsilon",
+    "lora_enabled",
+    "quantization_config",
+)
+_HOOKS = "_forward_hooks", "_forward_pre_hooks"
+
 
 def plain(layer: Any) -> bool:
     """Nothing about the layer goes beyond what its kind does."""
@@ -14,5 +26,19 @@ def plain(layer: Any) -> bool:
         getattr(layer, "lora_enabled", False),
         getattr(layer, "_forward_hooks", None),
         getattr(layer, "_forward_pre_hooks", None),
+        not getattr(layer, "autocast", True),
+        has_own(layer, "call"),
     )
     return layer.built and not any(unusual)
+
+
+def has_own(layer: Any, attribute: str) -> bool:
+    """Whether the user gave this one layer a `call`, say, of its own."""
+    own = vars(layer).get(attribute)
+    return own is not None and not hasattr(own, "by_reslab")
+
+
+def state(layer: Any) -> tuple[Any, ...]:
+    """What a rule goes by, to be compared: where it differs, the rule is asked again."""
+    get = vars(layer).get
+    return *map(get, _CHANGEABLE), *(bool(get(hooks)) for hooks in _HOOKS)

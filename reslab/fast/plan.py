@@ -14,9 +14,11 @@ from typing import Any
 import keras
 import torch
 from keras import layers
+from keras.src.backend.common.variables import AutocastScope
 from keras.src.models.functional import Functional
 from torch import Tensor
 
+from reslab.fast.known import state
 from reslab.fast.storage import LAST, match
 from reslab.fast.torch_rules import Made, Run, made_of
 
@@ -31,8 +33,8 @@ def call_of(layer: Any) -> Callable[..., Any] | None:
             return None
         return _planned(layer)
     # the other kinds are as fast as they are
-    made = made_of(layer) if isinstance(layer, _SLOW) else None
-    return None if made is None else _single(layer, made.run)
+    known = isinstance(layer, _SLOW) and made_of(layer) is not None
+    return _single(layer) if known else None
 
 
 def _masks(model: Any) -> bool:
@@ -40,17 +42,31 @@ def _masks(model: Any) -> bool:
     return any(isinstance(x, layers.Masking | layers.Embedding) for x in model._flatten_layers())
 
 
-def _single(layer: Any, run: Run) -> Callable[..., Any]:
-    if isinstance(layer, layers.Conv2D):
-        turned = layer.data_format == "channels_last"
-        return lambda inputs: _back(run(False, _turn(inputs))) if turned else run(False, inputs)
+def _single(layer: Any) -> Callable[..., Any]:
     own = type(layer).call
+    made, seen = made_of(layer), state(layer)
+
+    def now() -> Made | None:
+        nonlocal made, seen
+        if seen != state(layer):
+            made, seen = made_of(layer), state(layer)
+        return made
+
+    if isinstance(layer, layers.Conv2D):
+        last = layer.data_format == "channels_last"
+
+        def convolve(inputs: Any) -> Any:
+            if (made := now()) is None:
+                return own(layer, inputs)
+            return _back(made.run(False, _turn(inputs))) if last else made.run(False, inputs)
+
+        return convolve
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         turned = _wants(layer, inputs.dim())
-        if mask is not None or turned is NotImplemented:
+        if mask is not None or turned is NotImplemented or (made := now()) is None:
             return own(layer, inputs, training=training, mask=mask)
-        return _back(run(training, _turn(inputs))) if turned else run(training, inputs)
+        return _back(made.run(training, _turn(inputs))) if turned else made.run(training, inputs)
 
     return call
 
@@ -89,6 +105,7 @@ class Step:
     inputs: tuple[int, ...]
     output: int
     turned: bool  # what it takes, and what it makes where that is maps
+    dtype: str  # in which it computes
 
 
 @dataclass
@@ -120,6 +137,8 @@ class Plan:
         outputs = tuple(node.outputs)
         taken = node.input_tensors
         made = made_of(node.operation) if len(outputs) == 1 and _only_tensors(node) else None
+        if made and made.adds and len(taken) == 1:
+            made = None  # what it makes is what it takes, and that is another's
         wanted = _wants(node.operation, len(taken[0].shape)) if made else NotImplemented
         if made is None or wanted is NotImplemented or len({len(x.shape) for x in taken}) > 1:
             self.steps.append(Stock(node.operation, node.arguments, outputs))
@@ -128,7 +147,8 @@ class Plan:
         inputs = tuple(id(x) for x in taken)
         if wanted is ANY:
             wanted = any(self.turned[i] for i in inputs)
-        step = Step(made, made.run, inputs, id(outputs[0]), wanted)
+        dtype = node.operation.compute_dtype
+        step = Step(made, made.run, inputs, id(outputs[0]), wanted, dtype)
         self.steps.append(step)
         self.turned[step.output] = wanted and len(outputs[0].shape) == 4
 
@@ -143,6 +163,8 @@ class Plan:
         for step in self.steps:
             before = maker.get(step.inputs[0]) if isinstance(step, Step) else None
             if not isinstance(step, Step) or before is None or uses[before.output] > 1:
+                continue
+            if step.dtype != before.dtype:
                 continue
             this, last, alike = step.made, before.made, step.turned == before.turned
             if this.takes_frame and last.frame and alike:
@@ -247,21 +269,28 @@ def _added_in_place(run: Run) -> Run:
     return add
 
 
+def _states(model: Any) -> list[tuple[Any, ...]]:
+    return [state(layer) for layer in model._layers]
+
+
 def _planned(model: Any) -> Callable[..., Any]:
-    plan, matched = Plan(model), False
+    plan, seen, matched = Plan(model), _states(model), None
     convolutions = [x for x in model._flatten_layers() if isinstance(x, layers.Conv2D)]
     first = any(x.data_format == "channels_first" for x in convolutions)
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None, **context: Any) -> Any:
-        nonlocal matched
+        nonlocal plan, seen, matched
         if mask is not None and any(m is not None for m in keras.tree.flatten(mask)):
             return Functional.call(model, inputs, training=training, mask=mask, **context)
-        if training and not matched:
-            matched = match(model)
+        if seen != (states := _states(model)):
+            plan, seen = Plan(model), states
+        if training and matched is not (optimizer := getattr(model, "optimizer", None)):
+            matched = optimizer if match(model) else None
         flat = model._standardize_inputs(inputs)
         if first:  # maps of Keras's order lie as channels_last already
             flat = [_last(x) for x in flat]
-        outputs = plan(flat, training, context)
+        with AutocastScope(None):  # each reads its variables as they are, and casts them itself
+            outputs = plan(flat, training, context)
         made = keras.tree.pack_sequence_as(model._outputs_struct, outputs)
         return made[0] if isinstance(made, list | tuple) and len(made) == 1 else made
 

@@ -16,8 +16,8 @@ LOW = tf.float16, tf.bfloat16  # the operation takes them and sums in float32, a
 def call_of(layer: Any) -> Callable[..., Any] | None:
     """What to replace `layer.call` by; None where Keras's own stays."""
     usual = type(layer) is layers.BatchNormalization and plain(layer)
-    if not usual or layer.renorm or layer.synchronized:
-        return None
+    if not usual or layer.renorm or layer.synchronized or layer.variable_dtype != "float32":
+        return None  # the operation's own numbers are float32
     return _fused(layer)
 
 

@@ -63,7 +63,8 @@ def made_of(layer: Any) -> Made | None:
 def cast(layer: Any) -> Callable[[Tensor], Tensor]:
     """Brings what comes in to the precision in which the layer computes."""
     dtype = getattr(torch, layer.compute_dtype)
-    return lambda x: x if x.dtype is dtype else x.to(dtype)
+    # whole numbers stay, as in Keras
+    return lambda x: x.to(dtype) if x.dtype is not dtype and x.is_floating_point() else x
 
 
 # Convolutions and full connections ---------------------------------------------------------------

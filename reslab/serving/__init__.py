@@ -28,9 +28,11 @@ def inference(model: keras.Model, engine: str = "auto", compare: bool = True) ->
     in this order, as it does with "backend" where that has a GPU. What comes out equals the model's
     own to about 1e-6 of its scale, and to the bit only on one and the same engine.
 
-    The model is any functional or sequential Keras model in inference. It is left as it is, and
-    what is trained later does not show. Where it has a layer that the engines do not know, "auto"
-    leaves it to the backend, and logs the layer's name.
+    The model is any functional or sequential Keras model in inference; one that computes in mixed
+    precision does so in float32 here. It is left as it is, and what is trained later does not show.
+    Where it has a layer that the engines do not know, "auto" leaves it to the backend, and logs the
+    layer's name; what cannot be folded at all (stacked units: `weights.flatten` writes them out)
+    runs as it is, and follows the model.
 
     Raises UserError for an engine that there is not, is not installed or does not know a layer.
     """

@@ -30,6 +30,8 @@ READ = {  # the weights that are looked at, by layer
     layers.BatchNormalization: ("gamma", "beta", "moving_mean", "moving_variance"),
 }
 
+FULL = "float32", "mixed_bfloat16", "mixed_float16"  # policies whose weights are float32
+
 
 class Unsupported(Exception):
     """What stands in an engine's way, as a phrase: "layer 'gru' (GRU)"."""
@@ -71,8 +73,8 @@ class Program:
 
 
 def flatten(model: keras.Model) -> Program:
-    """Raises Unsupported where the computation is code of its own or not all in float32, and for
-    models of several inputs. Which layers are in the model does not matter here."""
+    """Raises Unsupported where the computation is code of its own or not all of float32 weights,
+    and for models of several inputs. Which layers are in the model does not matter here."""
     function = _function(model)
     if len(function.inputs) != 1:
         raise Unsupported(f"model {model.name!r}, which has {len(function.inputs)} inputs")
@@ -128,7 +130,7 @@ def _made(node: Any, args: Any, kwargs: Any, calls: list[Call]) -> list[Value]:
     if isinstance(op, keras.Model):
         return _write_out(_function(op), values(args), calls)
     policy = getattr(op, "dtype_policy", None)
-    if policy is not None and policy.name != "float32":
+    if policy is not None and policy.name not in FULL:
         raise Unsupported(f"layer {op.name!r}, which computes in {policy.name}")
     if len(node.outputs) != 1:
         raise Unsupported(f"layer {op.name!r}, which has several outputs")

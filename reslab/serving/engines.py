@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.util import find_spec
@@ -76,8 +77,13 @@ class OpenVINO:
         self.plan, self.core = plan, ov.Core()
         self.bytes = plan.onnx
         self.compiled: dict[tuple[int, ...], Any] = {}
+        self.lock = threading.Lock()  # what it computed lies in memory that the next call reuses
 
     def __call__(self, images: np.ndarray) -> Any:
+        with self.lock:
+            return self._run(images)
+
+    def _run(self, images: np.ndarray) -> Any:
         run = self.compiled.pop(images.shape, None) or self._compile(images.shape)
         self.compiled[images.shape] = run  # the latest last
         while len(self.compiled) > KEPT:

@@ -32,6 +32,10 @@ def rebuild(program: Program) -> keras.Model:
 
 def _copy(call: Call, name: str) -> Any:
     config = {**call.op.get_config(), "name": name}
+    if isinstance(call.op, keras.Layer):
+        config["dtype"] = "float32"
+    for lora in ("lora_rank", "lora_alpha"):  # is in the weights
+        config.pop(lora, None)
     if "use_bias" in config:
         config["use_bias"] = "bias" in call.weights
     return type(call.op).from_config(config)

@@ -61,11 +61,14 @@ def holders(model: keras.Model) -> list[Stacked]:
 
 
 def variables(model: keras.Model) -> dict[str, Any]:
-    """All variables of a model by `layer/variable`, slices where units are stacked."""
+    """All variables of a model by `layer/variable`, slices where units are stacked; those of a
+    model inside it behind its name."""
     found: dict[str, Any] = {}
     for layer in model.layers:
         if isinstance(layer, Stacked):
             found.update(_slices(layer))
+        elif isinstance(layer, keras.Function | keras.Sequential):
+            found |= {f"{layer.name}/{path}": v for path, v in variables(layer).items()}
         else:
             found |= {f"{layer.name}/{v.name}": v for v in layer.variables}
     return found
