@@ -14,7 +14,6 @@ _CHANGEABLE = (
     "lora_enabled",
     "quantization_config",
 )
-_HOOKS = "_forward_hooks", "_forward_pre_hooks"
 
 
 def plain(layer: Any) -> bool:
@@ -41,4 +40,5 @@ def has_own(layer: Any, attribute: str) -> bool:
 def state(layer: Any) -> tuple[Any, ...]:
     """What a rule goes by, to be compared: where it differs, the rule is asked again."""
     get = vars(layer).get
-    return *map(get, _CHANGEABLE), *(bool(get(hooks)) for hooks in _HOOKS)
+    hooks = len(get("_forward_hooks", ())), len(get("_forward_pre_hooks", ()))
+    return *map(get, _CHANGEABLE), *hooks
