@@ -4,13 +4,13 @@ and stacked with rematerialisation.
     KERAS_BACKEND=torch python bench/depth.py OUT.json                     # measure every case
     KERAS_BACKEND=jax python bench/depth.py OUT.json resnet1001_v2         # or those of some nets
     KERAS_BACKEND=jax python bench/depth.py OUT.json resnet1202/stacked    # or one
-    python bench/depth.py --draw PICTURE.svg TABLE.md IN.json [IN.json...] # from what was measured
+    python bench/depth.py --draw PICTURE.png IN.json [IN.json...]          # from what was measured
 
 Each case is a process of its own: build, save, load, the first training step (with what the
 backend compiles for it; on JAX, how long XLA took for that is told apart), the median of five later
 ones, and the most memory that the process held at any moment, beside what it held before the first
 step. Batches of 16 images of 32x32. A case that takes longer than LIMIT seconds is ended and listed
-as such, and so is one that fails. Cases that OUT.json has already are measured again and replaced.
+as such, and so is one that fails. OUT.json keeps every measurement; the picture shows the last.
 """
 
 from __future__ import annotations
@@ -35,11 +35,8 @@ WAYS: dict[str, dict[str, bool]] = {
     "remat": {"stacked": True, "remat": True},
 }
 BATCH, LATER, LIMIT = 16, 5, 600
-COSTS = {
+SHOWN = {
     "build": "build (s)",
-    "save": "save (s)",
-    "load": "load (s)",
-    "compile": "compiled in (s)",
     "first_step": "first step (s)",
     "step": "step (s)",
     "peak_gib": "peak memory (GiB)",
@@ -51,14 +48,13 @@ def main(out: Path, networks: list[str]) -> None:
 
     backend = os.environ.get("KERAS_BACKEND", "torch")
     found = json.loads(out.read_text()) if out.exists() else {"cases": []}
-    found |= {"backend": backend, "versions": versions(), "machine": machine(backend)}
-    found |= {"commit": commit(), "batch": BATCH, "limit": LIMIT}
+    found |= {"backend": backend, "batch": BATCH, "limit": LIMIT}
+    made = {"commit": commit(), "machine": machine(backend), "versions": versions()}
     for case in networks or NETWORKS:
         name, _, way = case.partition("/")
         for how in [way] if way else WAYS:
             measured = in_a_process(name, how, backend)
-            kept = [c for c in found["cases"] if (c["network"], c["way"]) != (name, how)]
-            found["cases"] = [*kept, measured]
+            found["cases"].append(measured | made)
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(json.dumps(found, indent=1) + "\n")
             print(measured, flush=True)
@@ -159,55 +155,35 @@ def peak() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
 
 
-# The picture and the table ------------------------------------------------------------------------
+# The picture -------------------------------------------------------------------------------------
 
 
-def draw(picture: Path, table: Path, files: list[Path]) -> None:
-    measured = [json.loads(file.read_text()) for file in files]
-    table.write_text("\n".join(line for each in measured for line in rows(each)))
-    plot(picture, measured)
-
-
-def depth(case: dict[str, Any]) -> int:
+def latest(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each network and way the last measurement, the shallowest network first."""
     from reslab import describe, zoo
 
-    return describe.depth(zoo.network(case["network"]))
+    last = {(case["network"], case["way"]): case for case in cases}
+    deep = {name: describe.depth(zoo.network(name)) for name, _ in last}
+    found = [{**case, "layers": deep[name]} for (name, _), case in last.items()]
+    return sorted(found, key=lambda case: case["layers"])
 
 
-def rows(measured: dict[str, Any]) -> list[str]:
-    where, versions = measured["machine"], measured["versions"]
-    head = ["network", "layers", "built", *COSTS.values()]
-    lines = [
-        f"**{measured['backend']}** {versions.get(measured['backend'], '')}, Keras "
-        f"{versions['keras']}, {where['cores']} cores of {where['cpu']}, "
-        f"{where['gpu'] or 'no GPU'}, batch {measured['batch']}",
-        "",
-        f"| {' | '.join(head)} |",
-        f"|{'---|' * len(head)}",
-    ]
-    for case in sorted(measured["cases"], key=lambda c: (depth(c), list(WAYS).index(c["way"]))):
-        costs = [f"{case[cost]:.2f}" if cost in case else "" for cost in COSTS]
-        if "ended" in case:  # behind what it had reached; the memory stands, as far as it went
-            reached = max((i for i, c in enumerate(costs[:-1]) if c), default=-1)
-            costs[reached + 1] = case["ended"]
-        lines.append(f"| {case['network']} | {depth(case)} | {case['way']} | {' | '.join(costs)} |")
-    return [*lines, ""]
-
-
-def plot(picture: Path, measured: list[dict[str, Any]]) -> None:
+def draw(picture: Path, files: list[Path]) -> None:
     from matplotlib.figure import Figure
 
-    shown = ["build", "first_step", "step", "peak_gib"]
-    figure = Figure(figsize=(4 * len(shown), 3.4 * len(measured)), layout="constrained")
-    axes = figure.subplots(len(measured), len(shown), squeeze=False)
+    measured = [json.loads(file.read_text()) for file in files]
+
+    figure = Figure(figsize=(4 * len(SHOWN), 3.4 * len(measured)), layout="constrained")
+    axes = figure.subplots(len(measured), len(SHOWN), squeeze=False)
     colours = dict(zip(WAYS, ("#5c5c5c", "#cf5300", "#0069a8", "#00805c"), strict=True))
     for row, each in zip(axes, measured, strict=True):
-        for place, cost in zip(row, shown, strict=True):
+        measured_last = latest(each["cases"])
+        for place, (cost, title) in zip(row, SHOWN.items(), strict=True):
             for way in WAYS:
-                cases = sorted((c for c in each["cases"] if c["way"] == way), key=depth)
+                cases = [c for c in measured_last if c["way"] == way]
                 done = [c for c in cases if cost in c]
                 place.plot(
-                    [depth(c) for c in done],
+                    [c["layers"] for c in done],
                     [c[cost] for c in done],
                     "o-",
                     color=colours[way],
@@ -216,13 +192,13 @@ def plot(picture: Path, measured: list[dict[str, Any]]) -> None:
                 for c in cases:
                     if cost not in c:  # ended before: at the top, so that it is not overlooked
                         place.plot(
-                            depth(c),
+                            c["layers"],
                             0.97,
                             "x",
                             color=colours[way],
                             transform=place.get_xaxis_transform(),
                         )
-            place.set(title=COSTS[cost], xlabel="layers", xscale="log", yscale="log")
+            place.set(title=title, xlabel="layers", xscale="log", yscale="log")
         row[0].set_ylabel(each["backend"])
         row[0].legend(frameon=False)
     figure.savefig(picture)
@@ -232,6 +208,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "--case":
         measure(sys.argv[2], sys.argv[3])
     elif sys.argv[1] == "--draw":
-        draw(Path(sys.argv[2]), Path(sys.argv[3]), [Path(name) for name in sys.argv[4:]])
+        draw(Path(sys.argv[2]), [Path(name) for name in sys.argv[3:]])
     else:
         main(Path(sys.argv[1]), sys.argv[2:])

@@ -198,6 +198,9 @@ def by_hand(turn: Turn, case: Case, file: str, path: str, layout: str) -> None:
     import twins
     from torch.nn import functional as F
 
+    from reslab.fast.storage import keep_freed_memory
+
+    keep_freed_memory()  # as reslab does; no part of what is compared
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     x, y = images(case)
     batch = case.batch

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from reslab import describe, zoo
+
 Lines = list[list[str]]
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
 KEYS = {"torch": "torch", "tensorflow": "tensorflow-cpu", "jax": "jax"}
@@ -106,6 +108,8 @@ def _goals(run: dict[str, Any], ratios: dict[str, Any]) -> str:
         for name, found in ratios.items()
         if goals.get(name) and found["ratio"] < goals[name]
     ]
+    if not any(goals.get(name) for name in ratios):
+        return "none"
     return "; ".join(short) or "reached"
 
 
@@ -152,8 +156,35 @@ def _surveyed(run: dict[str, Any]) -> Lines:
     return [[run["network"], str(run["images"]), *speeds, *ratios, made_by(run)]]
 
 
+DEEP = {  # what bench/depth.py measures, in order
+    "build": "build (s)",
+    "save": "save (s)",
+    "load": "load (s)",
+    "compile": "compiled in (s)",
+    "first_step": "first step (s)",
+    "step": "step (s)",
+    "peak_gib": "peak memory (GiB)",
+}
+
+
 def depth() -> str:
-    return (RESULTS / "depth.md").read_text().rstrip("\n")
+    found = []
+    for path in sorted(RESULTS.glob("depth-*.json"), reverse=True):
+        measured = json.loads(path.read_text())
+        found += [case | {"backend": measured["backend"]} for case in measured["cases"]]
+    ways = list(dict.fromkeys(case["way"] for case in found))
+    order = {name: describe.depth(zoo.network(name)) for name in {c["network"] for c in found}}
+    found.sort(key=lambda case: (order[case["network"]], ways.index(case["way"])))
+    head = ["network", "layers", "built", *DEEP.values(), "commit"]
+    return by_place(found, head, lambda case: [_deep(case, order[case["network"]])])
+
+
+def _deep(case: dict[str, Any], layers: int) -> list[str]:
+    costs = [f"{case[cost]:.2f}" if cost in case else "" for cost in DEEP]
+    if "ended" in case:  # behind what it had reached; the memory stands, as far as it went
+        reached = max((i for i, c in enumerate(costs[:-1]) if c), default=-1)
+        costs[reached + 1] = case["ended"]
+    return [case["network"], str(layers), case["way"], *costs, made_by(case)]
 
 
 def convolutions() -> str:
