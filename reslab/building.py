@@ -82,13 +82,27 @@ def _check(batch: int, maps: float | None) -> None:
 
 
 def _free() -> float | None:
-    """GiB of memory that this process could still have; None where that is not known, or not what
-    counts, because a GPU computes."""
+    """GiB that this process could still have, of the GPU's memory where one computes; None where
+    that is not known."""
     here = place.machine(keras.backend.backend())
     if here["gpu"]:
-        return None
+        return _free_on_gpu()
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(x.split()[1]) / 2**20 for x in lines if x.startswith("MemAvailable"))
     except (OSError, ValueError, StopIteration):
         return here["memory_gib"] or None
+
+
+def _free_on_gpu() -> float | None:
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.cuda.mem_get_info()[0] / 2**30
+    if keras.backend.backend() == "jax":
+        import jax
+
+        told = jax.local_devices()[0].memory_stats() or {}
+        if "bytes_limit" in told:
+            return (told["bytes_limit"] - told.get("bytes_in_use", 0)) / 2**30
+    return None

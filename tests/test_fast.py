@@ -336,6 +336,7 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
     assert int(done.stdout) < 15 * 20_000_000 / 4096 / 10
 
 
+LARGE = 4100, 4100  # beyond the longest draw that is shared
 INITIALISERS = [
     keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal", seed=3),
     keras.initializers.HeNormal(seed=5),
@@ -344,8 +345,11 @@ INITIALISERS = [
 
 
 @pytest.mark.core
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the others draw as ever")
 @pytest.mark.parametrize("initialiser", INITIALISERS, ids=lambda each: type(each).__name__)
-@pytest.mark.parametrize("shape", [(3, 3, 5, 16), (4096, 1), (64, 10), (17, 243), (1, 70000), (0,)])
+@pytest.mark.parametrize(
+    "shape", [(3, 3, 5, 16), (4096, 1), (64, 10), (17, 243), (1, 70000), (0,), LARGE]
+)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_weights_start_from_keras_s_own_numbers(
     initialiser: Any, shape: tuple[int, ...], dtype: str

@@ -174,3 +174,9 @@ def test_a_sequential_model_is_planned_as_well() -> None:
     model = keras.Sequential([keras.Input((64,)), layers.Dense(8), layers.ReLU()])
     same(model, ROWS)
     assert "call" in vars(model._functional)
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "MobileNetV2"])
+def test_networks_of_keras_applications(name: str) -> None:
+    model = getattr(keras.applications, name)(weights=None, input_shape=(32, 32, 3), classes=5)
+    same(model, RNG.normal(size=(4, 32, 32, 3)).astype("float32"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -268,6 +269,24 @@ def test_what_a_training_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (short.stacked, short.remat) == (True, True)
     assert "4.0 are free" in short.note
     assert building.choose(network("resnet1001_v2"), 16, 4, stacked=False) == building.Building()
+
+
+def test_a_gpu_s_own_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PyTorch and JAX tell it."""
+    monkeypatch.setattr(building.place, "machine", lambda backend: {"gpu": "a GPU"})
+    free, whole = 3 * 2**30, 8 * 2**30
+    if keras.backend.backend() == "torch":
+        torch = pytest.importorskip("torch")
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, whole))
+    elif keras.backend.backend() == "jax":
+        jax = pytest.importorskip("jax")
+        told = {"bytes_limit": whole, "bytes_in_use": whole - free}
+        device = SimpleNamespace(memory_stats=lambda: told)
+        monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    else:
+        assert building.choose(network("resnet1001_v2"), 16, 4).remat is False
+        return
+    assert "and 3.0 are free" in building.choose(network("resnet1001_v2"), 16, 4).note
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(thirds: Path, tmp_path: Path) -> None:
