@@ -9,7 +9,7 @@ import keras
 
 from reslab import build, stacked
 from reslab.errors import UserError
-from reslab.fast import making
+from reslab.fast import accelerate, making
 from reslab.layers import policy
 from reslab.stacked import Stacked
 from reslab.weights import bridge
@@ -38,7 +38,7 @@ def flatten(model: keras.Model) -> keras.Model:
 
     with making():
         flat = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    return _with_the_same(flat, model)
+    return _with_the_same(accelerate(flat), model)
 
 
 def stack(model: keras.Model, network: Any = None, remat: bool = False) -> keras.Model:
