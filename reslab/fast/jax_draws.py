@@ -26,9 +26,9 @@ STOCK = {name: getattr(random, name) for name in ("normal", "truncated_normal", 
 @contextmanager
 def few_programs() -> Iterator[None]:
     """What Keras draws inside is what it draws outside, with less to compile."""
-    inside = random.normal is not STOCK["normal"]
-    if inside or not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
-        yield  # or the older way, where a longer draw begins otherwise
+    config: Any = jax.config  # whose settings its type does not have
+    if random.normal is not STOCK["normal"] or not config.jax_threefry_partitionable:
+        yield  # inside of another, or the older way, where a longer draw begins otherwise
         return
     try:
         for name, draw in STOCK.items():
