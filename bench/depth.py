@@ -172,15 +172,14 @@ def draw(picture: Path, files: list[Path]) -> None:
     from matplotlib.figure import Figure
 
     measured = [json.loads(file.read_text()) for file in files]
-
     figure = Figure(figsize=(4 * len(SHOWN), 3.4 * len(measured)), layout="constrained")
     axes = figure.subplots(len(measured), len(SHOWN), squeeze=False)
     colours = dict(zip(WAYS, ("#5c5c5c", "#cf5300", "#0069a8", "#00805c"), strict=True))
     for row, each in zip(axes, measured, strict=True):
-        measured_last = latest(each["cases"])
+        last = latest(each["cases"])
         for place, (cost, title) in zip(row, SHOWN.items(), strict=True):
             for way in WAYS:
-                cases = [c for c in measured_last if c["way"] == way]
+                cases = [c for c in last if c["way"] == way]
                 done = [c for c in cases if cost in c]
                 place.plot(
                     [c["layers"] for c in done],

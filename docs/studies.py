@@ -45,15 +45,14 @@ def kept() -> list[Study]:
 
 
 def degradations() -> str:
-    """The studies of degradation with the most seeds: pictures, tables, what they found."""
+    """The longest study of degradation with the most seeds: picture, table, what it found."""
     found = [study for study in kept() if study.kind == "degradation"]
-    most = max((study.asked["seeds"] for study in found), default=0)
-    parts = []
-    for study in found:
-        if study.asked["seeds"] < most:
-            continue
-        results = measured.read(study)
-        parts += [
+    if not found:
+        return ""
+    study = max(found, key=lambda each: (each.asked["seeds"], each.info["plan"]["epochs"]))
+    results = measured.read(study)
+    return "\n".join(
+        [
             *_made(study),
             _picture(study, "errors", "Error by iteration of plain and residual nets", "docs/"),
             "",
@@ -61,7 +60,7 @@ def degradations() -> str:
             "",
             degradation.answer(results).said,
         ]
-    return "\n".join(parts)
+    )
 
 
 def landscapes() -> str:

@@ -16,7 +16,6 @@ import reslab
 from reslab import stacked
 from reslab.build import create
 from reslab.errors import UserError
-from reslab.fast import making
 from reslab.session import precision
 from tests.reference import randomise
 
@@ -45,7 +44,7 @@ def both(model: keras.Model, x: np.ndarray, **how: Any) -> list[dict[str, np.nda
         paths = [v.path for v in model.trainable_variables]
         found |= {f"gradient of {p}": g for p, g in zip(paths, gradients, strict=True)}
         found |= {v.path: v.value for v in model.non_trainable_variables if "seed" not in v.path}
-        results.append({k: _numpy(v) for k, v in found.items()})
+        results.append({k: array(v) for k, v in found.items()})
     model.set_weights(before)
     return results
 
@@ -85,17 +84,17 @@ def hessian_times_ones(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
 
         total = objective(model(torch.tensor(x), training=True))
         first = torch.autograd.grad(total, weights, create_graph=True)
-        return list(map(_numpy, torch.autograd.grad(sum(g.sum() for g in first), weights)))
+        return list(map(array, torch.autograd.grad(sum(g.sum() for g in first), weights)))
     import tensorflow as tf
 
     with tf.GradientTape() as outer:
         with tf.GradientTape() as tape:
             total = objective(model(x, training=True))
         first = tf.add_n([tf.reduce_sum(g) for g in tape.gradient(total, weights)])
-    return list(map(_numpy, outer.gradient(first, weights)))
+    return list(map(array, outer.gradient(first, weights)))
 
 
-def _numpy(x: Any) -> np.ndarray:
+def array(x: Any) -> np.ndarray:
     return np.array(keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")))
 
 
@@ -264,7 +263,7 @@ def off_the_differences(model: keras.Model) -> float:
         model.set_weights(before)
         for v in model.trainable_variables:
             v.assign(v + step)
-        sides.append([_numpy(g) for g in derivatives(model, x, training=True)[2]])
+        sides.append([array(g) for g in derivatives(model, x, training=True)[2]])
     model.set_weights(before)
     off = [p - (up - down) / (2 * h) for p, up, down in zip(product, *sides, strict=True)]
     return max(np.abs(o).max() for o in off) / max(np.abs(p).max() for p in product)
@@ -334,52 +333,6 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
     if not done.stdout:
         pytest.skip("no glibc")
     assert int(done.stdout) < 15 * 20_000_000 / 4096 / 10
-
-
-LARGE = 4100, 4100  # beyond the longest draw that is shared
-INITIALISERS = [
-    keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal", seed=3),
-    keras.initializers.HeNormal(seed=5),
-    keras.initializers.RandomUniform(-0.3, 0.1, seed=7),
-]
-
-
-@pytest.mark.core
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the others draw as ever")
-@pytest.mark.parametrize("initialiser", INITIALISERS, ids=lambda each: type(each).__name__)
-@pytest.mark.parametrize(
-    "shape", [(3, 3, 5, 16), (4096, 1), (64, 10), (17, 243), (1, 70000), (0,), LARGE]
-)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_weights_start_from_keras_s_own_numbers(
-    initialiser: Any, shape: tuple[int, ...], dtype: str
-) -> None:
-    with making():
-        found = initialiser(shape, dtype)
-    assert keras.backend.standardize_dtype(found.dtype) == dtype
-    np.testing.assert_array_equal(_numpy(found), _numpy(initialiser(shape, dtype)))
-
-
-def test_jax_compiles_its_draws_for_few_lengths() -> None:
-    if keras.backend.backend() != "jax":
-        pytest.skip("this is about JAX")
-    import jax
-
-    compiled: list[str] = []
-    jax.clear_caches()
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, _, **__: compiled.append(event) if "backend_compile" in event else None
-    )
-    draw = INITIALISERS[0]
-    with making():
-        draw((3, 3, 3, 2))
-        first = len(compiled)
-        for n in range(3, 30):
-            draw((3, 3, 3, n))
-        several = len(compiled)
-        traced = jax.jit(lambda: draw((3, 3, 3, 5)))()
-    assert first == several > 0
-    np.testing.assert_allclose(traced, draw((3, 3, 3, 5)), rtol=1e-6)  # fused: an ulp
 
 
 def test_what_is_no_model_is_refused() -> None:

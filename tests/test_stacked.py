@@ -271,6 +271,7 @@ def test_what_a_training_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert building.choose(network("resnet1001_v2"), 16, 4, stacked=False) == building.Building()
 
 
+@pytest.mark.core
 def test_a_gpu_s_own_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """As PyTorch and JAX tell it."""
     monkeypatch.setattr(building.place, "machine", lambda backend: {"gpu": "a GPU"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import torch
@@ -22,6 +22,7 @@ from reslab.fast.known import state
 from reslab.fast.storage import LAST, match
 from reslab.fast.torch_rules import Made, Run, made_of
 
+T = TypeVar("T")
 ANY = None  # maps in either order of axes
 _SLOW = layers.Conv2D, layers.BatchNormalization
 
@@ -33,8 +34,7 @@ def call_of(layer: Any) -> Callable[..., Any] | None:
             return None
         return _planned(layer)
     # the other kinds are as fast as they are
-    known = isinstance(layer, _SLOW) and made_of(layer) is not None
-    return _single(layer) if known else None
+    return _single(layer) if isinstance(layer, _SLOW) and made_of(layer) else None
 
 
 def _masks(model: Any) -> bool:
@@ -42,15 +42,25 @@ def _masks(model: Any) -> bool:
     return any(isinstance(x, layers.Masking | layers.Embedding) for x in model._flatten_layers())
 
 
-def _single(layer: Any) -> Callable[..., Any]:
-    own = type(layer).call
-    made, seen = made_of(layer), state(layer)
+def _current(make: Callable[[Any], T], look: Callable[[Any], Any], of: Any) -> Callable[[], T]:
+    """What is made of a layer or model, made again where what `look` sees of it has changed."""
+    made, seen = make(of), look(of)
 
-    def now() -> Made | None:
+    def now() -> T:
         nonlocal made, seen
-        if seen != state(layer):
-            made, seen = made_of(layer), state(layer)
+        if seen != (sees := look(of)):
+            made, seen = make(of), sees
         return made
+
+    return now
+
+
+def _states(model: Any) -> list[tuple[Any, ...]]:
+    return [state(layer) for layer in model._layers]
+
+
+def _single(layer: Any) -> Callable[..., Any]:
+    own, now = type(layer).call, _current(made_of, state, layer)
 
     if isinstance(layer, layers.Conv2D):
         last = layer.data_format == "channels_last"
@@ -269,28 +279,22 @@ def _added_in_place(run: Run) -> Run:
     return add
 
 
-def _states(model: Any) -> list[tuple[Any, ...]]:
-    return [state(layer) for layer in model._layers]
-
-
 def _planned(model: Any) -> Callable[..., Any]:
-    plan, seen, matched = Plan(model), _states(model), None
+    now, matched = _current(Plan, _states, model), None
     convolutions = [x for x in model._flatten_layers() if isinstance(x, layers.Conv2D)]
     first = any(x.data_format == "channels_first" for x in convolutions)
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None, **context: Any) -> Any:
-        nonlocal plan, seen, matched
+        nonlocal matched
         if mask is not None and any(m is not None for m in keras.tree.flatten(mask)):
             return Functional.call(model, inputs, training=training, mask=mask, **context)
-        if seen != (states := _states(model)):
-            plan, seen = Plan(model), states
         if training and matched is not (optimizer := getattr(model, "optimizer", None)):
             matched = optimizer if match(model) else None
         flat = model._standardize_inputs(inputs)
         if first:  # maps of Keras's order lie as channels_last already
             flat = [_last(x) for x in flat]
         with AutocastScope(None):  # each reads its variables as they are, and casts them itself
-            outputs = plan(flat, training, context)
+            outputs = now()(flat, training, context)
         made = keras.tree.pack_sequence_as(model._outputs_struct, outputs)
         return made[0] if isinstance(made, list | tuple) and len(made) == 1 else made
 

@@ -25,14 +25,13 @@ def inference(model: keras.Model, engine: str = "auto", compare: bool = True) ->
     `engine` is "openvino", "onnxruntime" or "backend" (PyTorch, JAX or TensorFlow, whichever
     Keras runs on). "auto" times those that are installed on the first batch of each shape, for
     about two seconds, and keeps to the fastest. Without `compare` it takes the first that there is
-    in this order, as it does with "backend" where that has a GPU. What comes out equals the model's
-    own to about 1e-6 of its scale, and to the bit only on one and the same engine.
+    in this order, as it does with "backend" where that has a GPU. What comes out equals what the
+    model's weights give in float32 to 1e-4 of its scale, and to the bit only on one engine.
 
-    The model is any functional or sequential Keras model in inference; one that computes in mixed
-    precision does so in float32 here. It is left as it is, and what is trained later does not show.
-    Where it has a layer that the engines do not know, "auto" leaves it to the backend, and logs the
-    layer's name; what cannot be folded at all (stacked units: `weights.flatten` writes them out)
-    runs as it is, and follows the model.
+    The model is any functional or sequential Keras model in inference, of mixed precision too. It
+    is left as it is, and what is trained later does not show. Where it has a layer that the engines
+    do not know, "auto" leaves it to the backend, and logs the layer's name; what cannot be folded
+    at all (stacked units: `weights.flatten` writes them out) runs as it is, and follows the model.
 
     Raises UserError for an engine that there is not, is not installed or does not know a layer.
     """
