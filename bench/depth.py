@@ -6,11 +6,12 @@ and stacked with rematerialisation.
     KERAS_BACKEND=jax python bench/depth.py OUT.json resnet1202/stacked    # or one
     python bench/depth.py --draw PICTURE.png IN.json [IN.json...]          # from what was measured
 
-Each case is a process of its own: build, save, load, the first training step (with what the
-backend compiles for it; on JAX, how long XLA took for that is told apart), the median of five later
-ones, and the most memory that the process held at any moment, beside what it held before the first
-step. Batches of 16 images of 32x32. A case that takes longer than LIMIT seconds is ended and listed
-as such, and so is one that fails. OUT.json keeps every measurement; the picture shows the last.
+Each case is a process of its own: build, save, load (`reslab.load`; stock by Keras's), the first
+training step (with what the backend compiles for it; on JAX, how long XLA took for that is told
+apart), the median of five later ones, and the most memory that the process held at any moment,
+beside what it held before the first step. Batches of 16 images of 32x32. A case that takes longer
+than LIMIT seconds is ended and listed as such, and so is one that fails. OUT.json keeps every
+measurement; the picture shows the last.
 """
 
 from __future__ import annotations
@@ -89,8 +90,10 @@ def measure(name: str, way: str) -> None:
     import reslab
     from reslab import build
 
-    fast = build.accelerate if way != "stock" else lambda model: model
-    build.accelerate = fast  # type: ignore[attr-defined]
+    load: Callable[[Path], Any] = reslab.load
+    if way == "stock":
+        build.accelerate = lambda model: model  # type: ignore[attr-defined]
+        load = keras.saving.load_model
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     model = timed("build", lambda: reslab.create(name, **WAYS[way]))
@@ -100,7 +103,7 @@ def measure(name: str, way: str) -> None:
         path = Path(folder) / "model.keras"
         timed("save", lambda: model.save(path))
         del model
-        model = timed("load", lambda: fast(keras.saving.load_model(path)))
+        model = timed("load", lambda: load(path))
     said(held_gib=peak())
     model.compile(
         keras.optimizers.SGD(0.01, momentum=0.9),

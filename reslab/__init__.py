@@ -29,6 +29,7 @@ _HOMES = {
     "evaluate": "reslab.evaluation",
     "predict": "reslab.prediction",
     "inference": "reslab.serving",
+    "load": "reslab.whole",
     "weights": "reslab.weights",
     "UserError": "reslab.errors",
 }

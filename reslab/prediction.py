@@ -90,7 +90,7 @@ Probabilities = Callable[[Sequence[Path]], np.ndarray]
 def _whole(path: Path, engine: str, compare: bool) -> tuple[Sequence[str], Probabilities]:
     from reslab import serving, whole
 
-    net, card = whole.load(path)
+    net, card = whole.opened(path)
     run = serving.inference(net, engine, compare)
 
     def probabilities(part: Sequence[Path]) -> np.ndarray:

@@ -16,8 +16,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from reslab import optimizers as _optimizers  # noqa: F401  registers what compiled models name
 from reslab import run as files
-from reslab.build import allow_depth
+from reslab.build import allow_layers
 from reslab.codec import decode_network
 from reslab.errors import UserError
 from reslab.fast import accelerate, making
@@ -88,33 +89,52 @@ def read_card(path: Path) -> dict[str, Any]:
 def _is_card(card: Any) -> bool:
     """Whether what `predict` and `evaluate` read of it is there."""
     try:
+        decode_network(card["network"])
         words = [*card["classes"], card["data"]]
         height, width, channels = card["image_shape"]
         return (
             all(isinstance(word, str) for word in words)
             and all(isinstance(n, int) and n > 0 for n in (height, width, channels))
             and channels in (1, 3)
-            and {"view", "network"} <= card.keys()
+            and "view" in card
         )
-    except (TypeError, KeyError, ValueError, AttributeError):
+    except (TypeError, KeyError, ValueError, AttributeError, UserError):
         return False
 
 
-def load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
-    """The model, accelerated, and its card; raises UserError. Never runs code from the file."""
+def opened(path: Path) -> tuple[keras.Model, dict[str, Any]]:
+    """A trained model, accelerated, and its card; raises UserError."""
     card = read_card(path)
-    try:
-        allow_depth(decode_network(card["network"]))
-        with making():
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises anything here, KeyError to OSError
-        text = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{path} cannot be loaded as a model: {text[0]}") from None
+    model = _read(path, compile=False)
     outside = *card["image_shape"], len(card["classes"])
     inside = *_shape(model.input_shape), *_shape(model.output_shape)
     if inside != outside:
         raise UserError(f"{path} is damaged: {CARD} says {outside}, the model in it is {inside}")
     return accelerate(model), card
+
+
+def load(path: str | Path) -> keras.Model:
+    """The model of a run's folder or of any `.keras` file, accelerated (`reslab.accelerate`).
+
+    As `keras.saving.load_model`, compiled where it was, but for three things: reslab's own layers
+    and optimisers are known, graphs of any depth can be read, and JAX compiles less. Never runs
+    code from the file. Raises UserError where there is no model, or none that can be read.
+    """
+    path = Path(path)
+    return accelerate(_read(files.Run.open(path).model_path if path.is_dir() else path))
+
+
+def _read(path: Path, compile: bool = True) -> keras.Model:
+    try:
+        with zipfile.ZipFile(path) as file:
+            allow_layers(file.read("config.json").count(b'"class_name"'))  # no fewer than layers
+        with making():
+            return keras.saving.load_model(path, compile=compile, safe_mode=True)
+    except FileNotFoundError:
+        raise UserError(f"there is no model at {path}") from None
+    except Exception as error:  # Keras raises anything here, KeyError to OSError
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{path} cannot be loaded as a model: {text[0]}") from None
 
 
 def _shape(shape: Any) -> tuple[Any, ...]:

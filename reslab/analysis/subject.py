@@ -126,7 +126,7 @@ def standard(run: Run) -> Standardise:
 def weights(run: Run, checkpoint: str | None = None) -> dict[str, np.ndarray]:
     """The judged model's weights by `layer/variable`, or those of a checkpoint; see `subject`."""
     if checkpoint is None and run.model_path.exists():
-        model, _ = whole.load(run.model_path)
+        model, _ = whole.opened(run.model_path)
         inner = next(layer for layer in model.layers if isinstance(layer, keras.Model))
         return stacked.read(build.variables(inner))
     if checkpoint is None:
