@@ -13,6 +13,7 @@ Files are written beside their place and moved into it, so a half-written one ne
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -125,6 +126,16 @@ class Run:
     @cached_property
     def network(self) -> Network:
         return decode_network(self.info["network"])
+
+    def digest(self) -> str:
+        """Of the judged weights, else of the best or the last so far; UserError before there are
+        some. A run that was trained further is another one to look at."""
+        best, last = (self.checkpoints / f"{name}.safetensors" for name in ("best", "last"))
+        for path in (self.model_path, best, last):
+            if path.exists():
+                with path.open("rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        raise UserError(f"{self.path} has no weights yet: train it with `reslab train --resume`")
 
     @property
     def evaluation(self) -> dict[str, Any] | None:

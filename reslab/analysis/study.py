@@ -44,7 +44,7 @@ class Study:
             if study.kind != kind:
                 raise UserError(f"{path} is a study of {study.kind}: choose another --out")
             if differ := sorted(k for k in asked if asked[k] != study.asked.get(k)):
-                was = ", ".join(f"{k} {study.asked.get(k)!r}, not {asked[k]!r}" for k in differ)
+                was = ", ".join(_differs(k, study.asked.get(k), asked[k]) for k in differ)
                 raise UserError(f"{path} was begun with {was}: choose another --out")
             study.save(status="running", commands=[*study.commands, *filter(None, [command()])])
             return study
@@ -127,6 +127,12 @@ class Study:
 
     def write(self, name: str, data: Any) -> None:
         write_json(self.path / name, data, AGAIN)
+
+
+def _differs(name: str, was: Any, now: Any) -> str:
+    if name == "runs":  # each is a name and digests
+        return "other runs, or with these at another moment of their training"
+    return f"{name} {was!r}, not {now!r}"
 
 
 def command() -> str | None:

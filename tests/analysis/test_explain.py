@@ -62,6 +62,20 @@ def test_a_run_is_told_with_its_error_and_its_command(trained: Run, apart: None)
     assert "1 run of your own" in text
 
 
+def test_only_a_thousand_classes_stand_beside_ilsvrc(trained: Run, apart: None) -> None:
+    for name, classes in (("ten", 10), ("a thousand", 1000)):
+        shutil.copytree(trained.path, name)
+        info = json.loads(Path(name, "run.json").read_text())
+        info["data"]["classes"] = [str(i) for i in range(classes)]
+        Path(name, "run.json").write_text(json.dumps(info))
+        judged = json.loads(Path(name, "evaluation.json").read_text())
+        judged["top5_error"] = {"value": 0.2, "low": 0.1, "high": 0.3}
+        Path(name, "evaluation.json").write_text(json.dumps(judged))
+    assert "chart depth" not in explain(["ten"]).read_text(encoding="utf-8")
+    text = explain(["ten", "a thousand"]).read_text(encoding="utf-8")
+    assert "reslab chart depth &#39;a thousand&#39;</code>" in text
+
+
 def test_what_is_found_where(trained: Run, apart: None) -> None:
     """Runs and studies in folders of folders; what a study trained is the study's."""
     shutil.copytree(trained.path, "runs/deeper/one")

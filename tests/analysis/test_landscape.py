@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -168,7 +169,20 @@ def test_curvature_and_trajectory_are_added_to_a_surface(kept: Run, tmp_path: Pa
     assert (c.smallest < c.largest).all()
     assert c.images == 8
     again = landscape([kept], grid=3, images=8, out=out)
-    assert "Curvature" in (again.path / "page.html").read_text()
+    page = (again.path / "page.html").read_text()
+    assert "Curvature" in page
+    assert "Stopped after" not in page
+
+
+def test_ends_that_were_not_found_are_counted(kept: Run, tmp_path: Path) -> None:
+    study = landscape([kept], grid=3, images=8, curvature=3, out=tmp_path / "s")
+    points = study.path / surfaces.CURVATURE
+    points.write_text(
+        re.sub(r'"products": [\d.]+', '"products": 100.0', points.read_text(), count=1)
+    )
+    landscape([kept], grid=3, images=8, curvature=3, out=study.path)
+    said = f"Stopped after 100 products, short of that: 1 of {kept.name}."
+    assert said in (study.path / "page.html").read_text()
 
 
 # Going on ----------------------------------------------------------------------------------------

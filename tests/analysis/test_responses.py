@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,16 @@ def test_numbers_are_of_the_sample_that_is_named(trained: run.Run, tmp_path: Pat
     looked = subjects.subject(trained, images=20, split="validation")
     names = [layer["source"] for layer in entry["layers"]]
     np.testing.assert_allclose(entry["std"], deviations.deviations(looked, names), rtol=1e-6)
+
+
+def test_a_run_that_was_trained_further_is_another_one(trained: run.Run, tmp_path: Path) -> None:
+    shutil.copytree(trained.path, tmp_path / "run")
+    grown = run.Run.open(tmp_path / "run")
+    grown.model_path.unlink()  # not finished: the weights so far are looked at
+    responses([grown], images=8, out=tmp_path / "study")
+    for name in ("best", "last"):
+        kept = grown.checkpoints / f"{name}.safetensors"
+        arrays, meta = run.read_arrays(kept)
+        run.write_arrays(kept, {k: 2 * v for k, v in arrays.items()}, meta)
+    with pytest.raises(UserError, match="with these at another moment of their training"):
+        responses([grown], images=8, out=tmp_path / "study")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from reslab.analysis.explain.gathering import Gathered
 from reslab.analysis.kinds import sections as shown
 from reslab.analysis.page import Section, drawn
 from reslab.report.words import listed
+from reslab.run import Run
 
 TITLE = "Why residual networks work"
+CLASSES = 1000  # of ILSVRC
 
 
 def lead(found: Gathered) -> str:
@@ -60,9 +63,9 @@ def _winner() -> Section:
 
 
 def _depth(found: Gathered, folder: Path) -> Section:
-    judged = [run for run in found.runs if (run.evaluation or {}).get("top5_error")]
+    judged = [run for run in found.runs if _comparable(run)]
     made = draw.depth(folder / "depth", judged)
-    names = " ".join(str(run.path) for run in judged)
+    command = shlex.join(["reslab", "chart", "depth", *(str(run.path) for run in judged)])
     return Section(
         "A revolution of depth",
         (
@@ -70,9 +73,15 @@ def _depth(found: Gathered, folder: Path) -> Section:
             "top-5 error fell from 16.4 % to 3.57 %.",
         ),
         pictures=(drawn(made, "Top-5 errors of ILSVRC's best entries by year, with their layers"),),
-        measured=(f"reslab chart depth {names}".strip(),) if judged else (),
+        measured=(command,) if judged else (),
         quoted=("the sources named below the bars",),
     )
+
+
+def _comparable(run: Run) -> bool:
+    """Whether its top-5 error may stand beside ILSVRC's: of ten classes it would say nothing."""
+    judged = run.evaluation or {}
+    return len(run.info["data"]["classes"]) >= CLASSES and bool(judged.get("top5_error"))
 
 
 def _problem(found: Gathered) -> Section:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +68,7 @@ class Asked:
         """What identifies the study: curvature and trajectories are added to a surface."""
         pairs = zip(self.names, self.runs, strict=True)
         return {
-            "runs": [{"name": name, "weights": digest(run)} for name, run in pairs],
+            "runs": [{"name": name, "weights": run.digest()} for name, run in pairs],
             "dim": self.dim,
             "grid": self.grid,
             "range": self.reach,
@@ -92,13 +91,3 @@ class Asked:
 
 def opened(runs: Sequence[Run | str | Path]) -> tuple[Run, ...]:
     return tuple(run if isinstance(run, Run) else Run.open(run) for run in runs)
-
-
-def digest(run: Run) -> str:
-    """Of the weights that are looked at: a run that was trained anew is another one."""
-    best, last = (run.checkpoints / f"{name}.safetensors" for name in ("best", "last"))
-    for path in (run.model_path, best, last):
-        if path.exists():
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()[:12]
-    raise UserError(f"{run.path} has no weights yet: train it with `reslab train --resume`")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from reslab.analysis.landscape import charts, surfaces
+from reslab.analysis.landscape.curvature import MOST_STEPS, TOLERANCE
 from reslab.analysis.landscape.surfaces import Curvature, Surface, Trajectory
 from reslab.analysis.page import Picture, Section, Table
 from reslab.analysis.study import Study
@@ -148,13 +149,15 @@ def _curvature(study: Study) -> list[Section]:
         "The ratio |lambda_min / lambda_max| of the Hessian's extreme eigenvalues: near 0 the loss "
         "is all but convex there, however the plane is chosen. By Lanczos's method on products of "
         f"the Hessian, that of all kernels, over {found[0].images:,} of the images "
-        f"({SOURCE}, Sec. 6)."
+        f"({SOURCE}, Sec. 6); each end to a residual of {100 * TOLERANCE:g} % of it."
     )
+    late = [f"{count(c.unsettled)} of {c.name}" for c in found if c.unsettled]
+    stopped = f"Stopped after {MOST_STEPS} products, short of that: {listed(late)}."
     head = ("run", "lambda_max", "lambda_min", "ratio", "median ratio", "highest ratio")
     return [
         Section(
             "Curvature",
-            (said,),
+            (said, stopped) if late else (said,),
             charts=[(charts.ratio(c), f"{c.name}: |lambda_min / lambda_max|") for c in found],
             tables=[
                 Table("In the middle, and over the grid", head, [_curvature_row(c) for c in found])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from reslab.analysis.landscape.curvature import MOST_STEPS
 from reslab.analysis.landscape.points import Key, Points, outwards
 from reslab.analysis.study import Study
 
@@ -40,7 +41,10 @@ class Surface:
 
 @dataclass(frozen=True)
 class Curvature:
-    """Ends of the Hessian's spectrum on a grid [i, j] of its own; `a` are its steps."""
+    """Ends of the Hessian's spectrum on a grid [i, j] of its own; `a` are its steps.
+
+    `unsettled` of the points stopped before both ends were within the tolerance.
+    """
 
     run: int
     name: str
@@ -48,6 +52,7 @@ class Curvature:
     a: np.ndarray
     smallest: np.ndarray
     largest: np.ndarray
+    unsettled: int
 
     @property
     def ratio(self) -> np.ndarray:
@@ -115,11 +120,12 @@ def curvatures(study: Study) -> list[Curvature]:
             continue
         grid, images = max(sizes)
         smallest, largest = np.full((2, grid, grid), np.nan)
-        for (r, g, n, i, j), point in ((k, p) for k, p in points.items() if k[0] == run):
-            if (r, g, n) == (run, grid, images):
-                smallest[i, j], largest[i, j] = point["smallest"], point["largest"]
+        own = {key[3:]: point for key, point in points.items() if key[:3] == (run, grid, images)}
+        for place, point in own.items():
+            smallest[place], largest[place] = point["smallest"], point["largest"]
+        unsettled = sum(point["products"] >= MOST_STEPS for point in own.values())
         a = steps(study.asked["range"], grid)
-        found.append(Curvature(run, name, images, a, smallest, largest))
+        found.append(Curvature(run, name, images, a, smallest, largest, unsettled))
     return found
 
 

@@ -49,7 +49,12 @@ def responses(
     if split == "test":
         raise UserError("the test images are for judging: look at those of train or validation")
     backend = keras.backend.backend()
-    asked = {"runs": opening.known(found), "images": images, "split": split, "backend": backend}
+    asked = {
+        "runs": list(map(opening.known, found)),
+        "images": images,
+        "split": split,
+        "backend": backend,
+    }
     more = [split] * (split != "train") + [f"{images}images"] * (images != IMAGES)
     study = Study.begin(out or opening.name(KIND, found, *more), KIND, asked, backend)
     watch.say(f"study: {study.path}")

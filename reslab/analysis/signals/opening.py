@@ -38,17 +38,12 @@ def name(kind: str, runs: Sequence[Run], *more: str) -> Path:
     return Path("studies") / "-".join([kind, *names, *more])
 
 
-def known(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """What identifies the runs of a study."""
-    return [
-        {
-            "run": run.name,
-            "started": run.info.get("started"),
-            "data": run.info["data"]["checksum"],
-            "epoch": run.info.get("chosen_epoch"),
-        }
-        for run in runs
-    ]
+def known(run: Run, judged: bool = True) -> dict[str, Any]:
+    """What identifies a run in a study, with the weights that are looked at where they are the
+    judged ones, not those of kept epochs."""
+    found = {"run": run.name, "started": run.info.get("started")}
+    found |= {"data": run.info["data"]["checksum"]}
+    return found | ({"weights": run.digest()} if judged else {})
 
 
 def flat(run: Run, images: int | None, split: str, data: Data | None = None) -> Subject:

@@ -60,7 +60,7 @@ def lesions(
         if not places.units(run.network):
             raise UserError(f"{run.path} has no units to remove, neither residual nor a twin's")
     backend = keras.backend.backend()
-    asked = {"runs": opening.known(found), "images": images, "backend": backend}
+    asked = {"runs": list(map(opening.known, found)), "images": images, "backend": backend}
     more = [f"{images}images"] if images != IMAGES else []
     study = Study.begin(out or opening.name(KIND, found, *more), KIND, asked, backend)
     watch.say(f"study: {study.path}")

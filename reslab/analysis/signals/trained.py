@@ -43,12 +43,13 @@ def signals_of(
     if images < 2:
         raise UserError(f"--images {images}: at least 2")
     backend = keras.backend.backend()
-    asked = {"runs": opening.known(found), "images": images, "backend": backend}
+    moments = [_moments(run) for run in found]
+    judged = [when[-1][1] is None for when in moments]
+    asked = {"runs": list(map(opening.known, found, judged)), "images": images, "backend": backend}
     more = [f"{images}images"] if images != IMAGES else []
     study = Study.begin(out or opening.name(KIND, found, *more), KIND, asked, backend)
     watch.say(f"study: {study.path}")
     measured = study.read("signals.json") or {"unit": "epoch", "nets": []}
-    moments = [_moments(run) for run in found]
     watch.start(sum(map(len, moments)))
     done = 0
     for run, names in zip(found, moments, strict=True):
