@@ -173,6 +173,7 @@ def latest(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def draw(picture: Path, files: list[Path]) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     measured = [json.loads(file.read_text()) for file in files]
     figure = Figure(figsize=(4 * len(SHOWN), 3.4 * len(measured)), layout="constrained")
@@ -201,8 +202,15 @@ def draw(picture: Path, files: list[Path]) -> None:
                             transform=place.get_xaxis_transform(),
                         )
             place.set(title=title, xlabel="layers", xscale="log", yscale="log")
+            for axis in (place.xaxis, place.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axis.set_minor_formatter(NullFormatter())
         row[0].set_ylabel(each["backend"])
         row[0].legend(frameon=False)
+    figure.supxlabel(
+        f"x: not done after {LIMIT} s", fontsize="medium", color="#5c5c5c", ha="left", x=0
+    )
     figure.savefig(picture)
 
 
