@@ -118,15 +118,15 @@ class Answer:
 
     @property
     def said(self) -> str:
-        """In words. One seed has no spread, so it decides nothing for the next."""
+        """In words. One seed has no spread, so that it says nothing of the next."""
         if self.shallow == self.deep:
             return "One depth shows no degradation: give two or more."
         plain, residual = DEGRADE[self.plain.verdict], DEGRADE[self.residual.verdict]
-        once = " One seed has no spread, so this may be chance." if self.seeds < 2 else ""
+        lead = f"Plain nets {plain}, residual nets {residual}"
         return (
-            f"Plain nets {plain}, residual nets {residual}: from {self.shallow} to {self.deep} "
-            f"layers the training error of the plain net {self.plain.said}, that of the residual "
-            f"net {self.residual.said}.{once}"
+            f"{'With one seed, so it may be chance' if self.seeds == 1 else lead}: from "
+            f"{self.shallow} to {self.deep} layers the training error of the plain net "
+            f"{self.plain.said}, that of the residual net {self.residual.said}."
         )
 
     def as_json(self) -> dict[str, Any]:
