@@ -19,6 +19,7 @@ from reslab import stacked, whole, zoo
 from reslab.build import variables
 from reslab.codec import decode_network
 from reslab.data import Split, Standardise, batches, laid_out
+from reslab.data.draws import Stream
 from reslab.errors import UserError
 from reslab.layers import without_gradients
 from reslab.optimizers import Shares
@@ -267,7 +268,8 @@ def recalibrate(
 ) -> int:
     """Set batch norm's running mean and variance to those over all images of `split`.
 
-    One pass over the un-augmented images, each batch normalised by itself, without dropout: means
+    One pass over the un-augmented images, shuffled, for a folder has them class by class; each
+    batch is normalised by itself, without dropout: means
     and mean squares of each layer's input are summed, so that the variance is that of all images,
     biased as Keras's, not the mean of the batches'. The moving averages of training, which forget,
     play no part (as in the released nets of He 2015). `standardise` None gives the model raw
@@ -278,6 +280,7 @@ def recalibrate(
         return 0
     raw = Standardise(np.zeros((1, 1, 1), "float32"), np.ones((1, 1, 1), "float32"))
     even = -(-len(split) // -(-len(split) // batch))  # no last batch of one image
+    split = split.take(Stream(0, "recalibrate").permutation(len(split)))
     sums: list[list[Any]] = [[0.0, 0.0] for _ in norms]
     with _measuring(model, [norm.layer for norm in norms]):
         for x, _ in batches(split, even, standardise or raw):

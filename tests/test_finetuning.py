@@ -252,6 +252,26 @@ ONE_BN = Network(
 )
 
 
+def test_images_class_by_class_give_the_statistics_of_mixed_ones() -> None:
+    """Behind a batch norm that normalises by the batch, batches of one class would be others."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 64)
+    x = (
+        rng.integers(0, 64, (256, 6, 6, 1))
+        + 60 * labels[:, None, None, None] * (np.arange(6) < 3)[:, None]
+    )
+    rows = {"conv1": (Conv(4, 3), BN(), ReLU, Conv(4, 3), BN()), "head": (GlobalAvgPool, Dense(2))}
+    model = build.create(Network("two", rows, (6, 6, 1)))
+    found = []
+    for batch in (256, 64):
+        split = ArraySplit.of(x.astype("uint8"), labels)
+        finetuning.recalibrate(model, split, batch=batch)
+        bn = model.get_layer("conv1_bn2")
+        found.append(np.sqrt(keras.ops.convert_to_numpy(bn.moving_variance)))
+    whole, parts = found
+    np.testing.assert_allclose(parts, whole, rtol=0.01)
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_statistics_are_those_of_all_images(data_format: str) -> None:
     rng = np.random.default_rng(0)

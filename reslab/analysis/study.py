@@ -11,6 +11,7 @@ The same command again goes on with a study that was interrupted, and repeats no
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ class Study:
         path, asked = Path(path), json.loads(json.dumps(asked))
         if (path / "study.json").exists():
             study = cls.open(path)
+            _hold(path)
             if study.kind != kind:
                 raise UserError(f"{path} is a study of {study.kind}: choose another --out")
             if differ := sorted(k for k in asked if asked[k] != study.asked.get(k)):
@@ -52,6 +54,7 @@ class Study:
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 raise UserError(f"{path} exists already, and is no study: choose another --out")
             path.mkdir(parents=True, exist_ok=True)
+        _hold(path)
         info = {
             "format": FORMAT,
             "kind": kind,
@@ -110,8 +113,12 @@ class Study:
         write_json(self.path / "study.json", self.info, AGAIN)
 
     def done(self, **changes: Any) -> None:
-        """All is measured; where it was so already, and is shown anew, the time is that of then."""
+        """All is measured; where it was so already, and is shown anew, the time is that of then.
+        The folder is free for other processes."""
         self.save(**changes, status="done", finished=self.info["finished"] or _now())
+        folder = _HELD.pop(_place(self.path), None)
+        if folder is not None:
+            os.close(folder)
 
     def read(self, name: str) -> Any:
         """What a JSON file of the study holds; None before there is one. UserError if damaged."""
@@ -127,6 +134,41 @@ class Study:
 
     def write(self, name: str, data: Any) -> None:
         write_json(self.path / name, data, AGAIN)
+
+
+# Two processes would write their points into one another's lines ---------------------------------
+
+_HELD: dict[tuple[int, int], int] = {}  # the folders that this process has, and how they are open
+
+
+def _hold(path: Path) -> None:
+    """Let no other process begin a study here until this one ends, or the study is done.
+
+    Raises UserError where another has it. Where the system has no such locks nothing happens.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    if _place(path) in _HELD:
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise UserError(
+            f"another process is at work on {path}: wait for it, or choose another --out"
+        ) from None
+    except OSError:  # a file system without locks
+        os.close(folder)
+        return
+    _HELD[_place(path)] = folder
+
+
+def _place(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _differs(name: str, was: Any, now: Any) -> str:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,14 @@ from PIL import Image
 import reslab
 from reslab import evaluation
 from reslab.analysis.landscape import landscape, showing, surfaces
+from reslab.analysis.landscape.curvature import ends
+from reslab.analysis.landscape.directions import filter_normalised
 from reslab.analysis.landscape.evaluator import Evaluator
+from reslab.analysis.landscape.hvp import Hessian
 from reslab.analysis.landscape.points import Points, outwards
+from reslab.analysis.landscape.trajectory import Passage
 from reslab.analysis.study import Study
-from reslab.analysis.subject import standard, weights
+from reslab.analysis.subject import Images, standard, subject, weights
 from reslab.analysis.watch import Watch
 from reslab.build import create, variables
 from reslab.errors import UserError
@@ -71,6 +76,24 @@ def test_the_middle_is_the_loss_of_the_model_on_these_images(study: Study, train
     for s in surfaces.surfaces(study)[:2]:
         assert s.middle == pytest.approx(expected.loss, rel=1e-6)
         assert s.error[2, 2] == expected.error
+
+
+def test_each_number_is_that_of_its_run_its_place_and_its_policy(
+    trained: Run, kept: Run, tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"images": 40, "bn": "recompute", "curvature": 3, "curvature_images": 8}
+    study = landscape([trained, kept], grid=3, out=tmp_path / "s", **how)
+    found = zip(surfaces.surfaces(study), surfaces.curvatures(study), strict=True)
+    for run, (surface, curvature) in zip((trained, kept), found, strict=True):
+        its = subject(run, 40)
+        around = Evaluator(its, "recompute")
+        around.along(*(filter_normalised(around.start, 0, which) for which in (0, 1)))
+        assert surface.loss[0, 2] == pytest.approx(around.at(-1, 1).loss, rel=1e-4)
+        rows = np.linspace(0, 39, 8).round().astype(int)
+        few = Images(its.images.x[rows], its.images.labels[rows], "few")
+        hessian = Hessian(replace(its, images=few))  # where the network stands: at (-1, 1)
+        wanted = ends(hessian.__matmul__, hessian.size)
+        assert curvature.largest[0, 2] == pytest.approx(wanted.largest, rel=1e-3)
 
 
 def test_two_runs_share_grid_scale_images_and_page(study: Study) -> None:
@@ -153,10 +176,11 @@ def test_a_trajectory_on_its_plane(kept: Run, tmp_path: Path) -> None:
     assert np.isfinite(t.surface).all()
     with Image.open(study.path / "trajectory-0.gif") as film:
         assert film.n_frames >= len(t.names)
-    from reslab.analysis.subject import subject
-
     first = Evaluator(subject(kept, 40, checkpoint="epoch-0000")).here()
     assert t.loss[0] == pytest.approx(first.loss, rel=1e-5)
+    around = Evaluator(subject(kept, 40))
+    plane = Passage(kept, lambda: around).evaluator
+    assert t.surface[0, -1] == pytest.approx(plane.at(t.a[0], t.b[-1]).loss, rel=1e-5)
 
 
 def test_curvature_and_trajectory_are_added_to_a_surface(kept: Run, tmp_path: Path) -> None:
@@ -248,6 +272,8 @@ def test_killed_in_the_middle(trained: Run, tmp_path: Path) -> None:
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.01)
+    with pytest.raises(UserError, match="another process is at work on"):
+        landscape([trained], grid=21, images=60, out=out)
     process.kill()
     process.wait(60)
     before = Points(out / "surface.jsonl").found
@@ -257,6 +283,14 @@ def test_killed_in_the_middle(trained: Run, tmp_path: Path) -> None:
     assert len(after) == len({tuple(key) for key, _ in after}) == 21 * 21
     assert {k: v for k, v in Points(out / "surface.jsonl").found.items() if k in before} == before
     assert study.info["status"] == "done"
+
+
+def test_other_checkpoints_than_the_plane_s(kept: Run, tmp_path: Path) -> None:
+    shutil.copytree(kept.path, tmp_path / "run")
+    landscape([tmp_path / "run"], grid=3, images=8, trajectory=True, out=tmp_path / "s")
+    (tmp_path / "run" / "checkpoints" / "epoch-0002.safetensors").unlink()
+    with pytest.raises(UserError, match="are others than those whose plane"):
+        landscape([tmp_path / "run"], grid=3, images=8, trajectory=True, out=tmp_path / "s")
 
 
 def test_a_signal_in_python(trained: Run, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ class Measuring:
             facts = passage.facts(self.asked.plane_grid)
             self.study.write("trajectories.json", known | {str(run): facts})
         else:
-            passage.known = known[str(run)]
+            passage.go_on(known[str(run)])
         grid = [(run, *place) for place in outwards(self.asked.plane_grid, 2)]
         own = [(run, i) for i in range(len(passage.checkpoints))]
         for what, file, keys, ready in (

@@ -41,6 +41,15 @@ class Passage:
         self.known |= {"a": a.tolist(), "b": b.tolist()}
         return self.known
 
+    def go_on(self, known: dict[str, Any]) -> None:
+        """With a plane that was kept; UserError where it is not that of these checkpoints."""
+        if known["names"] != self.checkpoints:
+            raise UserError(
+                f"the checkpoints of {self.run.path} are others than those whose plane this study "
+                "has: choose another --out"
+            )
+        self.known = known
+
     @cached_property
     def _plane(self) -> Plane:
         variables = self._evaluator().subject.variables()
