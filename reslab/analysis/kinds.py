@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from reslab.analysis.page import Section
 from reslab.analysis.study import Study
-from reslab.errors import unknown
+from reslab.errors import UserError, unknown
 
 SHOWING = {  # kind of study: the module whose `sections` shows one
     "degradation": "reslab.analysis.degradation",
@@ -18,6 +18,7 @@ SHOWING = {  # kind of study: the module whose `sections` shows one
     "lesions": "reslab.analysis.signals.show_lesions",
     "landscape": "reslab.analysis.landscape.showing",
 }
+DAMAGE = KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration
 
 
 def sections(study: Study, prefix: str = "") -> list[Section]:
@@ -27,7 +28,11 @@ def sections(study: Study, prefix: str = "") -> list[Section]:
     """
     if study.kind not in SHOWING:
         raise unknown("kind of study", study.kind, SHOWING)
-    found = importlib.import_module(SHOWING[study.kind]).sections(study)
+    show = importlib.import_module(SHOWING[study.kind]).sections
+    try:
+        found = show(study)
+    except DAMAGE as error:  # what it reads is not what was written
+        raise UserError(f"{study.path} is damaged: {error!r}; measure it again") from None
     return [_prefixed(section, prefix) for section in found]
 
 

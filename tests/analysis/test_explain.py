@@ -62,6 +62,21 @@ def test_a_run_is_told_with_its_error_and_its_command(trained: Run, apart: None)
     assert "1 run of your own" in text
 
 
+def test_a_damaged_study_is_left_out_of_the_page(apart: None) -> None:
+    results = Path(__file__).parents[2] / "docs" / "results"
+    for name in ("responses-*", "signals-*"):
+        (kept,) = results.glob(name)
+        shutil.copytree(kept, kept.name)
+    (damaged,) = Path().glob("responses-*/responses.json")
+    data = json.loads(damaged.read_text())
+    del data["runs"][0]["said"]
+    damaged.write_text(json.dumps(data))
+    text = explain([Path()]).read_text(encoding="utf-8")
+    assert f"Left out: {damaged.parent.name}" in text
+    assert "is damaged: KeyError(&#39;said&#39;)" in text
+    assert 'id="signals-1-' in text
+
+
 def test_only_a_thousand_classes_stand_beside_ilsvrc(trained: Run, apart: None) -> None:
     for name, classes in (("ten", 10), ("a thousand", 1000)):
         shutil.copytree(trained.path, name)

@@ -11,6 +11,7 @@ from reslab.analysis.explain import architecture, quotes, results
 from reslab.analysis.explain.gathering import Gathered
 from reslab.analysis.kinds import sections as shown
 from reslab.analysis.page import Section, drawn
+from reslab.errors import UserError
 from reslab.report.words import listed
 from reslab.run import Run
 
@@ -180,8 +181,10 @@ def _studies(found: Gathered, kind: str, command: str) -> Sequence[Section]:
     made = found.of(kind)
     if not made:
         return [Section(f"Not measured yet: {kind}", (f"`{command}` does it.",))]
-    return [
-        section
-        for number, study in enumerate(made, 1)
-        for section in shown(study, f"{kind}-{number}-")
-    ]
+    told: list[Section] = []
+    for number, study in enumerate(made, 1):
+        try:
+            told += shown(study, f"{kind}-{number}-")
+        except UserError as error:  # the others are told all the same
+            told.append(Section(f"Left out: {study.name}", (f"{error}.",)))
+    return told
