@@ -268,12 +268,11 @@ def recalibrate(
 ) -> int:
     """Set batch norm's running mean and variance to those over all images of `split`.
 
-    One pass over the un-augmented images, shuffled, for a folder has them class by class; each
-    batch is normalised by itself, without dropout: means
-    and mean squares of each layer's input are summed, so that the variance is that of all images,
-    biased as Keras's, not the mean of the batches'. The moving averages of training, which forget,
-    play no part (as in the released nets of He 2015). `standardise` None gives the model raw
-    images. Returns the number of layers, 0 where there is no batch norm.
+    One pass over the un-augmented images, shuffled, for a folder has them class by class, each
+    batch normalised by itself, without dropout: means and mean squares of each layer's input are
+    summed, so that the variance is that of all images, biased as Keras's, not the mean of the
+    batches'. The moving averages of training, which forget, play no part (as in the released nets
+    of He 2015). `standardise` None gives the model raw images. Returns the number of layers, 0 where there is no batch norm.
     """
     norms = _all_norms(model)
     if not norms:

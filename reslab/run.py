@@ -128,8 +128,9 @@ class Run:
         return decode_network(self.info["network"])
 
     def digest(self) -> str:
-        """Of the judged weights, else of the best or the last so far; UserError before there are
-        some. A run that was trained further is another one to look at."""
+        """12 hex digits of the sha256 of the judged model's file, else of the best checkpoint's or
+        the last one's: a run that was trained further is another one to look at. Raises UserError
+        before there are weights."""
         best, last = (self.checkpoints / f"{name}.safetensors" for name in ("best", "last"))
         for path in (self.model_path, best, last):
             if path.exists():

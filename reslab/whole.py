@@ -103,7 +103,7 @@ def _is_card(card: Any) -> bool:
 
 
 def opened(path: Path) -> tuple[keras.Model, dict[str, Any]]:
-    """A trained model, accelerated, and its card; raises UserError."""
+    """A trained model, accelerated, and its card. Never runs code from it. Raises UserError."""
     card = read_card(path)
     model = _read(path, compile=False)
     outside = *card["image_shape"], len(card["classes"])

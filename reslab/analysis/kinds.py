@@ -32,7 +32,7 @@ def sections(study: Study, prefix: str = "") -> list[Section]:
     try:
         found = show(study)
     except DAMAGE as error:  # what it reads is not what was written
-        raise UserError(f"{study.path} is damaged: {error!r}; measure it again") from None
+        raise UserError(f"{study.path} is damaged: {error!r}; measure it again") from error
     return [_prefixed(section, prefix) for section in found]
 
 

@@ -42,12 +42,12 @@ class Study:
         path, asked = Path(path), json.loads(json.dumps(asked))
         if (path / "study.json").exists():
             study = cls.open(path)
-            _hold(path)
             if study.kind != kind:
                 raise UserError(f"{path} is a study of {study.kind}: choose another --out")
             if differ := sorted(k for k in asked if asked[k] != study.asked.get(k)):
                 was = ", ".join(_differs(k, study.asked.get(k), asked[k]) for k in differ)
                 raise UserError(f"{path} was begun with {was}: choose another --out")
+            _hold(path)
             study.save(status="running", commands=[*study.commands, *filter(None, [command()])])
             return study
         with writing(path, "choose another --out"):
@@ -113,9 +113,12 @@ class Study:
         write_json(self.path / "study.json", self.info, AGAIN)
 
     def done(self, **changes: Any) -> None:
-        """All is measured; where it was so already, and is shown anew, the time is that of then.
-        The folder is free for other processes."""
+        """All is measured; where it was so already, and is shown anew, the time is that of then."""
         self.save(**changes, status="done", finished=self.info["finished"] or _now())
+        self.free()
+
+    def free(self) -> None:
+        """Let other processes have the folder, which `begin` keeps from them."""
         folder = _HELD.pop(_place(self.path), None)
         if folder is not None:
             os.close(folder)
@@ -142,7 +145,7 @@ _HELD: dict[tuple[int, int], int] = {}  # the folders that this process has, and
 
 
 def _hold(path: Path) -> None:
-    """Let no other process begin a study here until this one ends, or the study is done.
+    """Let no other process begin a study here until this one ends, or frees it.
 
     Raises UserError where another has it. Where the system has no such locks nothing happens.
     """

@@ -188,6 +188,8 @@ def test_one_seed_or_one_depth_say_so() -> None:
     )
     three = answer({k: v for k, v in one.items() if k != "resnet56"}).said
     assert three.endswith("that of the residual net is not known.")
+    two = made({"plain20": [0.1, 0.1], "plain56": [0.2, 0.2], "resnet20": [0.1, 0.1]})
+    assert answer(two).said.startswith("Plain nets degrade, residual nets are not trained yet: ")
     assert "two or more" in answer({k: v for k, v in one.items() if "20" in k}).said
 
 

@@ -39,8 +39,8 @@ def name(kind: str, runs: Sequence[Run], *more: str) -> Path:
 
 
 def known(run: Run, judged: bool = True) -> dict[str, Any]:
-    """What identifies a run in a study, with the weights that are looked at where they are the
-    judged ones, not those of kept epochs."""
+    """What identifies a run in a study; its weights too where the judged ones are looked at, for
+    those of kept epochs stay what they are."""
     found = {"run": run.name, "started": run.info.get("started")}
     found |= {"data": run.info["data"]["checksum"]}
     return found | ({"weights": run.digest()} if judged else {})

@@ -59,6 +59,7 @@ def sweep(
         try:
             study.save(plan=_plan(cases, terms, recipe, data, watch))
         except UserError:
+            study.free()
             shutil.rmtree(study.path)  # nothing is in it yet
             raise
     plan = study.info["plan"]
