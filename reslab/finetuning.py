@@ -272,7 +272,8 @@ def recalibrate(
     batch normalised by itself, without dropout: means and mean squares of each layer's input are
     summed, so that the variance is that of all images, biased as Keras's, not the mean of the
     batches'. The moving averages of training, which forget, play no part (as in the released nets
-    of He 2015). `standardise` None gives the model raw images. Returns the number of layers, 0 where there is no batch norm.
+    of He 2015). `standardise` None gives the model raw images. Returns the number of layers, 0
+    where there is no batch norm.
     """
     norms = _all_norms(model)
     if not norms:

@@ -45,6 +45,9 @@ def test_without_a_run_it_tells_the_deck_and_how_to_measure(apart: None) -> None
     for command in ("degradation", "signals", "responses", "lesions", "landscape", "ablate"):
         assert f"<code>reslab {command} " in text
     assert "<code>reslab train resnet20 --data fashion-mnist</code> makes one" in text
+    measured = re.findall(r"Measured here:(.*?)</p>", text, re.DOTALL)
+    assert measured
+    assert not any("reslab train" in command for command in measured)
 
 
 def test_it_asks_for_nothing_from_anywhere(apart: None) -> None:

@@ -243,6 +243,12 @@ def test_a_study_of_twins_is_interrupted_and_goes_on(thirds: Path, tmp_path: Pat
     assert not any(line.startswith("residual, with BN") for line in said)  # that was there
     assert again.read("signals.json") == whole.read("signals.json")
     assert not (again.path / "training.safetensors").exists()
+    calls = 6  # four more are in the first net's training
+    with pytest.raises(Interrupted):
+        measure(tmp_path / "lost", Watch(step=stop))
+    assert (tmp_path / "lost" / "training.safetensors").exists()
+    (tmp_path / "lost" / "signals.json").unlink()  # as the word on a damaged one says
+    assert measure(tmp_path / "lost").read("signals.json") == whole.read("signals.json")
     assert {p.name for p in again.path.iterdir()} >= {"page.html", "gradients.png", "gradients.svg"}
     for net in again.read("signals.json")["nets"]:
         assert [moment["at"] for moment in net["moments"]] == twins.moments(6)

@@ -164,7 +164,7 @@ class _Twins:
         batch = sample(self.data, self.standard, model, images, "train")
         entry["said"] = batch.said
         trainer = _Trainer(model, twin.network, self.data, self.recipe, self.standard, seed)
-        trainer.restore(self.kept, name)
+        trainer.restore(self.kept, name, when[0])
         for step in when:
             entry["stopped"] = trainer.to(
                 step, lambda n: self.watch.step(self.done + n, f"{name}, step {n}")
@@ -265,12 +265,13 @@ class _Trainer:
         arrays = {k: np.asarray(keras.ops.convert_to_numpy(v)) for k, v in self._state().items()}
         write_arrays(path, arrays, {"name": name, "step": self.step})
 
-    def restore(self, path: Path, name: str) -> None:
-        """Go on from what was saved of this net, else from its beginning."""
+    def restore(self, path: Path, name: str, first: int) -> None:
+        """Go on from what was saved of this net, else from its beginning; so too where it is past
+        the first step that is asked for, which was lost with signals.json."""
         if not path.exists():
             return
         arrays, meta = read_arrays(path)
-        if meta["name"] == name:
+        if meta["name"] == name and meta["step"] <= first:
             for key, variable in self._state().items():
                 variable.assign(arrays[key])
             self.step = meta["step"]
