@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+# What reading a file raises that is not as it was written.
+DAMAGE = KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration
+
+
 def written(name: str) -> str:
     """The name, which is about to be written down; raises UserError where it is not UTF-8."""
     try:

@@ -78,8 +78,7 @@ def train(
         recipe = "quick" if weights is None else finetuning.RECIPE
     chosen = _recipe(recipe, changes, epochs, batch)
     _check_bn(weights, freeze_bn, recalibrate_bn)
-    for step in chosen.augment:
-        augment.parse(step)  # an unknown one is answered before the data are loaded
+    augment.by_stage(chosen.augment)  # what cannot be is answered before the data are loaded
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     if not 0 <= seed < 2**32:

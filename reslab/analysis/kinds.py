@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from reslab.analysis.page import Section
 from reslab.analysis.study import Study
-from reslab.errors import UserError, unknown
+from reslab.errors import DAMAGE, UserError, unknown
 
 SHOWING = {  # kind of study: the module whose `sections` shows one
     "degradation": "reslab.analysis.degradation",
@@ -18,7 +18,6 @@ SHOWING = {  # kind of study: the module whose `sections` shows one
     "lesions": "reslab.analysis.signals.show_lesions",
     "landscape": "reslab.analysis.landscape.showing",
 }
-DAMAGE = KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration
 
 
 def sections(study: Study, prefix: str = "") -> list[Section]:

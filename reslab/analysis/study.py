@@ -48,7 +48,8 @@ class Study:
                 was = ", ".join(_differs(k, study.asked.get(k), asked[k]) for k in differ)
                 raise UserError(f"{path} was begun with {was}: choose another --out")
             _hold(path)
-            study.save(status="running", commands=[*study.commands, *filter(None, [command()])])
+            again = [*study.info.get("commands", []), *filter(None, [command()])]
+            study.save(status="running", commands=list(dict.fromkeys(again)))
             return study
         with writing(path, "choose another --out"):
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -99,9 +100,10 @@ class Study:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The command lines that measured it, each once."""
+        """The command lines that measured it, each once; a word where it was called in Python."""
         every = [self.info.get("command"), *self.info.get("commands", [])]
-        return tuple(dict.fromkeys(str(each) for each in every if each))
+        found = tuple(dict.fromkeys(str(each) for each in every if each))
+        return found or (f"reslab.analysis in Python, as {self.name}/study.json has it",)
 
     @property
     def name(self) -> str:

@@ -43,7 +43,7 @@ def signals(names: tuple[str, ...], as_json: bool, backend: str | None, **option
     at every epoch that was kept, else as it was judged. The same command goes on with a study.
 
     \b
-      reslab signals resnet56 --data fashion-mnist
+      reslab signals resnet56 --data fashion-mnist --steps 200
       reslab signals runs/resnet20-fashion-mnist-quick-1
     """
     given = {name: value for name, value in options.items() if value is not None}

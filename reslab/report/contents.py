@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reslab import describe
+from reslab.errors import DAMAGE, UserError
 from reslab.report import figures, judgement, words
 from reslab.report.again import again
 from reslab.report.figures import Curves
@@ -104,6 +105,14 @@ def _judged(sections: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _section(run: Run, number: int, name: str) -> dict[str, Any]:
+    """All of a run. Raises UserError where its files do not hold what is written there."""
+    try:
+        return _told(run, number, name)
+    except DAMAGE as error:
+        raise UserError(f"{run.path} is damaged: {error!r}") from error
+
+
+def _told(run: Run, number: int, name: str) -> dict[str, Any]:
     info, evaluation = {**INFO, **run.info}, run.evaluation
     log = _Log(run.log())
     data = {**DATA, **info.get("data", {})}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from reslab import draw
@@ -112,7 +113,7 @@ def _signals(found: Gathered) -> Section:
         ),
         quoted=(f"{quotes.HE15}, Sec. 4.1",),
         sections=[
-            *_studies(found, "signals", "reslab signals resnet56 --data fashion-mnist"),
+            *_studies(found, "signals", "reslab signals resnet56 --data fashion-mnist --steps 200"),
             *_studies(found, "responses", "reslab responses RUN RUN"),
         ],
     )
@@ -183,8 +184,10 @@ def _studies(found: Gathered, kind: str, command: str) -> Sequence[Section]:
         return [Section(f"Not measured yet: {kind}", (f"`{command}` does it.",))]
     told: list[Section] = []
     for number, study in enumerate(made, 1):
+        about = f" ({study.name})" if len(made) > 1 else ""  # else two would have one heading
         try:
-            told += shown(study, f"{kind}-{number}-")
+            for section in shown(study, f"{kind}-{number}-"):
+                told.append(replace(section, title=section.title + about))
         except UserError as error:  # the others are told all the same
             told.append(Section(f"Left out: {study.name}", (f"{error}.",)))
     return told

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from reslab.analysis.kinds import SHOWING
 from reslab.analysis.study import Study
-from reslab.errors import UserError
+from reslab.errors import UserError, unknown
+from reslab.report.contents import page
 from reslab.run import Run
 
 FOLDERS = "runs", "studies"  # where `reslab train` and the studies put theirs
@@ -17,7 +18,7 @@ DEEPEST = 4
 
 @dataclass(frozen=True)
 class Gathered:
-    """Runs in order of their names, studies by their kind; and folders that could not be read."""
+    """Runs in order of their names, studies by their kind; `unread` says what is left out, why."""
 
     runs: tuple[Run, ...]
     studies: dict[str, tuple[Study, ...]]
@@ -31,7 +32,7 @@ def gather(paths: Iterable[str | Path] = ()) -> Gathered:
     """The finished runs and studies at `paths` and in folders there; by default in `FOLDERS`.
 
     What a study trained stands in the study, not beside it. Raises UserError where a path is not
-    there; a damaged run or study is left out, and `unread` says why.
+    there; a run or study that is damaged, or not finished, is left out, and `unread` says why.
     """
     given = [Path(path) for path in paths]
     for path in given:
@@ -44,17 +45,37 @@ def gather(paths: Iterable[str | Path] = ()) -> Gathered:
     for folder in (found for root in roots for found in _folders(root)):
         try:
             if (folder / "study.json").exists():
-                studies[folder.resolve()] = Study.open(folder)
+                studies[folder.resolve()] = _study(folder)
             else:
-                runs[folder.resolve()] = Run.open(folder)
+                runs[folder.resolve()] = _run(folder)
         except UserError as error:
             unread.append(str(error))
-    done = [s for s in studies.values() if s.info["status"] == "done" and s.kind in SHOWING]
     return Gathered(
-        tuple(run for run in runs.values() if run.info["status"] == "done"),
-        {kind: tuple(s for s in done if s.kind == kind) for kind in SHOWING},
+        tuple(runs.values()),
+        {kind: tuple(s for s in studies.values() if s.kind == kind) for kind in SHOWING},
         tuple(unread),
     )
+
+
+def _study(folder: Path) -> Study:
+    study = Study.open(folder)
+    if study.kind not in SHOWING:
+        raise unknown("kind of study", study.kind, SHOWING)
+    _finished(folder, study.info["status"])
+    return study
+
+
+def _run(folder: Path) -> Run:
+    """A run that can be shown: it is read whole, for one that is not would cost all the page."""
+    run = Run.open(folder)
+    _finished(folder, run.info["status"])
+    page([run])
+    return run
+
+
+def _finished(folder: Path, status: str) -> None:
+    if status != "done":
+        raise UserError(f"{folder} is not finished: its status is {status!r}")
 
 
 def _folders(root: Path, depth: int = 0) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from reslab import draw
 from reslab.analysis.explain.gathering import Gathered
 from reslab.analysis.page import Section, Table, drawn
 from reslab.report import figures
+from reslab.report.again import again
 from reslab.report.contents import page
 from reslab.report.words import count, interval, percent
 from reslab.run import Run
@@ -56,7 +57,7 @@ def results(found: Gathered) -> Section:
         said,
         charts=charts,
         tables=[_table(found.runs)],
-        measured=[*(str(run.info["command"]) for run in found.runs if run.info.get("command"))],
+        measured=[again(run.path, run.info, run.network) for run in found.runs],
         sections=[_confused(s) for s in whole["sections"] if s["evaluation"]],
     )
 
@@ -70,7 +71,7 @@ def _table(runs: tuple[Run, ...]) -> Table:
         cells.append(count(info.get("params")))
         if judged:
             n, error = judged["n"], judged["top1_error"]
-            words = f"{n:,} {judged['split']} images"
+            words = f"{n:,} {judged.get('split', 'test')} images"
             cells += [words, percent(error["value"], n), interval(error, n)]
         else:
             cells += ["not judged", "", ""]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 QUANTITIES = {  # key: what it is called
     "kernel_gradient": "gradient of the kernel, L2 norm",
     "relative_gradient": "gradient of the kernel, L2 norm over that of the kernel",
-    "output_gradient": "gradient of the output, RMS",
+    "image_gradient": "gradient of one image's loss by the output, L2 norm",
     "output_rms": "output, RMS",
     "output_std": "output, standard deviation",
 }
@@ -23,9 +23,11 @@ QUANTITIES = {  # key: what it is called
 def levels(passed: Passed) -> dict[str, Any]:
     """What is kept of a batch that was passed: loss, error, and by layer the `QUANTITIES`.
 
-    `kernel_gradient` is |g|, `relative_gradient` |g| / |w|. `output_gradient` is the root of the
-    mean square over images and positions of the gradient of one image's loss: the gradient of the
-    mean loss times the number of images, so that it does not depend on that. float64 inside.
+    `kernel_gradient` is |g|, `relative_gradient` |g| / |w|. `image_gradient` is the L2 norm of the
+    gradient of one image's loss by the layer's output, the root of its mean square over the
+    images. Of n images: d(sum)/dy = n d(mean)/dy, and its norm over all n, by sqrt(n), is the
+    root mean square of n norms. A norm, and no mean over positions: that would halve where the
+    maps do, with nothing having vanished. float64 inside.
     """
     with np.errstate(all="ignore"):
         norms = [_norm(g) for g in passed.kernel_gradients]
@@ -34,7 +36,7 @@ def levels(passed: Passed) -> dict[str, Any]:
             "relative_gradient": [
                 _over(g, _norm(w)) for g, w in zip(norms, passed.kernels, strict=True)
             ],
-            "output_gradient": [len(g) * rms(g) for g in passed.output_gradients],
+            "image_gradient": [math.sqrt(len(g)) * _norm(g) for g in passed.output_gradients],
             "output_rms": [rms(y) for y in passed.outputs],
             "output_std": [float(y.std(dtype="float64")) for y in passed.outputs],
         }

@@ -95,7 +95,7 @@ def figures(study: Study) -> dict[str, Figure]:
     entries = read(study)
     if not entries:
         return {}
-    note = f"{entries[0]['said']}. Dashed: the whole net. A residual unit leaves its shortcut."
+    note = f"{_images(entries)}. Dashed: the whole net. A residual unit leaves its shortcut."
     rows = [[panel] for panel in _panels(entries)]
     title = "Error without one unit, and with two neighbours swapped"
     return {"lesions": Figure(title, note, rows, size=(7.4, 2.9))}
@@ -125,12 +125,15 @@ def sections(study: Study) -> list[Section]:
     ]
 
 
+def _images(entries: Sequence[dict[str, Any]]) -> str:
+    return listed(dict.fromkeys(e["said"] for e in entries))
+
+
 def _how(entries: Sequence[dict[str, Any]]) -> str:
-    said = listed(dict.fromkeys(e["said"] for e in entries))
     return (
-        f"Trained nets, in inference, on {said}; nothing is trained anew. A residual unit that is "
-        "removed leaves its shortcut, and the ReLU behind the sum where there is one; of a plain "
-        "net the same layers are left out. Swapped units take each other's place."
+        f"Trained nets, in inference, on {_images(entries)}; nothing is trained anew. A residual "
+        "unit that is removed leaves its shortcut, and the ReLU behind the sum where there is one; "
+        "of a plain net the same layers are left out. Swapped units take each other's place."
     )
 
 
@@ -171,17 +174,19 @@ def _refused(entries: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _summary(entries: Sequence[dict[str, Any]]) -> Table:
-    head = ("run", "units", "whole", "one removed: median", "most", "two swapped: median", "most")
+    head = (
+        *("run", "images", "units", "whole"),
+        *("one removed: median", "most", "two swapped: median", "most"),
+    )
     rows = []
     for entry in entries:
         n, cells = entry["n"], []
         for what in WHATS:
             values = _of(entry, what)
             cells += [percent(f(values), n) if values else NONE for f in (median, max)]
-        rows.append(
-            (entry["label"], count(len(entry["units"])), percent(entry["whole"], n), *cells)
-        )
-    return Table(f"Error of {entries[0]['n']:,} images", head, rows)
+        units = count(len(entry["units"]))
+        rows.append((entry["label"], count(n), units, percent(entry["whole"], n), *cells))
+    return Table("Error", head, rows)
 
 
 def _table(entry: dict[str, Any]) -> Table:

@@ -70,7 +70,7 @@ def figures(study: Study) -> dict[str, Figure]:
     entries = read(study)
     if not entries:
         return {}
-    note = f"{entries[0]['said']}, inference. Dashed: nets without residual units."
+    note = f"{_images(entries)}, inference. Dashed: nets without residual units."
     title = "Standard deviations of the responses of 3x3 layers"
     rows = [[panel] for panel in _panels(entries)]
     return {"responses": Figure(title, note, rows, size=(7.4, 2.9))}
@@ -107,12 +107,16 @@ def _summary(entry: dict[str, Any]) -> tuple[float, float, float]:
     return fmean(entry["std"]), median(entry["std"]), max(entry["std"])
 
 
+def _images(entries: Sequence[dict[str, Any]]) -> str:
+    return listed(dict.fromkeys(e["said"] for e in entries))
+
+
 def _how(entries: Sequence[dict[str, Any]]) -> str:
     bare = [e["label"] for e in entries if not all(x["normalised"] for x in e["layers"])]
     words = (
         "The standard deviation, over all images, positions and maps, of what each 3x3 convolution "
         "puts out, behind its batch norm and before the ReLU or the sum (He 2015, Fig. 7); in "
-        f"inference, on {entries[0]['said']}, un-augmented. The paper does not say on which images."
+        f"inference, on {_images(entries)}, un-augmented. The paper does not say on which images."
     )
     if bare:
         words += (

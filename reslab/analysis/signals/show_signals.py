@@ -66,10 +66,8 @@ def sections(study: Study) -> list[Section]:
     found = [
         Section(
             f"{start}: the way back",
-            [_how(nets), *_said(nets, first), *_verdict(nets, first)],
-            charts=_charts(
-                nets, ("kernel_gradient", "output_gradient", "relative_gradient"), first
-            ),
+            [_how(study, nets), *_said(nets, first), *_verdict(nets, first)],
+            charts=_charts(nets, ("kernel_gradient", "image_gradient", "relative_gradient"), first),
             tables=[_table(nets, unit)],
             measured=study.commands,
             quoted=(HE, YANG),
@@ -101,9 +99,14 @@ def _caption(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
+def _named(net: Net) -> str:
+    """The net at the head of a sentence; a run keeps its name."""
+    return net.label if net.unit == "epoch" else _caption(net.label)
+
+
 def _training(nets: Sequence[Net], unit: str, study: Study) -> Section:
     charts = []
-    for what in ("kernel_gradient", "output_rms"):
+    for what in SHOWN:
         panels = [each for row in grid(nets, what, unit) for each in row]
         ends = span(True, panels)
         charts += [
@@ -113,30 +116,36 @@ def _training(nets: Sequence[Net], unit: str, study: Study) -> Section:
             )
             for i, each in enumerate(panels)
         ]
-    words = [*_said(nets, None), *_verdict(nets, None)] + [
-        f"{_caption(net.label)}: the training ended early, {'; '.join(net.stopped)}."
+    words = [*_said(nets, None), *_verdict(nets, None), *_course(nets)] + [
+        f"{_named(net)}: the training ended early, {'; '.join(net.stopped)}."
         for net in nets
         if net.stopped
     ]
     return Section("In training", words, charts=charts, measured=study.commands)
 
 
-def _how(nets: Sequence[Net]) -> str:
-    seeds = len(nets[0].entries)
+def _how(study: Study, nets: Sequence[Net]) -> str:
+    asked, seeds = study.asked, len(nets[0].entries)
+    what = f"{asked['network']} and its twins on {asked['data']}" if "network" in asked else ""
+    where = f"{what}, on one batch" if what else "On one batch"
     many = f" Lines are medians of {seeds} seeds, bands their range." if seeds > 1 else ""
     return (
-        f"On one batch, {nets[0].entries[0]['said']}, un-augmented: the mean cross-entropy, with "
-        "batch norm on the batch's own statistics, as in training. A layer is a convolution or a "
-        "full connection, its output what it computes before batch norm. The gradient of an output "
-        "is of one image's loss." + many
+        f"{where}, {_images(nets)}, un-augmented: the mean cross-entropy, with batch norm on the "
+        "batch's own statistics, as in training. A layer is a convolution or a full connection, "
+        "its output what it computes before batch norm. The gradient by an output is that of one "
+        "image's loss; its L2 norm is over all positions and channels." + many
     )
 
 
+def _images(nets: Sequence[Net]) -> str:
+    return listed(dict.fromkeys(entry["said"] for net in nets for entry in net.entries))
+
+
 def factor(net: Net, at: int, what: str) -> float:
-    """The first layer's value over the last convolution's: median over the seeds of the ratio."""
+    """The first layer's value over the last convolution's, of medians over the seeds."""
     values = net.values(at, what)[:, net.main]
     with np.errstate(all="ignore"):
-        return float(np.median(values[:, 0] / values[:, -1]))
+        return float(np.median(values[:, 0]) / np.median(values[:, -1]))
 
 
 def _said(nets: Sequence[Net], at: int | None) -> list[str]:
@@ -153,7 +162,7 @@ def _said(nets: Sequence[Net], at: int | None) -> list[str]:
                 f"from {_median(values[:, -1])} in the last convolution to {_median(values[:, 0])} "
                 f"in the first, {_times(ratio)}"
             )
-        found.append(f"{_caption(net.label)}, {net.unit} {moment}: the gradient's norm, {words}.")
+        found.append(f"{_named(net)}, {net.unit} {moment}: the gradient's norm, {words}.")
     return found
 
 
@@ -173,14 +182,16 @@ def _times(ratio: float) -> str:
 
 def _verdict(nets: Sequence[Net], at: int | None) -> list[str]:
     """He et al.'s statement, held against the plain nets with batch norm."""
-    plain = [net for net in nets if net.kind == "plain" and net.bn]
+    plain = _plain(nets)
     if not plain:
         return []
-    said = ["He et al. say that their plain nets' gradients have healthy norms with BN. Here:"]
+    said = ["He et al. say that their plain nets' gradients have healthy norms with BN."]
+    before = at is not None and plain[0].unit == "step"
+    said.append("They say it of nets that are trained; before a step:" if before else "Here:")
     for net in plain:
         moment = net.moments[-1] if at is None else at
-        values = net.values(moment, "output_gradient")[:, net.main]
-        ratio = factor(net, moment, "output_gradient")
+        values = net.values(moment, "image_gradient")[:, net.main]
+        ratio = factor(net, moment, "image_gradient")
         head = f"{net.label}, {net.unit} {moment}:"
         if _lost(values) or not np.isfinite(ratio):
             said.append(f"{head} some gradients are zero or no number, which is not healthy.")
@@ -191,6 +202,23 @@ def _verdict(nets: Sequence[Net], at: int | None) -> list[str]:
             f"{_times(ratio)}, {each:.3g} times a layer: {_way(ratio)}."
         )
     return [" ".join(said)]
+
+
+def _plain(nets: Sequence[Net]) -> list[Net]:
+    return [net for net in nets if net.kind == "plain" and net.bn]
+
+
+def _course(nets: Sequence[Net]) -> list[str]:
+    """How that factor went, moment by moment."""
+    found = []
+    for net in _plain(nets):
+        factors = [(at, factor(net, at, "image_gradient")) for at in net.moments]
+        steps = listed(f"{levels.spelt(value)} ({net.unit} {at})" for at, value in factors)
+        found.append(
+            f"{_named(net)}: the norm of the gradient by the first layer's output over that by "
+            f"the last convolution's: {steps}."
+        )
+    return found
 
 
 def _way(ratio: float) -> str:
@@ -212,7 +240,7 @@ def _forward(nets: Sequence[Net], at: int | None) -> list[str]:
                 f"{_median(values[:, 0])} in the first layer, {_median(values[:, -1])} in the last "
                 f"convolution; between {least} and {most}"
             )
-        found.append(f"{_caption(net.label)}: the RMS of the outputs, {words}.")
+        found.append(f"{_named(net)}: the RMS of the outputs, {words}.")
     return found
 
 
@@ -252,7 +280,7 @@ def found(study: Study) -> dict[str, Any]:
                     unit_of(study): at,
                     "first": levels.number(float(np.median(values[:, 0]))),
                     "last": levels.number(float(np.median(values[:, -1]))),
-                    "outputs_first_over_last": levels.number(factor(net, at, "output_gradient")),
+                    "outputs_first_over_last": levels.number(factor(net, at, "image_gradient")),
                     "not_positive": _lost(values),
                 }
             )
@@ -267,6 +295,4 @@ def _subject(study: Study) -> str:
 def _note(study: Study, nets: Sequence[Net]) -> str:
     seeds = len(nets[0].entries)
     many = f"; median and range of {seeds} seeds" if seeds > 1 else ""
-    return (
-        f"{nets[0].entries[0]['said']}, batch statistics{many}. Circles: classifier, projections."
-    )
+    return f"{_images(nets)}, batch statistics{many}. Circles: classifier, projections."

@@ -14,11 +14,11 @@ from reslab.analysis.signals.places import stage_ends
 from reslab.analysis.study import Study
 from reslab.errors import UserError
 
-SHOWN = ("kernel_gradient", "output_gradient", "output_rms")
+SHOWN = ("kernel_gradient", "image_gradient", "output_rms")
 SHORT = {
     "kernel_gradient": "gradient of the kernel, L2",
     "relative_gradient": "gradient of the kernel / kernel, L2",
-    "output_gradient": "gradient of the output, RMS",
+    "image_gradient": "gradient of the output, L2",
     "output_rms": "output, RMS",
     "output_std": "output, standard deviation",
 }

@@ -1,4 +1,4 @@
-"""A net, its plain twin, and both without batch norm: from the same start, on the same images."""
+"""A net, its plain twin, and both without batch norm: from the same kernels, on the same images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reslab.analysis.signals.gradients import passed
 from reslab.analysis.study import Study
 from reslab.analysis.subject import sample
 from reslab.analysis.watch import Watch
-from reslab.data import Data, Pipeline, standardise
+from reslab.data import Data, Pipeline, augment, standardise
 from reslab.errors import UserError
 from reslab.fast.feeding import source
 from reslab.optimizers import optimizer
@@ -86,6 +86,7 @@ def _check(net: Network, recipe: Recipe, seeds: int, images: int, steps: int) ->
     for name, value, least in (("seeds", seeds, 1), ("images", images, 2), ("steps", steps, 0)):
         if value < least:
             raise UserError(f"--{name} {value}: at least {least}")
+    augment.by_stage(recipe.augment)  # what cannot be is answered before there is a folder
     if steps and recipe.schedule == "plateau":
         raise UserError(f"recipe {recipe.name} watches validation images: choose another --recipe")
 
@@ -122,6 +123,32 @@ def twins(net: Network) -> list[Twin]:
     return pair + [b for a, b in zip(pair, bare, strict=True) if a.network.rows != b.network.rows]
 
 
+def started(twin: Network, net: Network, seed: int) -> keras.Model:
+    """The twin with the kernels that `net` begins with.
+
+    Each is drawn from one sequence in the order of the layers: with a projection more, all behind
+    it would be others.
+    """
+    keras.utils.set_random_seed(seed)
+    model = build.create(net)
+    if twin is net:
+        return model
+    theirs, other = _kernels(net, model), build.create(twin)
+    for which, kernel in _kernels(twin, other).items():
+        kernel.assign(theirs[which])
+    return other
+
+
+def _kernels(net: Network, model: keras.Model) -> dict[tuple[bool, int], Any]:
+    """The kernels by what twins have in common: on a shortcut or not, and which one of these."""
+    found: dict[tuple[bool, int], Any] = {}
+    for shortcut in (False, True):
+        places_there = [place for place in places.kernels(net) if place.shortcut is shortcut]
+        for number, place in enumerate(places_there):
+            found[shortcut, number] = model.get_layer(place.path).kernel
+    return found
+
+
 def moments(steps: int, most: int = MOST_MOMENTS) -> list[int]:
     """0, and steps spread evenly in their logarithm, the last one last."""
     if not steps:
@@ -150,21 +177,30 @@ class _Twins:
             entry = self._entry(twin, seed)
             measured = {moment["at"] for moment in entry["moments"]}
             if entry["stopped"] is None and when[-1] not in measured:
-                self._one(twin, entry, images, [step for step in when if step not in measured])
+                left = [step for step in when if step not in measured]
+                self._one(twin, started(twin.network, net, seed), entry, images, left)
                 self.watch.say(told(entry))
             self.watch.step(self.done + each, twin.label)
         self.kept.unlink(missing_ok=True)
 
-    def _one(self, twin: Twin, entry: dict[str, Any], images: int, when: list[int]) -> None:
+    def _one(
+        self,
+        twin: Twin,
+        model: keras.Model,
+        entry: dict[str, Any],
+        images: int,
+        when: list[int],
+    ) -> None:
         """Measure a net at the moments that are left, from where it was interrupted."""
         seed, name = entry["seed"], f"{twin.label}, seed {entry['seed']}"
         names = [place["path"] for place in entry["layers"]]
-        keras.utils.set_random_seed(seed)
-        model = build.create(twin.network)
         batch = sample(self.data, self.standard, model, images, "train")
         entry["said"] = batch.said
         trainer = _Trainer(model, twin.network, self.data, self.recipe, self.standard, seed)
-        trainer.restore(self.kept, name, when[0])
+        try:
+            trainer.restore(self.kept, name, when[0])
+        except UserError as error:
+            self.watch.say(f"{error}; {name} is trained from its beginning")
         for step in when:
             entry["stopped"] = trainer.to(
                 step, lambda n: self.watch.step(self.done + n, f"{name}, step {n}")

@@ -24,7 +24,7 @@ from reslab.analysis.sweep.nets import Case
 from reslab.analysis.sweep.planning import Cost, Limits, Size
 from reslab.analysis.sweep.terms import Terms
 from reslab.analysis.watch import Watch
-from reslab.data import Data, sample
+from reslab.data import Data, augment, sample
 from reslab.errors import UserError
 from reslab.recipes import Recipe
 from reslab.report.words import percent
@@ -49,6 +49,7 @@ def sweep(
     UserError for whatever does not fit, `session.Interrupted` after a signal.
     """
     recipe = terms.chosen()
+    augment.by_stage(recipe.augment)  # what cannot be is answered before there is a folder
     data = _load(terms, cases(1)[0], recipe)
     out = terms.out or Path("studies") / f"{name}-{data.name}{terms.suffix()}"
     asked = {**own, "data": data.source, "checksum": data.checksum[:12], **terms.asked()}
