@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from reslab import describe, zoo
+from reslab import describe, report, zoo
 from reslab.analysis.explain import explain, gather, quotes
 from reslab.analysis.study import Study
 from reslab.cli import main
@@ -118,6 +120,52 @@ def test_what_is_damaged_is_left_out_and_said(trained: Run, apart: None) -> None
     assert "run.json is damaged" in explain().read_text(encoding="utf-8")
     with pytest.raises(UserError, match="is not there"):
         gather(["nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("evaluation.json", lambda found: found.update(top1_error={})),
+        ("evaluation.json", lambda found: found.update(per_class=[{}])),
+        ("evaluation.json", lambda found: found.update(confusion=[[1]])),
+        ("run.json", lambda found: found["recipe"].update(epochs="many")),
+    ],
+)
+def test_a_run_that_cannot_be_shown_costs_no_other(
+    file: str, change: Callable[[dict[str, Any]], None], trained: Run, apart: None
+) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(trained.path, f"runs/{name}")
+    found = json.loads(Path("runs/one", file).read_text())
+    change(found)
+    Path("runs/one", file).write_text(json.dumps(found))
+    with pytest.raises(UserError, match=r"runs/one is damaged: \w+Error"):
+        report.write([Run.open("runs/one")], "report.html")
+    text = explain().read_text(encoding="utf-8")
+    assert "Left out of this page: runs/one is damaged" in text
+    assert "1 run of your own" in text
+
+
+def test_what_is_not_finished_is_left_out_and_said(trained: Run, apart: None) -> None:
+    shutil.copytree(trained.path, "runs/one")
+    Run.open("runs/one").save(status="running")
+    Study.begin("studies/d", "degradation", {"depths": [8]}, "torch").free()
+    text = explain().read_text(encoding="utf-8")
+    assert "Left out of this page: runs/one is not finished: its status is" in text
+    assert "Left out of this page: studies/d is not finished: its status is" in text
+
+
+def test_several_studies_of_a_kind_have_headings_of_their_own(apart: None) -> None:
+    results = Path(__file__).parents[2] / "docs" / "results"
+    (kept,) = results.glob("lesions-*")
+    (other,) = results.glob("responses-*")
+    shutil.copytree(kept, "first")
+    shutil.copytree(kept, "second")
+    shutil.copytree(other, "alone")
+    said = explain([Path()]).read_text(encoding="utf-8")
+    for name in ("first", "second"):
+        assert f">Without one unit ({name})</h3>" in said
+    assert ">Layer responses</h3>" in said
 
 
 def test_the_command_says_what_it_told(

@@ -237,7 +237,9 @@ def test_a_study_is_interrupted_and_goes_on(
     assert any(words.startswith("trained: error") for words in section.words)
 
 
-def test_without_validation_images_the_training_images(thirds: Path, tmp_path: Path) -> None:
+def test_without_validation_images_the_training_images(
+    thirds: Path, trained: run.Run, tmp_path: Path
+) -> None:
     bare = reslab.train(
         tiny.NETWORK,
         thirds,
@@ -246,9 +248,16 @@ def test_without_validation_images_the_training_images(thirds: Path, tmp_path: P
         out=tmp_path / "bare",
         changes={"validation": 0},
     )
-    study = lesions([bare], images=10, out=tmp_path / "study")
-    (entry,) = study.read("lesions.json")["runs"]
-    assert entry["said"] == "10 of 192 train images, drawn with seed 0"
+    study = lesions([bare, trained], images=30, out=tmp_path / "study")
+    entry, other = study.read("lesions.json")["runs"]
+    assert entry["said"] == "30 of 192 train images, drawn with seed 0"
+    assert other["n"] < 30  # all the validation images that there are
+    (section,) = kinds.sections(study)
+    assert f"on {entry['said']} and {other['said']};" in section.words[0]
+    assert [row[:2] for row in section.tables[0].rows] == [
+        ("bare", "30"),
+        ("trained", str(other["n"])),
+    ]
 
 
 def test_wrong_words_are_one_line(apart: None, trained: run.Run) -> None:

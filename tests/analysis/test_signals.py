@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from reslab.analysis.signals import (
     lines,
     pictures,
     places,
+    signal_panels,
     signals,
     signals_of,
     twins,
@@ -266,11 +268,43 @@ def test_a_study_of_twins_is_interrupted_and_goes_on(thirds: Path, tmp_path: Pat
     assert (tmp_path / "lost" / "training.safetensors").exists()
     (tmp_path / "lost" / "signals.json").unlink()  # as the word on a damaged one says
     assert measure(tmp_path / "lost").read("signals.json") == whole.read("signals.json")
+    calls = 0
+    with pytest.raises(Interrupted):
+        measure(tmp_path / "bad", Watch(step=stop))
+    (tmp_path / "bad" / "training.safetensors").write_bytes(b"torn")
+    said.clear()
+    found = measure(tmp_path / "bad", Watch(say=said.append))
+    assert found.read("signals.json") == whole.read("signals.json")
+    assert any("is trained from its beginning" in line for line in said)
     assert {p.name for p in again.path.iterdir()} >= {"page.html", "gradients.png", "gradients.svg"}
     for net in again.read("signals.json")["nets"]:
         assert [moment["at"] for moment in net["moments"]] == twins.moments(6)
     with pytest.raises(UserError, match="images 16, not 17"):
         signals(NETWORK, thirds, recipe=SHORT, seeds=1, images=17, steps=6, out=again.path)
+
+
+def test_the_page_names_what_was_measured_and_its_factors_are_of_its_ends(
+    thirds: Path, tmp_path: Path
+) -> None:
+    study = signals(
+        NETWORK, thirds, recipe=SHORT, seeds=2, images=16, steps=2, out=tmp_path / "study"
+    )
+    back, _, course = kinds.sections(study)
+    assert back.words[0].startswith(f"{NETWORK.name} and its twins on {study.asked['data']}, on")
+    assert back.measured == ("reslab.analysis in Python, as study/study.json has it",)
+    assert any("They say it of nets that are trained" in words for words in back.words)
+    assert not any("They say it" in words for words in course.words)
+    ends = r"from (\S+) in the last convolution to (\S+) in the first, (\S+) times (as|smaller)"
+    said = [re.search(ends, words) for words in (*back.words, *course.words)]
+    told = [match.groups() for match in said if match]
+    assert len(told) == 8
+    for last, first, times, word in told:
+        ratio = float(first.replace(",", "")) / float(last.replace(",", ""))
+        assert float(times) == pytest.approx(ratio if word == "as" else 1 / ratio, rel=0.02)
+    net = next(net for net in signal_panels.read(study) if net.label == "plain, with BN")
+    norms = np.median(net.values(2, "image_gradient")[:, net.main], 0)
+    assert f"{levels.spelt(norms[0] / norms[-1])} (step 2)." in course.words[-1]
+    assert len(course.charts) == 3 * 4
 
 
 @pytest.mark.core
@@ -345,6 +379,10 @@ def test_wrong_words_are_one_line(apart: None, trained: run.Run) -> None:
     assert "one network" in answer(cli.signals, "resnet20", "resnet56", "--data", "glyphs")
     assert "no residual units" in answer(cli.signals, "vgg16", "--data", "glyphs")
     assert "at least 1" in answer(cli.signals, "tiny", "--data", "glyphs", "--seeds", "0")
+    Path("odd.toml").write_text('base = "quick"\naugment = ["sideways"]\n')
+    odd = ("tiny", "--data", "glyphs", "--recipe", "odd.toml", "--out", "new")
+    assert "no augmentation 'sideways'" in answer(cli.signals, *odd)
+    assert not Path("new").exists()
     assert "no recipe" in answer(cli.signals, "tiny", "--data", "glyphs", "--recipe", "none")
     assert "at least 2" in answer(cli.signals, path, "--images", "1")
 
