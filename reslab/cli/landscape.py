@@ -49,17 +49,13 @@ if TYPE_CHECKING:
     "--curvature-grid",
     type=int,
     metavar="N",
-    default=9,
-    show_default=True,
-    help="Points a side of that map.",
+    help="Points a side of that map.  [default: 9]",
 )
 @click.option(
     "--curvature-images",
     type=int,
     metavar="N",
-    default=250,
-    show_default=True,
-    help="Images of each Hessian.",
+    help="Images of each Hessian.  [default: 250]",
 )
 @click.option(
     "--trajectory",
@@ -78,7 +74,8 @@ def landscape(
     runs: tuple[Path, ...],
     images: str,
     curvature: bool,
-    curvature_grid: int,
+    curvature_grid: int | None,
+    curvature_images: int | None,
     as_json: bool,
     backend: str | None,
     **options: Any,
@@ -95,14 +92,22 @@ def landscape(
     """
     from reslab.run import Run
 
+    for name, value in (("grid", curvature_grid), ("images", curvature_images)):
+        if value is not None and not curvature:
+            raise UserError(f"--curvature-{name} goes with --curvature")
     opened = [Run.open(run) for run in runs]
-    count = _images(images)
+    options["images"] = _images(images)
 
     def run(watch: Watch) -> Study:
+        from reslab.analysis.landscape import asking
         from reslab.analysis.landscape import landscape as measure
 
-        grid = curvature_grid if curvature else None
-        return measure(opened, images=count, curvature=grid, watch=watch, **options)
+        if curvature:
+            own = curvature_grid is None
+            options["curvature"] = asking.CURVATURE_GRID if own else curvature_grid
+            if curvature_images is not None:
+                options["curvature_images"] = curvature_images
+        return measure(opened, watch=watch, **options)
 
     _summary(conduct(run, backend), as_json)
 

@@ -350,8 +350,13 @@ def test_the_command(trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "20 of 173 train images, drawn with seed 0" in done.stderr
     made = json.loads(CliRunner().invoke(command, [*words, "--json"]).stdout)
     assert made["sharpness"][0]["run"] == "trained"
-    wrong = CliRunner().invoke(command, [str(trained.path), "--images", "some"])
-    assert isinstance(wrong.exception, UserError)
+    more = [*words, "--curvature", "--curvature-grid", "3", "--curvature-images", "8"]
+    assert CliRunner().invoke(command, more, catch_exceptions=False).exit_code == 0
+    assert len(lines(place.parent / "curvature.jsonl")) == 9
+    for own in (["--images", "some"], ["--curvature-grid", "3"], ["--curvature-images", "8"]):
+        wrong = CliRunner().invoke(command, [str(trained.path), *own])
+        assert isinstance(wrong.exception, UserError)
+    assert "goes with --curvature" in str(wrong.exception)
 
 
 def test_showing_a_study_needs_no_keras(study: Study) -> None:
