@@ -186,8 +186,9 @@ def _verdict(nets: Sequence[Net], at: int | None) -> list[str]:
     if not plain:
         return []
     said = ["He et al. say that their plain nets' gradients have healthy norms with BN."]
-    before = at is not None and plain[0].unit == "step"
-    said.append("They say it of nets that are trained; before a step:" if before else "Here:")
+    untrained = at is not None and plain[0].unit == "step"
+    lead = "They say it of nets that are trained; before the first step:"
+    said.append(lead if untrained else "Here:")
     for net in plain:
         moment = net.moments[-1] if at is None else at
         values = net.values(moment, "image_gradient")[:, net.main]
