@@ -117,7 +117,8 @@ def _training(nets: Sequence[Net], unit: str, study: Study) -> Section:
             for i, each in enumerate(panels)
         ]
     words = [*_said(nets, None), *_verdict(nets, None), *_course(nets)] + [
-        f"{_named(net)}: the training ended early, {'; '.join(net.stopped)}."
+        f"{_named(net)}: the training ended early, {'; '.join(net.stopped)}. Shown are the moments "
+        "that every seed came to."
         for net in nets
         if net.stopped
     ]
