@@ -116,7 +116,7 @@ class Chromium:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def until(self, expression: str, seconds: float = 15) -> None:
+    def until(self, expression: str, seconds: float = 60) -> None:
         """Waits until a JavaScript expression is true."""
         end = time.monotonic() + seconds
         while not self.run(f"Boolean({expression})"):
