@@ -79,7 +79,7 @@ class Chromium:
             self._process.wait()
         os.close(self._in)
 
-    def send(self, method: str, seconds: float = 20, **params: Any) -> dict[str, Any]:
+    def send(self, method: str, seconds: float = 60, **params: Any) -> dict[str, Any]:
         """The result of one command; events that come meanwhile are kept in `events`."""
         self._last += 1
         message: dict[str, Any] = {"id": self._last, "method": method, "params": params}
