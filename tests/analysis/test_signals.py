@@ -22,6 +22,7 @@ from reslab.analysis.signals import (
     lines,
     pictures,
     places,
+    show_signals,
     signal_panels,
     signals,
     signals_of,
@@ -304,7 +305,26 @@ def test_the_page_names_what_was_measured_and_its_factors_are_of_its_ends(
     net = next(net for net in signal_panels.read(study) if net.label == "plain, with BN")
     norms = np.median(net.values(2, "image_gradient")[:, net.main], 0)
     assert f"{levels.spelt(norms[0] / norms[-1])} (step 2)." in course.words[-1]
+    spread = levels.spelt(norms.max() / norms.min())
+    assert any(f"all layers' is {spread} times the smallest: it " in w for w in course.words)
     assert len(course.charts) == 3 * 4
+
+
+@pytest.mark.parametrize(
+    ("norms", "says"),
+    [
+        ([1e-3, 1.0, 1.0], "it vanishes with depth"),
+        ([1e3, 1.0, 1.0], "it does not vanish, nor is it of one size"),
+        ([1.0, 1e-3, 1.0], "it does not vanish, nor is it of one size"),  # not the ends alone
+        ([1.0, 0.2, 1.0], "it is of one size"),
+        ([1.0, 0.0, 1.0], "some gradients are zero or no number, which is not healthy"),
+    ],
+)
+def test_what_is_said_of_healthy_gradients(norms: list[float], says: str) -> None:
+    layers = tuple({"kind": "conv", "shortcut": False} for _ in norms)
+    entry = {"seed": 0, "moments": [{"at": 0, "image_gradient": norms, "not_finite": {}}]}
+    net = signal_panels.Net("plain, with BN", "plain", True, layers, (entry,))
+    assert f"{says}." in show_signals._verdict([net], 0)[0]
 
 
 @pytest.mark.core

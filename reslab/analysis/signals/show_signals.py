@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def figures(study: Study) -> dict[str, Figure]:
             ("output_rms", "activations-in-training", "activations"),
         ):
             title = f"{name}: {word} by layer, in training"
-            found[stem] = Figure(title, note, grid(nets, what, unit))
+            found[stem] = Figure(title, note, grid(nets, what, unit), _shared(unit))
     return found
 
 
@@ -107,15 +107,12 @@ def _named(net: Net) -> str:
 def _training(nets: Sequence[Net], unit: str, study: Study) -> Section:
     charts = []
     for what in SHOWN:
-        panels = [each for row in grid(nets, what, unit) for each in row]
-        ends = span(True, panels)
-        charts += [
-            (
-                chart(each, f"course-{what}-{i}", ends),
-                _caption(f"{levels.QUANTITIES[what]}: {each.title}"),
-            )
-            for i, each in enumerate(panels)
-        ]
+        rows = grid(nets, what, unit)
+        panels = [each for row in rows for each in row]
+        for i, each in enumerate(panels):
+            ends = span(True, rows[i // len(rows[0])] if _shared(unit) == "row" else panels)
+            caption = _caption(f"{levels.QUANTITIES[what]}: {each.title}")
+            charts.append((chart(each, f"course-{what}-{i}", ends), caption))
     words = [*_said(nets, None), *_verdict(nets, None), *_course(nets)] + [
         f"{_named(net)}: the training ended early, {'; '.join(net.stopped)}. Shown are the moments "
         "that every seed came to."
@@ -123,6 +120,11 @@ def _training(nets: Sequence[Net], unit: str, study: Study) -> Section:
         if net.stopped
     ]
     return Section("In training", words, charts=charts, measured=study.commands)
+
+
+def _shared(unit: str) -> Literal["all", "row"]:
+    """Twins without batch norm, a row of their own, go to where the others could not be seen."""
+    return "row" if unit == "step" else "all"
 
 
 def _how(study: Study, nets: Sequence[Net]) -> str:
@@ -199,9 +201,12 @@ def _verdict(nets: Sequence[Net], at: int | None) -> list[str]:
             said.append(f"{head} some gradients are zero or no number, which is not healthy.")
             continue
         each = ratio ** (1 / max(1, values.shape[1] - 1))
+        middle = np.median(values, 0)
+        spread = float(middle.max() / middle.min())
         said.append(
-            f"{head} from the last convolution to the first the gradient of the output becomes "
-            f"{_times(ratio)}, {each:.3g} times a layer: {_way(ratio)}."
+            f"{head} from the last convolution to the first the gradient by the output becomes "
+            f"{_times(ratio)}, {each:.3g} times a layer, and the largest of all layers' is "
+            f"{levels.spelt(spread)} times the smallest: {_way(ratio, spread)}."
         )
     return [" ".join(said)]
 
@@ -223,10 +228,11 @@ def _course(nets: Sequence[Net]) -> list[str]:
     return found
 
 
-def _way(ratio: float) -> str:
-    if ratio > 10:
-        return "it does not vanish, but neither is it of one size"
-    return "it vanishes with depth" if ratio < 0.1 else "within a factor of ten over all layers"
+def _way(ratio: float, spread: float) -> str:
+    if ratio < 0.1:
+        return "it vanishes with depth"
+    one_size = spread <= 10
+    return "it is of one size" if one_size else "it does not vanish, nor is it of one size"
 
 
 def _forward(nets: Sequence[Net], at: int | None) -> list[str]:
