@@ -10,6 +10,7 @@ from benchmarks import table
 
 from reslab.analysis import degradation, kinds
 from reslab.analysis.page import Section, Table
+from reslab.analysis.signals import show_signals, signal_panels
 from reslab.analysis.study import Study
 from reslab.analysis.sweep import measured
 
@@ -61,6 +62,21 @@ def degradations() -> str:
             degradation.answer(results).said,
         ]
     )
+
+
+def signals() -> str:
+    """Gradients in training: the picture, and how the plain net's went."""
+    parts = []
+    for study in kept():
+        if study.kind == "signals" and study.asked.get("steps"):
+            told = show_signals.course(signal_panels.read(study))
+            parts += [
+                *_made(study),
+                _picture(study, "gradients-in-training", "Gradient norms by layer", "docs/"),
+                "",
+                *told,
+            ]
+    return "\n".join(parts) or "Not measured yet."
 
 
 def landscapes() -> str:

@@ -40,7 +40,8 @@ def main(words: list[str]) -> int:
             else:
                 enter(Run.open(word))
     own = {"networks": networks, "measured": measured, "finetuned": finetuned}
-    own |= {"degradation": studies.degradations, "landscape": studies.landscapes}
+    own |= {"degradation": studies.degradations, "signals": studies.signals}
+    own |= {"landscape": studies.landscapes}
     changed = False
     for path, tables in ((README, own), (BENCH, TABLES)):
         old = new = path.read_text(encoding="utf-8")

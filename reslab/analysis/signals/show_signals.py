@@ -113,7 +113,7 @@ def _training(nets: Sequence[Net], unit: str, study: Study) -> Section:
             ends = span(True, rows[i // len(rows[0])] if _shared(unit) == "row" else panels)
             caption = _caption(f"{levels.QUANTITIES[what]}: {each.title}")
             charts.append((chart(each, f"course-{what}-{i}", ends), caption))
-    words = [*_said(nets, None), *_verdict(nets, None), *_course(nets)] + [
+    words = [*_said(nets, None), *_verdict(nets, None), *course(nets)] + [
         f"{_named(net)}: the training ended early, {'; '.join(net.stopped)}. Shown are the moments "
         "that every seed came to."
         for net in nets
@@ -215,7 +215,7 @@ def _plain(nets: Sequence[Net]) -> list[Net]:
     return [net for net in nets if net.kind == "plain" and net.bn]
 
 
-def _course(nets: Sequence[Net]) -> list[str]:
+def course(nets: Sequence[Net]) -> list[str]:
     """How that factor went, moment by moment."""
     found = []
     for net in _plain(nets):
