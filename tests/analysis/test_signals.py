@@ -172,7 +172,6 @@ def test_moments_are_spread_in_their_logarithm() -> None:
         assert len(found) <= twins.MOST_MOMENTS
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("name", ["tiny", "resnet20", "resnet18", "characters"])
 def test_the_four_twins_have_the_same_kernels_at_the_start(name: str) -> None:
     """So that what differs comes of shortcuts and batch norm alone: projections too, which plain
