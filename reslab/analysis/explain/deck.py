@@ -184,7 +184,8 @@ def _studies(found: Gathered, kind: str, command: str) -> Sequence[Section]:
         return [Section(f"Not measured yet: {kind}", (f"`{command}` does it.",))]
     told: list[Section] = []
     for number, study in enumerate(made, 1):
-        about = f" ({study.name})" if len(made) > 1 else ""  # else two would have one heading
+        own = study.name.removeprefix(f"{kind}-")
+        about = f" ({own})" if len(made) > 1 else ""  # else two would have one heading
         try:
             for section in shown(study, f"{kind}-{number}-"):
                 told.append(replace(section, title=section.title + about))
