@@ -140,16 +140,6 @@ class SGD(Shared, keras.optimizers.SGD):
         places = [self._get_variable_index(v) for v in variables]
         weights = [v.value for v in variables]
         velocities = [self.momentums[i].value for i in places] if self.momentum else []
-        if velocities and not self.nesterov and self.shares is None:  # in place, with no copies
-            inside, outside = (rate, 1.0) if self.rule == "caffe" else (1.0, rate)
-            torch._foreach_mul_(velocities, self.momentum)
-            torch._foreach_add_(velocities, grads, alpha=inside)
-            decayed = [i for i, v in enumerate(variables) if self._use_weight_decay(v)]
-            if self.decay and decayed:
-                moved, pulled = ([each[i] for i in decayed] for each in (velocities, weights))
-                torch._foreach_add_(moved, pulled, alpha=inside * self.decay)
-            torch._foreach_add_(weights, velocities, alpha=-outside)
-            return
         decays = [self.decay if self._use_weight_decay(v) else 0.0 for v in variables]
         if any(decays):
             grads = torch._foreach_add(grads, torch._foreach_mul(weights, decays))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+
+from reslab.report.words import listed
 
 MARKS = {"inf": "infinite", "nan": "not a number", "zero": "zero"}
 
@@ -100,6 +102,11 @@ def _why(column: np.ndarray, log: bool) -> str:
 
 def _short(x: float) -> float:
     return float(f"{x:.5g}")
+
+
+def samples(entries: Iterable[Mapping[str, Any]]) -> str:
+    """The images that these were measured on, in words."""
+    return listed(dict.fromkeys(entry["said"] for entry in entries))
 
 
 RESIDUAL, OTHERS = (0, 2, 5, 7), (1, 4, 3, 6)  # blues and greens, and warm ones

@@ -8,7 +8,7 @@ from typing import Any
 
 from reslab.analysis.page import Section, Table
 from reslab.analysis.signals.charts import chart, span
-from reslab.analysis.signals.lines import Figure, Panel, Series, colours
+from reslab.analysis.signals.lines import Figure, Panel, Series, colours, samples
 from reslab.analysis.signals.places import stage_ends
 from reslab.analysis.study import Study
 from reslab.errors import UserError
@@ -95,7 +95,7 @@ def figures(study: Study) -> dict[str, Figure]:
     entries = read(study)
     if not entries:
         return {}
-    note = f"{_images(entries)}. Dashed: the whole net. A residual unit leaves its shortcut."
+    note = f"{samples(entries)}. Dashed: the whole net. A residual unit leaves its shortcut."
     rows = [[panel] for panel in _panels(entries)]
     title = "Error without one unit, and with two neighbours swapped"
     return {"lesions": Figure(title, note, rows, size=(7.4, 2.9))}
@@ -125,13 +125,9 @@ def sections(study: Study) -> list[Section]:
     ]
 
 
-def _images(entries: Sequence[dict[str, Any]]) -> str:
-    return listed(dict.fromkeys(e["said"] for e in entries))
-
-
 def _how(entries: Sequence[dict[str, Any]]) -> str:
     return (
-        f"Trained nets, in inference, on {_images(entries)}; nothing is trained anew. A residual "
+        f"Trained nets, in inference, on {samples(entries)}; nothing is trained anew. A residual "
         "unit that is removed leaves its shortcut, and the ReLU behind the sum where there is one; "
         "of a plain net the same layers are left out. Swapped units take each other's place."
     )

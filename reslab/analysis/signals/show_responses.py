@@ -9,7 +9,7 @@ from typing import Any
 
 from reslab.analysis.page import Section, Table
 from reslab.analysis.signals.charts import chart, span
-from reslab.analysis.signals.lines import Figure, Panel, Series, colours
+from reslab.analysis.signals.lines import Figure, Panel, Series, colours, samples
 from reslab.analysis.study import Study
 from reslab.errors import UserError
 from reslab.report.words import count, listed
@@ -70,7 +70,7 @@ def figures(study: Study) -> dict[str, Figure]:
     entries = read(study)
     if not entries:
         return {}
-    note = f"{_images(entries)}, inference. Dashed: nets without residual units."
+    note = f"{samples(entries)}, inference. Dashed: nets without residual units."
     title = "Standard deviations of the responses of 3x3 layers"
     rows = [[panel] for panel in _panels(entries)]
     return {"responses": Figure(title, note, rows, size=(7.4, 2.9))}
@@ -107,16 +107,12 @@ def _summary(entry: dict[str, Any]) -> tuple[float, float, float]:
     return fmean(entry["std"]), median(entry["std"]), max(entry["std"])
 
 
-def _images(entries: Sequence[dict[str, Any]]) -> str:
-    return listed(dict.fromkeys(e["said"] for e in entries))
-
-
 def _how(entries: Sequence[dict[str, Any]]) -> str:
     bare = [e["label"] for e in entries if not all(x["normalised"] for x in e["layers"])]
     words = (
         "The standard deviation, over all images, positions and maps, of what each 3x3 convolution "
         "puts out, behind its batch norm and before the ReLU or the sum (He 2015, Fig. 7); in "
-        f"inference, on {_images(entries)}, un-augmented. The paper does not say on which images."
+        f"inference, on {samples(entries)}, un-augmented. The paper does not say on which images."
     )
     if bare:
         words += (

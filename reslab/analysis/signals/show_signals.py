@@ -10,7 +10,7 @@ import numpy as np
 from reslab.analysis.page import Section, Table
 from reslab.analysis.signals import levels
 from reslab.analysis.signals.charts import chart, span
-from reslab.analysis.signals.lines import Figure
+from reslab.analysis.signals.lines import Figure, samples
 from reslab.analysis.signals.signal_panels import SHOWN, Net, by_bn, grid, panel, read, unit_of
 from reslab.analysis.study import Study
 from reslab.report.words import count, listed
@@ -141,7 +141,7 @@ def _how(study: Study, nets: Sequence[Net]) -> str:
 
 
 def _images(nets: Sequence[Net]) -> str:
-    return listed(dict.fromkeys(entry["said"] for net in nets for entry in net.entries))
+    return samples(entry for net in nets for entry in net.entries)
 
 
 def factor(net: Net, at: int, what: str) -> float:
@@ -216,7 +216,8 @@ def _plain(nets: Sequence[Net]) -> list[Net]:
 
 
 def course(nets: Sequence[Net]) -> list[str]:
-    """How that factor went, moment by moment."""
+    """A sentence for each plain net with batch norm: at every moment that was measured, how many
+    times the gradient by the first layer's output is that by the last convolution's (`factor`)."""
     found = []
     for net in _plain(nets):
         factors = [(at, factor(net, at, "image_gradient")) for at in net.moments]
