@@ -26,8 +26,8 @@ def levels(passed: Passed) -> dict[str, Any]:
     `kernel_gradient` is |g|, `relative_gradient` |g| / |w|. `image_gradient` is the L2 norm of the
     gradient of one image's loss by the layer's output, the root of its mean square over the
     images. Of n images: d(sum)/dy = n d(mean)/dy, and its norm over all n, by sqrt(n), is the
-    root mean square of n norms. A norm, and no mean over positions: that would halve where the
-    maps do, with nothing having vanished. float64 inside.
+    root mean square of n norms. A norm, and no mean over positions: where a stage has half as many
+    numbers as the one before, that would differ by sqrt(2) at one norm. float64 inside.
     """
     with np.errstate(all="ignore"):
         norms = [_norm(g) for g in passed.kernel_gradients]
