@@ -11,8 +11,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -158,16 +158,17 @@ class Session:
         start = p.step - p.epoch * self.per_epoch
         count = min(self.per_epoch, self.total - p.epoch * self.per_epoch) - start
         if count:
-            self.model.fit(
-                feed(self._batches(p.epoch, start, count)),
-                steps_per_epoch=count,
-                shuffle=False,
-                verbose=0,
-                callbacks=[Steps(self, stop)],
-            )
+            with closing(self._batches(p.epoch, start, count)) as batches:
+                self.model.fit(
+                    feed(batches),
+                    steps_per_epoch=count,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[Steps(self, stop)],
+                )
         self._end_of_epoch()
 
-    def _batches(self, epoch: int, start: int, count: int) -> Iterator[tuple[Any, ...]]:
+    def _batches(self, epoch: int, start: int, count: int) -> Generator[tuple[Any, ...]]:
         one_hot = np.eye(len(self.data.classes), dtype="float32")
         for x, y in islice(self.source(epoch, start), count):
             soft = one_hot[y] if y.ndim == 1 else y

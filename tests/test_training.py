@@ -257,6 +257,26 @@ def test_a_loss_that_is_no_number_stops_the_run(source: Path, tmp_path: Path) ->
         assert np.isfinite(array).all(), name
 
 
+class _Enough(Exception):
+    pass
+
+
+def test_what_was_thrown_away_ends_its_threads(source: Path, tmp_path: Path) -> None:
+    """As `degradation --budget` does. Until `caught` goes, it holds all that `fit` had at hand."""
+
+    def enough(progress: session.Progress, now: dict[str, float]) -> None:
+        if progress.step == 2:
+            raise _Enough
+
+    with pytest.raises(_Enough) as caught:
+        reslab.train(
+            tiny.NETWORK, source, RECIPE, out=tmp_path / "x", watcher=session.Watcher(step=enough)
+        )
+    tiny.settle()
+    assert tiny.threads() == []
+    assert caught.traceback
+
+
 def test_without_validation_images_the_last_epoch_counts(source: Path, tmp_path: Path) -> None:
     run = reslab.train(
         tiny.NETWORK, source, RECIPE, changes={"validation": 0}, epochs=1, out=tmp_path / "all"

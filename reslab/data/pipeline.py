@@ -167,10 +167,10 @@ def _prefetched(
             waiting.append(pool.submit(step))
             yield batch
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        close = getattr(raw, "close", None)
-        if close is not None:
-            close()
+        # It must not wait for the thread: where an exception holds this generator, the garbage
+        # collector ends it, in any thread, at any allocation. That may be one inside `submit`,
+        # under the lock that our thread needs for its next image. `raw` ends with its last step.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def batches(
