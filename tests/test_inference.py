@@ -345,6 +345,7 @@ def test_predict_on_each_engine(engine: str, trained: Run, tmp_path: Path) -> No
         np.testing.assert_allclose(chances, np.sort(row)[::-1], atol=1e-4)
 
 
+@pytest.mark.usefixtures("apart")
 def test_predict_refuses_an_engine_that_there_is_not(trained: Run) -> None:
     assert "--engine" in refused("predict", trained.path, "a.png", "--engine", "tensorrt")
 
