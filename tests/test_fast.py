@@ -137,6 +137,10 @@ def nets() -> dict[str, Any]:
     guide = layers.Conv2D(6, 3, padding="same", activation="relu")(k)
     guide = layers.Add()([guide, k])
     guide = layers.ReLU()(layers.Conv2D(6, 3, activation="sigmoid")(guide))
+    means = [layers.AveragePooling2D(size, 2, "same")(guide) for size in (2, 3)]
+    means.append(layers.GlobalAveragePooling2D(keepdims=True)(guide))
+    guide = layers.Multiply()([layers.MaxPooling2D(1, 2)(guide), *means])
+    guide = layers.AveragePooling2D(2)(guide)
     guide = layers.Dense(4)(layers.GlobalAveragePooling2D()(guide))
     j = keras.Input((9, 8, 6))
     twice = layers.Add()([inner(j), inner(j * 0.5, training=False)])
@@ -193,14 +197,48 @@ def test_mixed_gradients_are_as_near_to_float32s_as_stock_kerass() -> None:
     assert 0 < fast <= 1.5 * stock < np.linalg.norm(true)
 
 
-@pytest.mark.parametrize("name", ["resnet20", "resnet50", "resnet110_v2", "densenet121"])
+OURS = "resnet20", "resnet50", "resnet110_v2", "resnet50_d", "seresnet50", "densenet121"
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_a_plan_leaves_no_layer_of_ours_to_keras(name: str) -> None:
     torch_only()
     from reslab.fast.plan import Plan, Stock
 
     steps = Plan(create(name)).steps
-    left = [step.operation.name for step in steps if isinstance(step, Stock)]
-    assert [x for x in left if "avgpool" not in x] == []
+    assert [step.operation.name for step in steps if isinstance(step, Stock)] == []
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet18_d", "seresnet18", "densenet40_k12"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_gradients_lie_in_memory_as_the_maps_do(name: str, data_format: str) -> None:
+    """One that does not is turned again by each operation on its way."""
+    torch = torch_only()
+    shape = (32, 32, 3) if data_format == "channels_last" else (3, 32, 32)
+    model = create(name, input_shape=shape, data_format=data_format)
+    y = model(torch.rand(2, *shape), training=True)
+    nodes, seen = [y.grad_fn], {}
+
+    def look(node: Any) -> Any:
+        kind = node.name()
+
+        def hook(gradients: tuple[Any, ...]) -> None:
+            maps = [g for g in gradients if g is not None and g.dim() == 4 and g[0, 0].numel() > 1]
+            seen.setdefault(kind, []).extend(g.stride(1) for g in maps)
+
+        return hook
+
+    done = set()
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in done:
+            done.add(node)
+            nodes += [before for before, _ in node.next_functions]
+            if node.name() in ("ConvolutionBackward0", "NativeBatchNormBackward0", "ReluBackward0"):
+                node.register_prehook(look(node))
+    y.sum().backward()
+    assert len(seen) == 3
+    assert {kind: set(strides) for kind, strides in seen.items()} == {kind: {1} for kind in seen}
 
 
 @pytest.mark.core

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from reslab.fast.known import state
 from reslab.fast.storage import LAST, match
-from reslab.fast.torch_rules import Made, Run, made_of
+from reslab.fast.torch_rules import Made, Run, back, made_of, turn
 
 T = TypeVar("T")
 ANY = None  # maps in either order of axes
@@ -68,7 +68,7 @@ def _single(layer: Any) -> Callable[..., Any]:
         def convolve(inputs: Any) -> Any:
             if (made := now()) is None:
                 return own(layer, inputs)
-            return _back(made.run(False, _turn(inputs))) if last else made.run(False, inputs)
+            return back(made.run(False, turn(inputs))) if last else made.run(False, inputs)
 
         return convolve
 
@@ -76,17 +76,9 @@ def _single(layer: Any) -> Callable[..., Any]:
         turned = _wants(layer, inputs.dim())
         if mask is not None or turned is NotImplemented or (made := now()) is None:
             return own(layer, inputs, training=training, mask=mask)
-        return _back(made.run(training, _turn(inputs))) if turned else made.run(training, inputs)
+        return back(made.run(training, turn(inputs))) if turned else made.run(training, inputs)
 
     return call
-
-
-def _turn(x: Tensor) -> Tensor:
-    return x.permute(0, 3, 1, 2)
-
-
-def _back(x: Tensor) -> Tensor:
-    return x.permute(0, 2, 3, 1)
 
 
 def _wants(layer: Any, rank: int) -> Any:
@@ -251,7 +243,7 @@ def _last(x: Any) -> Any:
 def _other(x: Tensor, turned: bool) -> Tensor:
     if x.dim() != 4:
         return x
-    return _turn(x) if turned else _back(x)
+    return turn(x) if turned else back(x)
 
 
 def _only_tensors(node: Any) -> bool:
