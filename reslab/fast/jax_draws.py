@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from math import prod
 from typing import Any
 
 import jax
+import keras
 import numpy as np
 from keras.src.backend.jax import random
 
@@ -30,29 +31,63 @@ def few_programs() -> Iterator[None]:
     if random.normal is not STOCK["normal"] or not config.jax_threefry_partitionable:
         yield  # inside of another, or the older way, where a longer draw begins otherwise
         return
+    standard: dict[str, Callable[..., Any]] = {
+        "normal": jax.random.normal,
+        "truncated_normal": partial(jax.random.truncated_normal, lower=-2.0, upper=2.0),
+    }
     try:
-        for name, draw in STOCK.items():
-            setattr(random, name, _begun(draw))
+        for name, sample in standard.items():
+            setattr(random, name, _scaled(STOCK[name], sample))
+        random.uniform = _begun(STOCK["uniform"])
         yield
     finally:
         for name, draw in STOCK.items():
             setattr(random, name, draw)
 
 
+def _scaled(draw: Callable[..., Any], sample: Callable[..., Any]) -> Callable[..., Any]:
+    """`draw` is Keras's `sample * stddev + mean`: here by NumPy, which rounds as often and compiles
+    nothing."""
+
+    @wraps(draw)
+    def drawn(
+        shape: tuple[int, ...],
+        mean: Any = 0.0,
+        stddev: Any = 1.0,
+        dtype: Any = None,
+        seed: Any = None,
+    ) -> Any:
+        length = _length(shape)
+        if length is None or not all(isinstance(x, float | int) for x in (mean, stddev)):
+            return draw(shape, mean, stddev, dtype, seed)
+        key = random.jax_draw_seed(seed)
+        longer = sample(key, shape=(length,), dtype=dtype or keras.config.floatx())
+        if isinstance(longer, jax.core.Tracer):
+            return longer[: prod(shape)].reshape(shape) * stddev + mean
+        number = longer.dtype.type
+        begun = np.asarray(longer)[: prod(shape)].reshape(shape)
+        return jax.device_put(begun * number(stddev) + number(mean))
+
+    return drawn
+
+
 def _begun(draw: Callable[..., Any]) -> Callable[..., Any]:
-    """The draw, as the beginning of a longer one; as it is, of a shape beyond them all, or where
-    each number has bounds of its own."""
+    """The draw, as the beginning of a longer one; as it is where each number has its own bounds."""
 
     @wraps(draw)
     def drawn(shape: tuple[int, ...], *args: Any, **kwargs: Any) -> Any:
-        count = prod(shape)
-        length = next((length for length in LENGTHS if length >= count), None)
+        length = _length(shape)
         bounds = *args, *(given for name, given in kwargs.items() if name != "seed")
         if length is None or any(np.ndim(given) for given in bounds):
             return draw(shape, *args, **kwargs)
         longer = draw((length,), *args, **kwargs)
         if isinstance(longer, jax.core.Tracer):
-            return longer[:count].reshape(shape)
-        return jax.device_put(np.asarray(longer)[:count].reshape(shape))
+            return longer[: prod(shape)].reshape(shape)
+        return jax.device_put(np.asarray(longer)[: prod(shape)].reshape(shape))
 
     return drawn
+
+
+def _length(shape: tuple[int, ...]) -> int | None:
+    """Of the shared draw that is long enough; a shape beyond them all has none."""
+    return next((length for length in LENGTHS if length >= prod(shape)), None)
