@@ -58,7 +58,7 @@ def _scaled(draw: Callable[..., Any], sample: Callable[..., Any]) -> Callable[..
         seed: Any = None,
     ) -> Any:
         length = _length(shape)
-        if length is None or not all(isinstance(x, float | int) for x in (mean, stddev)):
+        if length is None or not {type(mean), type(stddev)} <= {float, int}:
             return draw(shape, mean, stddev, dtype, seed)
         key = random.jax_draw_seed(seed)
         longer = sample(key, shape=(length,), dtype=dtype or keras.config.floatx())
