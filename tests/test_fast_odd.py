@@ -12,7 +12,7 @@ from keras import layers
 
 import reslab
 from reslab.layers import policy
-from tests.test_fast import array
+from tests.test_fast import array, torch_only
 
 pytestmark = pytest.mark.core
 RNG = np.random.default_rng(0)
@@ -179,3 +179,54 @@ def test_a_sequential_model_is_planned_as_well() -> None:
 def test_networks_of_keras_applications(name: str) -> None:
     model = getattr(keras.applications, name)(weights=None, input_shape=(32, 32, 3), classes=5)
     same(model, RNG.normal(size=(4, 32, 32, 3)).astype("float32"))
+
+
+def test_a_step_of_the_user_s_own_stays() -> None:
+    """Of the class and of this one model."""
+    torch_only()
+
+    class Own(keras.Model):
+        def train_step(self, *args: Any) -> Any:
+            raise RuntimeError("as it is")
+
+    i = keras.Input((4,))
+    o = layers.Dense(2)(i)
+    x, y = np.ones((2, 4), "float32"), np.ones((2, 2), "float32")
+    one, kind = keras.Model(i, o), Own(i, o)
+    one.train_step = kind.train_step
+    for model in (one, kind):
+        reslab.accelerate(model).compile("sgd", "mse")
+        with pytest.raises(RuntimeError, match="as it is"):
+            model.fit(x, y, verbose=0)
+
+
+def test_a_step_heeds_what_changes_between_steps() -> None:
+    """What stands still and trains again, or nothing; losses of layers, weights of samples."""
+    torch_only()
+
+    def history(undo: bool) -> list[Any]:
+        i = keras.Input((8, 8, 3))
+        x = layers.Conv2D(4, 3, kernel_regularizer="l2", name="conv")(i)
+        x = layers.GlobalAveragePooling2D()(
+            layers.ReLU()(layers.BatchNormalization(center=False, scale=False, name="bn")(x))
+        )
+        model = reslab.accelerate(keras.Model(i, layers.Dense(3)(x)), undo=undo)
+        rng = np.random.default_rng(0)
+        for weight in model.weights:
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
+        x, y = rng.normal(size=(6, 8, 8, 3)).astype("float32"), np.arange(6) % 3
+        found = []
+        how: Any = {"sample_weight": 1 + y, "batch_size": 3, "shuffle": False, "verbose": 0}
+        for trains in (True, False, True):
+            model.get_layer("conv").trainable = trains
+            found += [*model.fit(x, y, **how).history.values(), *model.get_weights()]
+        model.trainable = False
+        model.get_layer("bn").trainable = True  # its statistics move all the same
+        with pytest.warns(UserWarning, match="any trainable weights"):
+            found += model.fit(x, y, **how).history.values()
+        return found + model.get_weights()
+
+    for stock, fast in zip(history(True), history(False), strict=True):
+        np.testing.assert_allclose(fast, stock, rtol=1e-5, atol=1e-6)

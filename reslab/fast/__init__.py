@@ -3,16 +3,17 @@
 Keras composes batch norm of a dozen operations and, on PyTorch, copies each convolution's kernel
 at every call; and every layer of a model costs it tenths of a millisecond before any sum is done.
 Here the layers are left as they are, stock ones that save as such, and only what their `call` does
-is replaced: on PyTorch by its fused operations, and for a functional model by a plan of them; on
-TensorFlow, whose graph is free of the rest, batch norm alone; on JAX, which fuses operations
-itself, the convolutions in a loop.
+is replaced: on PyTorch by its fused operations, and for a functional model by a plan of them (and
+the step of `fit` by one that looks things up once); on TensorFlow, whose graph is free of the rest,
+batch norm alone; on JAX, which fuses operations itself, the convolutions in a loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from itertools import product
+from typing import Any, TypeVar
 
 import keras
 
@@ -38,30 +39,36 @@ def accelerate(model: Model, undo: bool = False) -> Model:
     if not isinstance(model, keras.layers.Layer):
         raise UserError(f"accelerate takes a Keras model, not {type(model).__name__}")
     backend = keras.backend.backend()
-    attribute, parts = "call", list(_parts(model))
+    replacements: dict[str, Callable[[Any], Any]]
+    parts = list(_parts(model))
     if backend == "torch":
-        from reslab.fast.plan import call_of as replacement
+        from reslab.fast.plan import call_of
         from reslab.fast.storage import keep_freed_memory
+        from reslab.fast.torch_step import step_of
 
         keep_freed_memory()
+        replacements = {"call": call_of, "train_step": step_of}
     elif backend == "tensorflow":
-        from reslab.fast.tensorflow_rules import call_of as replacement
-    else:
-        from reslab.fast.jax_rules import loops_convolution as replacement
+        from reslab.fast.tensorflow_rules import call_of
 
-        attribute = "convolution_op"
+        replacements = {"call": call_of}
+    else:
+        from reslab.fast.jax_rules import loops_convolution
+
+        replacements = {"convolution_op": loops_convolution}
         looped = [inner for part in parts for inner in getattr(part, "unseen", ())]
         parts = [layer for inner in looped for layer in _parts(inner)]
     for part in _parts(model):
         for traced in TRACED & vars(part).keys():
             setattr(part, traced, None)
-    for part in reversed(parts):  # a plan looks at what its layers have
+    # a plan looks at what its layers have
+    for part, (attribute, replacement) in product(reversed(parts), replacements.items()):
         if has_own(part, attribute):
             continue
         vars(part).pop(attribute, None)
         made = None if undo else replacement(part)
         if made is not None:
-            made.by_reslab = True  # type: ignore[attr-defined]
+            made.by_reslab = True
             setattr(part, attribute, made)
     return model
 

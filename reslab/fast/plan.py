@@ -20,7 +20,7 @@ from torch import Tensor
 
 from reslab.fast.known import state
 from reslab.fast.storage import LAST, match
-from reslab.fast.torch_rules import Made, Run, back, made_of, turn
+from reslab.fast.torch_rules import Made, Run, Statistics, back, made_of, turn
 
 T = TypeVar("T")
 ANY = None  # maps in either order of axes
@@ -76,7 +76,8 @@ def _single(layer: Any) -> Callable[..., Any]:
         turned = _wants(layer, inputs.dim())
         if mask is not None or turned is NotImplemented or (made := now()) is None:
             return own(layer, inputs, training=training, mask=mask)
-        return back(made.run(training, turn(inputs))) if turned else made.run(training, inputs)
+        with Statistics():
+            return back(made.run(training, turn(inputs))) if turned else made.run(training, inputs)
 
     return call
 
@@ -285,7 +286,8 @@ def _planned(model: Any) -> Callable[..., Any]:
         flat = model._standardize_inputs(inputs)
         if first:  # maps of Keras's order lie as channels_last already
             flat = [_last(x) for x in flat]
-        with AutocastScope(None):  # each reads its variables as they are, and casts them itself
+        # each reads its variables as they are, and casts them itself
+        with AutocastScope(None), Statistics():
             outputs = now()(flat, training, context)
         made = keras.tree.pack_sequence_as(model._outputs_struct, outputs)
         return made[0] if isinstance(made, list | tuple) and len(made) == 1 else made

@@ -9,9 +9,10 @@ so that its scopes can stand others in for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import torch
@@ -159,18 +160,65 @@ def _batch_norm(layer: Any) -> Made | None:
             x, weight, shift, None, None, True, 0.0, epsilon
         )
         keep = layer.momentum  # recalibration changes it
-        with torch.no_grad():
-            # biased, as Keras has it; PyTorch's own update would be n / (n - 1) times as large
-            batch_variance = inverse.pow(-2).sub_(epsilon)
-            if in_stateless_scope():
+        if in_stateless_scope():
+            with torch.no_grad():
+                now = inverse.pow(-2).sub_(epsilon)
                 mean.assign(mean.value * keep + batch_mean * (1 - keep))
-                variance.assign(variance.value * keep + batch_variance * (1 - keep))
-            else:
-                mean.value.lerp_(batch_mean, 1 - keep)
-                variance.value.lerp_(batch_variance, 1 - keep)
+                variance.assign(variance.value * keep + now * (1 - keep))
+        else:
+            move = Move(mean.value, variance.value, batch_mean, inverse)
+            _UNDER_WAY.get().add(move, 1 - keep, epsilon)
         return y
 
     return Made(run, fresh=True)
+
+
+class Move(NamedTuple):
+    """Running statistics, and those of a batch that they come nearer to; each (channels,)."""
+
+    mean: Tensor
+    variance: Tensor
+    batch_mean: Tensor
+    inverse: Tensor  # 1 / sqrt(variance + epsilon)
+
+
+class Statistics:
+    """The moves that batch norm makes in a `with` block, one call of a net or of a layer: made at
+    its end, in few calls of PyTorch for all layers."""
+
+    def __init__(self) -> None:
+        self.moves: dict[tuple[float, float], dict[int, Move]] = {}
+
+    def __enter__(self) -> Statistics:
+        self.outer = _UNDER_WAY.set(self)
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        _UNDER_WAY.reset(self.outer)
+        if error is None:
+            self.settle()
+
+    def add(self, move: Move, share: float, epsilon: float) -> None:
+        alike = self.moves.setdefault((share, epsilon), {})
+        if id(move.mean) in alike:  # a layer that is called twice
+            self.settle()
+        alike[id(move.mean)] = move
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        for (share, epsilon), alike in self.moves.items():
+            if not alike:
+                continue
+            means, variances, batch_means, inverses = map(list, zip(*alike.values(), strict=True))
+            torch._foreach_lerp_(means, batch_means, share)
+            # biased, as Keras has it; PyTorch's own update would be n / (n - 1) times as large
+            now = torch._foreach_pow(inverses, -2)
+            torch._foreach_sub_(now, epsilon)
+            torch._foreach_lerp_(variances, now, share)
+            alike.clear()
+
+
+_UNDER_WAY: ContextVar[Statistics] = ContextVar("reslab_statistics")
 
 
 # What has no weights -----------------------------------------------------------------------------
