@@ -24,7 +24,7 @@ from reslab.recipes import Recipe
 from reslab.run import Run, read_arrays
 from reslab.spec import Conv, Dense, GlobalAvgPool, ReLU
 from reslab.zoo import network
-from tests import tiny
+from tests import threads, tiny
 
 pytestmark = pytest.mark.core
 
@@ -272,8 +272,7 @@ def test_what_was_thrown_away_ends_its_threads(source: Path, tmp_path: Path) -> 
         reslab.train(
             tiny.NETWORK, source, RECIPE, out=tmp_path / "x", watcher=session.Watcher(step=enough)
         )
-    tiny.settle()
-    assert tiny.threads() == []
+    assert threads.left() == []
     assert caught.traceback
 
 

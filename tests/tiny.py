@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import struct
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -49,15 +47,3 @@ def folder(at: Path, train: int = 192, test: int = 48) -> Path:
         write_idx(at / f"{part}-images-idx3-ubyte", x)
         write_idx(at / f"{part}-labels-idx1-ubyte", y)
     return at
-
-
-def threads() -> list[str]:
-    """Those under way that prepare batches."""
-    return [t.name for t in threading.enumerate() if t.name.startswith(("reslab", "grain"))]
-
-
-def settle() -> None:
-    """Give them the time to end."""
-    deadline = time.monotonic() + 5
-    while threads() and time.monotonic() < deadline:
-        time.sleep(0.01)

@@ -31,10 +31,10 @@ def accelerate(model: Model, undo: bool = False) -> Model:
     What it computes stays the same within float error, forward and backward, in training and at
     inference, running statistics included, in float32 and mixed precision; what it saves are the
     same stock layers. Layers that are not known stay as they are. `undo` gives every layer its own
-    `call` again; two things stay that change no number: kernels lie in memory as (out, h, w, in),
-    and the process keeps up to 2 GiB of freed memory for later (with glibc). On JAX only stacked
-    units are changed, on a CPU; they know reverse mode alone then. Raises UserError for what is no
-    Keras model or layer.
+    `call` again, and every model Keras's step; two things stay that change no number: kernels lie
+    in memory as (out, h, w, in), and the process keeps up to 2 GiB of freed memory for later (with
+    glibc). On JAX only stacked units are changed, on a CPU; they know reverse mode alone then.
+    Raises UserError for what is no Keras model or layer.
     """
     if not isinstance(model, keras.layers.Layer):
         raise UserError(f"accelerate takes a Keras model, not {type(model).__name__}")

@@ -60,12 +60,9 @@ def _scaled(draw: Callable[..., Any], sample: Callable[..., Any]) -> Callable[..
         length = _length(shape)
         if length is None or not {type(mean), type(stddev)} <= {float, int}:
             return draw(shape, mean, stddev, dtype, seed)
-        key = random.jax_draw_seed(seed)
-        longer = sample(key, shape=(length,), dtype=dtype or keras.config.floatx())
-        if isinstance(longer, jax.core.Tracer):
-            return longer[: prod(shape)].reshape(shape) * stddev + mean
-        number = longer.dtype.type
-        begun = np.asarray(longer)[: prod(shape)].reshape(shape)
+        key, kind = random.jax_draw_seed(seed), dtype or keras.config.floatx()
+        begun = _beginning(lambda longer: sample(key, shape=longer, dtype=kind), shape, length)
+        number = begun.dtype.type
         return jax.device_put(begun * number(stddev) + number(mean))
 
     return drawn
@@ -80,10 +77,9 @@ def _begun(draw: Callable[..., Any]) -> Callable[..., Any]:
         bounds = *args, *(given for name, given in kwargs.items() if name != "seed")
         if length is None or any(np.ndim(given) for given in bounds):
             return draw(shape, *args, **kwargs)
-        longer = draw((length,), *args, **kwargs)
-        if isinstance(longer, jax.core.Tracer):
-            return longer[: prod(shape)].reshape(shape)
-        return jax.device_put(np.asarray(longer)[: prod(shape)].reshape(shape))
+        return jax.device_put(
+            _beginning(lambda longer: draw(longer, *args, **kwargs), shape, length)
+        )
 
     return drawn
 
@@ -91,3 +87,10 @@ def _begun(draw: Callable[..., Any]) -> Callable[..., Any]:
 def _length(shape: tuple[int, ...]) -> int | None:
     """Of the shared draw that is long enough; a shape beyond them all has none."""
     return next((length for length in LENGTHS if length >= prod(shape)), None)
+
+
+def _beginning(draw: Callable[[tuple[int]], Any], shape: tuple[int, ...], length: int) -> Any:
+    """Of a draw of that length: in NumPy, whose slices compile nothing, or what is traced."""
+    longer = draw((length,))
+    whole = longer if isinstance(longer, jax.core.Tracer) else np.asarray(longer)
+    return whole[: prod(shape)].reshape(shape)

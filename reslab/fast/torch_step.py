@@ -1,6 +1,6 @@
-"""Keras's training step on PyTorch, with one walk over the layers where Keras makes four.
+"""Keras's training step on PyTorch, with one walk over the layers where Keras makes three.
 
-On nets of small maps, and on a GPU with most nets, Python is what a step waits for.
+Where maps are small and images few, Python is what a step waits for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sampl
 
 
 def step_of(model: Any) -> Callable[[Any], Any] | None:
-    """What to replace `model.train_step` by; None for what has none, or one of its own."""
+    """What to replace `model.train_step` by; None where there is none, or another than Keras's."""
     own: Any = TorchTrainer.train_step
     if getattr(type(model), "train_step", None) != own:
         return None
@@ -29,7 +29,7 @@ def step_of(model: Any) -> Callable[[Any], Any] | None:
         y_pred = model(x, **told)
         weights = model.trainable_weights  # after the call, which may make some
         values = [weight.value for weight in weights]
-        for value in values:  # the others have none
+        for value in values:  # nobody asks for the others'
             value.grad = None
         loss = model._compute_loss(
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True

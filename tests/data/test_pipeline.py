@@ -10,7 +10,7 @@ from PIL import Image
 from reslab import data
 from reslab.data import ArraySplit, Pipeline, Split, Standardise, batches
 from reslab.errors import UserError
-from tests import tiny
+from tests import threads
 
 RNG = np.random.default_rng(0)
 PLAIN = Standardise(np.zeros((1, 1, 1), np.float32), np.ones((1, 1, 1), np.float32))
@@ -128,12 +128,10 @@ def test_stopping_early_ends_the_threads(files, kind):
             with pytest.raises(KeyboardInterrupt):
                 iterator.throw(KeyboardInterrupt())
         del iterator
-        tiny.settle()
-        assert tiny.threads() == []
+        assert threads.left() == []
     for _ in batches(split, 4, PLAIN):
         break
-    tiny.settle()
-    assert tiny.threads() == []
+    assert threads.left() == []
 
 
 class Held(ArraySplit):
@@ -160,8 +158,7 @@ def test_who_leaves_does_not_wait_for_the_thread():
     Held.may.set()
     leaving.join()
     assert not waits
-    tiny.settle()
-    assert tiny.threads() == []
+    assert threads.left() == []
 
 
 class Broken(ArraySplit):
@@ -180,8 +177,7 @@ def test_errors_are_raised_where_the_batches_are_used():
         next(iterator)
     with pytest.raises(OSError, match="on fire"):
         next(iterator)
-    tiny.settle()
-    assert tiny.threads() == []
+    assert threads.left() == []
 
 
 def test_a_damaged_file_in_training_is_named(files, tmp_path):
