@@ -83,20 +83,21 @@ def scaled(x: np.ndarray) -> np.ndarray:
 
 
 def by_fit(turn: Turn, case: Case, file: str, way: str) -> None:
-    """`way` is created, loaded, or stock."""
+    """`way` is created, compiled, loaded, or stock."""
     import keras
 
     import reslab
 
     model = keras.saving.load_model(file)
-    if way == "created":
+    if way in ("created", "compiled"):
         weights = model.get_weights()
         model = _created(case)
         model.set_weights(weights)
     elif way == "loaded":
         reslab.accelerate(model)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(RATE, MOMENTUM), loss, metrics=["accuracy"])
+    sgd, jit = keras.optimizers.SGD(RATE, MOMENTUM), way == "compiled" or "auto"
+    model.compile(sgd, loss, metrics=["accuracy"], jit_compile=jit)
     x, y = images(case)
     x, batch = scaled(x), case.batch
     losses = [float(model.train_on_batch(x[:batch], y[:batch])[0]) for _ in range(3)]
@@ -139,7 +140,7 @@ def _created(case: Case) -> Any:
 
 
 def by_train(turn: Turn, case: Case, way: str) -> None:
-    """`way` is reslab, or stock: the same run with Keras's own layers."""
+    """`way` is created, compiled, or stock: the same run with Keras's own layers."""
     import reslab
     from reslab import build
     from reslab.cli.training import Bar
@@ -183,9 +184,8 @@ def by_train(turn: Turn, case: Case, way: str) -> None:
         watcher = Watcher(start=start, step=bar.step, epoch=epoch)
         with suppress(Interrupted):
             out = Path(folder) / "run"
-            reslab.train(
-                case.name, data, recipe, precision=case.precision, out=out, watcher=watcher
-            )
+            how: dict[str, Any] = {"out": out, "precision": case.precision, "watcher": watcher}
+            reslab.train(case.name, data, recipe, jit_compile=way == "compiled", **how)
 
 
 # PyTorch by hand ----------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def written(turn: Turn, case: Case, file: str) -> None:
     turn.wait()
 
 
-OURS = {"fit": ("reslab", "reslab, loaded"), "train": ("reslab",)}
+OURS = {"reslab": "created", "reslab, loaded": "loaded", "reslab, torch.compile": "compiled"}
 STOCK = "stock Keras"
 COMPILED = "by hand, torch.compile"
 TWINS = {
@@ -299,14 +299,10 @@ TWINS = {
 
 
 def contenders(case: Case, path: str, file: str, torch: bool) -> dict[str, Contender]:
-    found = {}
-    if path == "fit":
-        found["reslab"] = Contender(by_fit, (case, file, "created"))
-        found["reslab, loaded"] = Contender(by_fit, (case, file, "loaded"))
-        found[STOCK] = Contender(by_fit, (case, file, "stock"))
-    else:
-        found["reslab"] = Contender(by_train, (case, "reslab"))
-        found[STOCK] = Contender(by_train, (case, "stock"))
+    run, told = (by_fit, (case, file)) if path == "fit" else (by_train, (case,))
+    left_out = {"loaded": path == "train", "compiled": not torch}
+    ways = {words: way for words, way in OURS.items() if not left_out.get(way)} | {STOCK: "stock"}
+    found = {words: Contender(run, (*told, way)) for words, way in ways.items()}
     if torch:
         for words, layout in TWINS.items():
             found[words] = Contender(by_hand, (case, file, path, layout))
@@ -330,7 +326,8 @@ def contest(case: Case, path: str, rounds: int, torch: bool) -> dict[str, Any]:
         against |= {"best by hand, eager": best, COMPILED: COMPILED}
     ratios = {
         ours: {words: ratio(seconds[ours], seconds[other]) for words, other in against.items()}
-        for ours in OURS[path]
+        for ours in OURS
+        if ours in seconds
     }
     return {
         "network": case.name,

@@ -19,6 +19,7 @@ KEYS = {"torch": "torch", "tensorflow": "tensorflow-cpu", "jax": "jax"}
 EAGER, COMPILED = "best by hand, eager", "by hand, torch.compile"
 GOALS = {EAGER: 1.0, COMPILED: 0.95}
 GPU_GOALS = {False: {"stock Keras": 3.0}, True: {COMPILED: 1.0}}  # of small nets, of ResNet-50
+WAYS = {"reslab, loaded": ", from a loaded file", "reslab, torch.compile": ", compiled"}
 STOCK = {("torch", False): 1.8, ("torch", True): 1.2, ("tensorflow", False): 1.2}
 
 
@@ -89,7 +90,7 @@ def _trained(run: dict[str, Any]) -> Lines:
             [
                 run["network"],
                 str(run["batch"]) + (", mixed" if run.get("precision") == "mixed" else ""),
-                run["path"] + (", from a loaded file" if "loaded" in ours else ""),
+                run["path"] + WAYS.get(ours, ""),
                 *speeds,
                 *(times(ratios.get(name)) for name in ("stock Keras", EAGER, COMPILED)),
                 _goals(run, ratios),

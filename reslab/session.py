@@ -121,6 +121,7 @@ class Session:
             loss=self._for_heads(entropy),
             loss_weights=self.heads if len(self.heads) > 1 else None,
             metrics={"head": [accuracy]} if len(self.heads) > 1 else [accuracy],
+            jit_compile=info.get("jit_compile") or "auto",
         )
         self.model.optimizer.build(self.model.trainable_variables)
         self.rates = rates

@@ -53,6 +53,7 @@ def train(
     checkpoint_seconds: float = 60.0,
     stacked: bool | None = None,
     remat: bool | None = None,
+    jit_compile: bool = False,
     workers: int = 2,
     watcher: Watcher | None = None,
 ) -> Run:
@@ -68,6 +69,8 @@ def train(
     class its share. `balance` weighs every class alike.
     `stacked` has units that repeat run as one layer, and `remat` computes them anew on the way
     back (see `reslab.create`); where they are None, the depth and the memory at hand decide.
+    `jit_compile` is Keras's: PyTorch, which runs the network eagerly, compiles it in the first
+    step by torch.compile; TensorFlow does by XLA, and JAX always.
     `checkpoint_seconds` is what a kill costs at most. `out` defaults to
     runs/NETWORK-DATA-RECIPE-N. Returns the run, which holds the model, the judgement and the
     report. Raises UserError for whatever does not fit, and where the loss stops being a number;
@@ -104,6 +107,7 @@ def train(
     width = 2 if precision == "mixed" else 4
     how = building.choose(net, chosen.batch, width, stacked, remat)
     notes += [how.note] if how.note else []
+    notes += ["the first step compiles the network, and takes its time"] if jit_compile else []
 
     info = _info(net, data, chosen) | {
         "seed": seed,
@@ -117,6 +121,7 @@ def train(
         "recalibrate_bn": recalibrate_bn,
         "stacked": how.stacked,
         "remat": how.remat,
+        "jit_compile": jit_compile,
     }
     path = Path(out) if out is not None else _free(f"runs/{net.name}-{data.name}-{chosen.name}")
     run = Run.create(path, {"name": path.name, **info})

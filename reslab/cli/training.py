@@ -64,6 +64,11 @@ if TYPE_CHECKING:
     help="Compute stacked units anew on the way back: slower, less memory.  [default: by memory]",
 )
 @click.option(
+    "--jit-compile",
+    is_flag=True,
+    help="PyTorch: compile the network by torch.compile; takes a minute, and a C++ compiler.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=2,

@@ -34,6 +34,8 @@ def accelerate(model: Model, undo: bool = False) -> Model:
     `call` again, and every model Keras's step; two things stay that change no number: kernels lie
     in memory as (out, h, w, in), and the process keeps up to 2 GiB of freed memory for later (with
     glibc). On JAX only stacked units are changed, on a CPU; they know reverse mode alone then.
+    With `compile(jit_compile=True)` on PyTorch, torch.compile makes kernels of what is known here
+    of a model, in training alone; their gradients have no gradients.
     Raises UserError for what is no Keras model or layer.
     """
     if not isinstance(model, keras.layers.Layer):
@@ -44,10 +46,14 @@ def accelerate(model: Model, undo: bool = False) -> Model:
     if backend == "torch":
         from reslab.fast.plan import call_of
         from reslab.fast.storage import keep_freed_memory
-        from reslab.fast.torch_step import step_of
+        from reslab.fast.torch_step import compiles_whole, step_of
 
         keep_freed_memory()
-        replacements = {"call": call_of, "train_step": step_of}
+        replacements = {
+            "call": call_of,
+            "train_step": step_of,
+            "_should_torch_compile": compiles_whole,
+        }
     elif backend == "tensorflow":
         from reslab.fast.tensorflow_rules import call_of
 

@@ -7,8 +7,10 @@ A plan resolves all of that once, from the model's graph; layers without a rule 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from typing import Any, TypeVar
 
 import keras
@@ -18,6 +20,7 @@ from keras.src.backend.common.variables import AutocastScope
 from keras.src.models.functional import Functional
 from torch import Tensor
 
+from reslab.fast.compiled import Stretch, asked
 from reslab.fast.known import state
 from reslab.fast.storage import LAST, match
 from reslab.fast.torch_rules import Made, Run, Statistics, back, made_of, turn
@@ -103,6 +106,7 @@ def _wants(layer: Any, rank: int) -> Any:
 class Step:
     """One call of what was made of a layer; inputs and output are keys of values."""
 
+    layer: Any
     made: Made
     run: Run
     inputs: tuple[int, ...]
@@ -118,6 +122,18 @@ class Stock:
     operation: Any
     arguments: Any
     outputs: tuple[Any, ...]
+
+
+@dataclass
+class Part:
+    """Steps that follow each other: calls of Keras's, or a stretch that can be compiled, with the
+    keys of the values that it takes, gives, and is the last to take."""
+
+    steps: range
+    stretch: Stretch | None = None
+    taken: Sequence[int] = ()
+    given: Sequence[int] = ()
+    done: Sequence[int] = ()
 
 
 class Plan:
@@ -151,7 +167,7 @@ class Plan:
         if wanted is ANY:
             wanted = any(self.turned[i] for i in inputs)
         dtype = node.operation.compute_dtype
-        step = Step(made, made.run, inputs, id(outputs[0]), wanted, dtype)
+        step = Step(node.operation, made, made.run, inputs, id(outputs[0]), wanted, dtype)
         self.steps.append(step)
         self.turned[step.output] = wanted and len(outputs[0].shape) == 4
 
@@ -201,8 +217,23 @@ class Plan:
     ) -> list[Any]:
         """`training` None is for Keras's own layers, which may have been told at the call."""
         values = dict(zip(self.inputs, inputs, strict=True))
+        if training and asked():
+            for part in self._parts:
+                if part.stretch is None:
+                    self._run(part.steps, values, training, context)
+                    continue
+                outputs = part.stretch([values[i] for i in part.taken])
+                values.update(zip(part.given, outputs, strict=True))
+                for place in part.done:
+                    del values[place]
+        else:
+            self._run(range(len(self.steps)), values, training, context)
+        return [_other(values[i], False) if self.turned[i] else values[i] for i in self.outputs]
+
+    def _run(self, steps: range, values: dict[int, Any], training: Any, context: Any) -> None:
         turned = self.turned
-        for step, done in zip(self.steps, self.last_use, strict=True):
+        for n in steps:
+            step = self.steps[n]
             if isinstance(step, Step):
                 taken = [
                     values[i] if turned[i] == step.turned else _other(values[i], step.turned)
@@ -211,9 +242,8 @@ class Plan:
                 values[step.output] = step.run(training, *taken)
             else:
                 self._stock(step, values, training, context)
-            for place in done:
+            for place in self.last_use[n]:
                 del values[place]
-        return [_other(values[i], False) if turned[i] else values[i] for i in self.outputs]
 
     def _stock(self, step: Stock, values: dict[int, Any], training: Any, context: Any) -> None:
         straight = {
@@ -228,6 +258,31 @@ class Plan:
         made = step.operation(*args, **kwargs)
         for x, value in zip(step.outputs, keras.tree.flatten(made), strict=True):
             values[id(x)] = value
+
+    # Stretches --------------------------------------------------------------------------------
+
+    @cached_property
+    def _parts(self) -> list[Part]:
+        parts, start = [], 0
+        for ours, steps in groupby(self.steps, lambda step: isinstance(step, Step)):
+            part = range(start, start := start + len(list(steps)))
+            parts.append(self._stretch(part) if ours else Part(part))
+        return parts
+
+    def _stretch(self, part: range) -> Part:
+        steps = [step for step in self.steps[part.start : part.stop] if isinstance(step, Step)]
+        made = [step.output for step in steps]
+        taken = list(dict.fromkeys(i for step in steps for i in step.inputs if i not in made))
+        done = {i for n in part for i in self.last_use[n]}
+        given = [i for i in made if i not in done]
+
+        def compute(tensors: list[Tensor]) -> list[Tensor]:
+            values = dict(zip(taken, tensors, strict=True))
+            self._run(part, values, True, {})
+            return [values[i] for i in given]
+
+        stretch = Stretch(compute, [step.layer for step in steps])
+        return Part(part, stretch, taken, given, [i for i in taken if i in done])
 
 
 def _inputs(step: Step | Stock) -> list[int]:

@@ -20,6 +20,7 @@ TRAINED: Mapping[str, Any] = {  # options of `train` beside network, data and re
     "freeze_bn": False,
     "recalibrate_bn": False,
     "keep_checkpoints": False,
+    "jit_compile": False,
 }
 
 
