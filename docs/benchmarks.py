@@ -82,7 +82,8 @@ def training() -> str:
 def _trained(run: dict[str, Any]) -> Lines:
     lines = []
     for ours, ratios in run["ratios"].items():
-        best = run["best_eager"]
+        best, turn = run["best_eager"], run["steps_a_turn"]
+        epochs = f", epochs of {turn} steps" if run["path"] == "train" else ""
         speeds = [speed(run, name) for name in (ours, "stock Keras", best, COMPILED)]
         if best and speeds[2]:
             speeds[2] += f" ({best.rsplit('_', 1)[-1]})"
@@ -90,7 +91,7 @@ def _trained(run: dict[str, Any]) -> Lines:
             [
                 run["network"],
                 str(run["batch"]) + (", mixed" if run.get("precision") == "mixed" else ""),
-                run["path"] + WAYS.get(ours, ""),
+                run["path"] + WAYS.get(ours, "") + epochs,
                 *speeds,
                 *(times(ratios.get(name)) for name in ("stock Keras", EAGER, COMPILED)),
                 _goals(run, ratios),
