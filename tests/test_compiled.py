@@ -23,6 +23,7 @@ from reslab.transforms import stochastic
 from reslab.zoo.resnet import basic
 from tests import tiny
 from tests.reference import randomise
+from tests.test_fast import nets
 from tests.test_training import same_bits
 
 if keras.backend.backend() != "torch":
@@ -71,6 +72,7 @@ NETS: dict[str, Callable[[], keras.Model]] = {
     "stacked, computed anew": lambda: create(SMALL, stacked=True, remat=True),
     "mixed": mixed,
     "nested": nested,
+    "all rules": lambda: reslab.accelerate(nets()["guide"]),
 }
 
 
@@ -80,9 +82,9 @@ def compiled(model: keras.Model, jit: bool = True) -> keras.Model:
     return model
 
 
-def batch(n: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    x = np.random.default_rng(1).normal(size=(n, 8, 8, 3)).astype("float32")
-    return x, np.arange(n) % 10
+def batch(n: int = 16, shape: tuple[int, ...] = (8, 8, 3)) -> tuple[np.ndarray, np.ndarray]:
+    x = np.random.default_rng(1).normal(size=(n, *shape)).astype("float32")
+    return x, np.arange(n) % 4
 
 
 @pytest.fixture
@@ -115,7 +117,8 @@ def test_a_compiled_net_trains_as_an_eager_one(name: str, shapes: list[Any]) -> 
             kept = model.get_weights()
         model.set_weights(kept)
         compiled(model, jit)
-        logs = [model.train_on_batch(*batch()) for _ in range(3)]
+        given = batch(shape=model.input_shape[1:])
+        logs = [model.train_on_batch(*given) for _ in range(3)]
         ends.append([np.array(logs), *model.get_weights()])
     assert shapes
     within = 2**-6 if name == "mixed" else 1e-4

@@ -126,8 +126,8 @@ class Stock:
 
 @dataclass
 class Part:
-    """Steps that follow each other: calls of Keras's, or a stretch that can be compiled, with the
-    keys of the values that it takes, gives, and is the last to take."""
+    """Steps that follow each other: as they are, or a stretch that can be compiled, with the keys
+    of the values that it takes, gives, and is the last to take."""
 
     steps: range
     stretch: Stretch | None = None
@@ -264,7 +264,7 @@ class Plan:
     @cached_property
     def _parts(self) -> list[Part]:
         parts, start = [], 0
-        for ours, steps in groupby(self.steps, lambda step: isinstance(step, Step)):
+        for ours, steps in groupby(self.steps, _compiles):
             part = range(start, start := start + len(list(steps)))
             parts.append(self._stretch(part) if ours else Part(part))
         return parts
@@ -283,6 +283,10 @@ class Plan:
 
         stretch = Stretch(compute, [step.layer for step in steps])
         return Part(part, stretch, taken, given, [i for i in taken if i in done])
+
+
+def _compiles(step: Step | Stock) -> bool:
+    return isinstance(step, Step) and step.made.compiles
 
 
 def _inputs(step: Step | Stock) -> list[int]:

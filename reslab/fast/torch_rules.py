@@ -40,6 +40,7 @@ class Made:
     takes_frame: bool = False  # ... which `run` adds itself, told them as one more argument
     picks: tuple[int, int] | None = None  # all it does is to take each so-manieth position ...
     takes_stride: bool = False  # ... which `run` does itself, told them as one more argument
+    compiles: bool = True  # torch.compile makes of it what it is
 
 
 Rule = Callable[[Any], Made | None]
@@ -303,7 +304,8 @@ def _average_pool(layer: Any) -> Made:
         x, frame = same(into(x), size, stride, "replicate") if pads else (into(x), (0, 0))
         return F.avg_pool2d(x, size, stride, frame, count_include_pad=False)
 
-    return Made(run)
+    # torch 2.13 takes the gradient of repeated edges for another than it is in memory
+    return Made(run, compiles=not pads)
 
 
 @rule_for(layers.GlobalAveragePooling2D)
