@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 @click.option(
     "--jit-compile",
     is_flag=True,
-    help="PyTorch: compile the network by torch.compile; takes a minute, and a C++ compiler.",
+    help="PyTorch: torch.compile the network, in a first step that takes long.",
 )
 @click.option(
     "--workers",
