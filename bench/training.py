@@ -184,8 +184,15 @@ def by_train(turn: Turn, case: Case, way: str) -> None:
         watcher = Watcher(start=start, step=bar.step, epoch=epoch)
         with suppress(Interrupted):
             out = Path(folder) / "run"
-            how: dict[str, Any] = {"out": out, "precision": case.precision, "watcher": watcher}
-            reslab.train(case.name, data, recipe, jit_compile=way == "compiled", **how)
+            reslab.train(
+                case.name,
+                data,
+                recipe,
+                precision=case.precision,
+                jit_compile=way == "compiled",
+                out=out,
+                watcher=watcher,
+            )
 
 
 # PyTorch by hand ----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,26 @@ def test_a_compiled_net_trains_as_an_eager_one(name: str, shapes: list[Any]) -> 
     within = 2**-6 if name == "mixed" else 1e-4
     for eager, fused in zip(*ends, strict=True):
         assert np.abs(eager - fused).max() <= within * max(np.abs(eager).max(), 1e-3)
+
+
+@pytest.mark.slow
+def test_what_is_computed_anew_in_another_thread_is_compiled_too(shapes: list[Any]) -> None:
+    """A GPU's way back has its own thread: an eager unit there would not fit the compiled one."""
+    import torch
+
+    from reslab.fast.compiled import compiled as compiling
+
+    model, found = NETS["stacked, computed anew"](), []
+    x = torch.from_numpy(batch()[0])
+    for wanted in (False, True):
+        with compiling(wanted):
+            total = model(x, training=True).square().sum()
+        weights = [v.value for v in model.trainable_variables]
+        with ThreadPoolExecutor(1) as pool:
+            found.append(pool.submit(torch.autograd.grad, total, weights).result())
+    assert shapes
+    for eager, fused in zip(*found, strict=True):
+        assert (eager - fused).abs().max() <= 1e-4 * max(float(eager.abs().max()), 1e-3)
 
 
 def test_a_smaller_last_batch_is_not_worth_compiling(shapes: list[Any]) -> None:

@@ -34,8 +34,8 @@ def accelerate(model: Model, undo: bool = False) -> Model:
     `call` again, and every model Keras's step; two things stay that change no number: kernels lie
     in memory as (out, h, w, in), and the process keeps up to 2 GiB of freed memory for later (with
     glibc). On JAX only stacked units are changed, on a CPU; they know reverse mode alone then.
-    With `compile(jit_compile=True)` on PyTorch, torch.compile makes kernels of what is known here
-    of a model, in training alone; their gradients have no gradients.
+    With `compile(jit_compile=True)` on PyTorch, torch.compile makes kernels of functional models,
+    where their layers are known here, and in training alone; such gradients have no gradients.
     Raises UserError for what is no Keras model or layer.
     """
     if not isinstance(model, keras.layers.Layer):

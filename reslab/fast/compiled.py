@@ -29,9 +29,9 @@ def asked() -> bool:
 
 
 @contextmanager
-def compiled(asked: bool) -> Iterator[None]:
+def compiled(wanted: bool) -> Iterator[None]:
     """To run plans in, compiled or not."""
-    before = _ASKED.set(asked)
+    before = _ASKED.set(wanted)
     try:
         yield
     finally:
@@ -53,7 +53,7 @@ class Stretch:
         self.last: Any = None
 
     def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
-        # recalibration changes a momentum, and fine-tuning what is trained
+        # a user may change either between two steps, and a graph has them in it
         layers = tuple((each.trainable, getattr(each, "momentum", None)) for each in self.layers)
         now = layers, tuple((x.shape, x.dtype, x.device) for x in inputs)
         again, self.last = now == self.last or not self.made, now

@@ -67,6 +67,8 @@ def _jax(unit: Unit, x: Tensor, units: Slices, remat: bool) -> tuple[Tensor, Sta
 
 
 def _torch(unit: Unit, x: Tensor, units: Slices, remat: bool) -> tuple[Tensor, States]:
+    from contextvars import copy_context
+
     import torch
     from torch.utils.checkpoint import checkpoint
 
@@ -83,8 +85,11 @@ def _torch(unit: Unit, x: Tensor, units: Slices, remat: bool) -> tuple[Tensor, S
 
     news: list[States] = []
     for i in range(units.times):
-        if remat:  # nothing in it draws from torch's own generators: their state is not kept
-            x, new = checkpoint(one, x, i, use_reentrant=False, preserve_rng_state=False)
+        if remat:
+            # A GPU's way back has a thread of its own: there too a unit is compiled if it was here.
+            # Nothing in it draws from torch's own generators: their state is not kept.
+            here = copy_context().run
+            x, new = checkpoint(here, one, x, i, use_reentrant=False, preserve_rng_state=False)
         else:
             x, new = one(x, i)
         news.append(new)
