@@ -131,40 +131,32 @@ class SGD(Shared, keras.optimizers.SGD):
         if keras.backend.backend() != "torch":
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
-        import torch
+        from reslab.fast.torch_sgd import as_it_lies, move
 
-        with torch.no_grad():
-            self._all_at_once(torch, list(grads), trainable_variables, float(learning_rate))
-
-    def _all_at_once(self, torch: Any, grads: list, variables: Any, rate: float) -> None:
-        places = [self._get_variable_index(v) for v in variables]
-        weights = [v.value for v in variables]
-        velocities = [self.momentums[i].value for i in places] if self.momentum else []
-        decays = [self.decay if self._use_weight_decay(v) else 0.0 for v in variables]
-        if any(decays):
-            grads = torch._foreach_add(grads, torch._foreach_mul(weights, decays))
-        rates = [rate] * len(places)
-        if self.shares is not None:
-            rates = [rate * self.shares.factors[i] for i in places]
-            if int(self.iterations) < self.shares.start:
-                late = self.shares.late
-                grads = [
-                    torch.zeros_like(g) if late[i] else g
-                    for i, g in zip(places, grads, strict=True)
-                ]
-        if not self.momentum or self.rule == "caffe":
-            grads, rates = torch._foreach_mul(grads, rates), [1.0] * len(places)
-        step = grads
-        if self.momentum:
-            torch._foreach_mul_(velocities, self.momentum)
-            torch._foreach_add_(velocities, grads)
-            step = velocities
-            if self.nesterov:
-                step = torch._foreach_add(grads, velocities, alpha=self.momentum)
-        if len(set(rates)) == 1:
-            torch._foreach_add_(weights, step, alpha=-rates[0])
-        else:
-            torch._foreach_sub_(weights, torch._foreach_mul(step, rates))
+        rate = getattr(learning_rate, "value", learning_rate)
+        waits = self.shares is not None and int(self.iterations) < self.shares.start
+        groups: dict[tuple[float, float], list[tuple[Any, ...]]] = {}
+        for gradient, v in zip(grads, trainable_variables, strict=True):
+            place = self._get_variable_index(v)
+            if waits and self.shares.late[place]:
+                continue  # its velocity is nought till then
+            velocity = (self.momentums[place].value,) if self.momentum else ()
+            tensors = as_it_lies(v.value, gradient, *velocity)
+            if tensors is None:
+                self.update_step(gradient, v, rate)
+                continue
+            decay = self.decay if self._use_weight_decay(v) else 0.0
+            factor = 1.0 if self.shares is None else self.shares.factors[place]
+            groups.setdefault((decay, factor), []).append(tensors)
+        for (decay, factor), each in groups.items():
+            move(
+                each,
+                rate * factor,
+                self.momentum,
+                rule=self.rule,
+                decay=decay,
+                nesterov=self.nesterov,
+            )
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rule": self.rule, "decay": self.decay}

@@ -325,7 +325,17 @@ def test_saved_files_are_stock_and_undo_restores(tmp_path: Path) -> None:
 
 
 @pytest.mark.core
-def test_fits_like_stock_keras() -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"nesterov": True},
+        {"weight_decay": 0.01, "global_clipnorm": 1.0},
+        {"gradient_accumulation_steps": 2},
+    ],
+    ids=lambda options: "-".join(options) or "plain",
+)
+def test_fits_like_stock_keras(options: dict[str, Any]) -> None:
     """Two epochs of SGD with momentum from one start: the weights end together."""
     fast_only()
     x = np.random.default_rng(1).normal(size=(32, 8, 8, 3)).astype("float32")
@@ -336,7 +346,7 @@ def test_fits_like_stock_keras() -> None:
         model = reslab.accelerate(create("resnet20", input_shape=(8, 8, 3)), undo=undo)
         model.set_weights(start)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.SGD(0.01, 0.9), loss)
+        model.compile(keras.optimizers.SGD(0.01, 0.9, **options), loss)
         model.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0)
         ends.append(model.get_weights())
     for a, b in zip(*ends, strict=True):

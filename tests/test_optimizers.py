@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
+from reslab.fast import accelerate
 from reslab.optimizers import Rates, Shares, optimizer
 from reslab.recipes import Recipe
 
@@ -45,9 +47,22 @@ def keras_(w: np.ndarray, gradients: list[np.ndarray], decay: float, nesterov: b
 
 
 def model() -> keras.Model:
-    inputs = keras.Input((3,))
-    x = keras.layers.BatchNormalization(name="bn")(keras.layers.Dense(4, name="dense")(inputs))
-    return keras.Model(inputs, x)
+    """On PyTorch one kernel lies otherwise in memory than its shape says, the other does not."""
+    inputs = keras.Input((5, 5, 3))
+    x = keras.layers.Conv2D(2, 3, name="conv")(inputs)
+    x = keras.layers.Dense(4, name="dense")(keras.layers.Flatten()(x))
+    return accelerate(keras.Model(inputs, keras.layers.BatchNormalization(name="bn")(x)))
+
+
+def given(gradients: list[np.ndarray], variables: list[keras.Variable], laid: bool) -> list[Any]:
+    """As tensors; on PyTorch those for turned kernels lie `laid` as they do, or as their shape."""
+    tensors = [keras.ops.convert_to_tensor(g, "float32") for g in gradients]
+    if laid and keras.backend.backend() == "torch":
+        from torch import empty_like
+
+        pairs = zip(tensors, variables, strict=True)
+        tensors = [empty_like(v.value, requires_grad=False).copy_(g) for g, v in pairs]
+    return tensors
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
@@ -65,13 +80,15 @@ def test_rule(rule: str, reference: object, decay: str, nesterov: bool) -> None:
     rng = np.random.default_rng(0)
     start = {v.path: rng.normal(size=v.shape) for v in net.trainable_variables}
     gradients = [{p: rng.normal(size=w.shape) for p, w in start.items()} for _ in RATES]
-    for v in net.trainable_variables:
+    variables = net.trainable_variables
+    for v in variables:
         v.assign(start[v.path])
-    for step in gradients:
-        given = [
-            keras.ops.convert_to_tensor(step[v.path], "float32") for v in net.trainable_variables
-        ]
-        sgd.apply(given, net.trainable_variables)
+    if keras.backend.backend() == "torch":
+        from reslab.fast.storage import match_slots
+
+        match_slots(sgd)
+    for i, step in enumerate(gradients):
+        sgd.apply(given([step[v.path] for v in variables], variables, laid=i % 3 > 0), variables)
     for v in net.trainable_variables:
         own = D if decay == "all" or v.name == "kernel" else 0.0
         wanted = reference(start[v.path], [g[v.path] for g in gradients], own, nesterov)  # type: ignore[operator]
@@ -155,8 +172,7 @@ def test_the_head_first_then_all_at_rates_of_their_own(rule: str, reference: obj
     for v, w in zip(net.trainable_variables, start, strict=True):
         v.assign(w)
     for i, step in enumerate(gradients):
-        given = [keras.ops.convert_to_tensor(g, "float32") for g in step]
-        sgd.apply(given, net.trainable_variables)
+        sgd.apply(given(step, net.trainable_variables, laid=True), net.trainable_variables)
         if i + 1 == HEAD_STEPS:
             for v, w, stood in zip(net.trainable_variables, start, late, strict=True):
                 assert (keras.ops.convert_to_numpy(v) == w).all() == stood, v.path

@@ -15,6 +15,7 @@ from keras.src.backend.torch.trainer import TorchTrainer
 from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sample_weight
 
 from reslab.fast.compiled import compiled
+from reslab.fast.torch_sgd import in_one_pass
 
 
 def step_of(model: Any) -> Callable[[Any], Any] | None:
@@ -56,7 +57,7 @@ def _step(model: Any, data: Any) -> Any:
     loss = model.optimizer.scale_loss(loss)
     if values:
         loss.backward()
-        with torch.no_grad():
+        with torch.no_grad(), in_one_pass(model.optimizer):
             model.optimizer.apply([value.grad for value in values], weights)
     else:
         warnings.warn("The model does not have any trainable weights.", stacklevel=2)
