@@ -16,6 +16,7 @@ import reslab
 from reslab import stacked
 from reslab.build import create
 from reslab.errors import UserError
+from reslab.optimizers import SGD
 from reslab.session import precision
 from tests.reference import randomise
 
@@ -351,6 +352,32 @@ def test_fits_like_stock_keras(options: dict[str, Any]) -> None:
         ends.append(model.get_weights())
     for a, b in zip(*ends, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("sgd", [keras.optimizers.SGD, SGD])
+def test_sgd_of_any_kernel_goes_in_one_pass(sgd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of one channel and of one position too, which have strides to choose from."""
+    torch_only()
+    from reslab.fast import torch_sgd
+
+    lying = []
+
+    def looked(*tensors: Any) -> Any:
+        lying.append(as_it_lies(*tensors))
+        return lying[-1]
+
+    as_it_lies = torch_sgd.as_it_lies
+    monkeypatch.setattr(torch_sgd, "as_it_lies", looked)
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(4, 1)(layers.Conv2D(4, 3, use_bias=False)(inputs))
+    x = layers.Conv2D(1, 3)(layers.BatchNormalization()(x))
+    model = reslab.accelerate(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x))))
+    model.compile(sgd(0.01, 0.9), "mse")
+    for _ in range(2):  # the velocities are made in the first step, and matched in the second
+        lying.clear()
+        model.train_on_batch(np.ones((2, 8, 8, 1)), np.ones((2, 2)))
+    assert len(lying) == len(model.trainable_variables)
+    assert all(lying)
 
 
 @pytest.mark.core
