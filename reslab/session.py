@@ -127,6 +127,7 @@ class Session:
         self.rates = rates
         self.progress = Progress()
         self.saved_at = time.monotonic()
+        self.write = files.write_arrays
 
     def _for_heads(self, each: Any) -> Any:
         """The same for the classifier and its auxiliary heads, where there are some."""
@@ -140,9 +141,9 @@ class Session:
         Raises UserError where the loss is no number, Interrupted after a signal.
         """
         self.watcher.start(self.run, self.progress, self.total)
-        if self.progress.step == 0:
-            self._keep("epoch-0000")
-        with stopped_by_signals() as stop:
+        with stopped_by_signals() as stop, files.behind() as self.write:
+            if self.progress.step == 0:
+                self._keep("epoch-0000")
             while self.progress.step < self.total:
                 self._epoch(stop)
                 if stop.is_set():  # it came during the validation
@@ -208,12 +209,15 @@ class Session:
     # Checkpoints ---------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write the checkpoint that `restore` goes on from; NotFinite rather than spoil it."""
+        """Write the checkpoint that `restore` goes on from; NotFinite rather than spoil it.
+
+        In training it may not be on the disk yet when this returns: the next one waits for it.
+        """
         state = stacked.read(self._state())
         if not all(np.isfinite(array).all() for array in state.values()):
             raise NotFinite(f"the weights are not finite after step {self.progress.step}")
         self.progress.log_bytes = self.run.log_bytes
-        files.write_arrays(
+        self.write(
             self.run.checkpoints / "last.safetensors", state, {"progress": asdict(self.progress)}
         )
         self.saved_at = time.monotonic()
@@ -237,7 +241,7 @@ class Session:
         if always or self.run.info["keep_checkpoints"]:
             path = self.run.checkpoints / f"{name}.safetensors"
             weights = stacked.read(build.variables(self.model))
-            files.write_arrays(path, weights, {"step": self.progress.step})
+            self.write(path, weights, {"step": self.progress.step})
 
 
 class Steps(keras.callbacks.Callback):

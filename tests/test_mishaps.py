@@ -22,7 +22,6 @@ import safetensors.numpy
 
 import reslab
 from reslab.run import Run, read_arrays
-from reslab.session import Session
 from tests import tiny
 from tests.asked import ask, refused, snapshot, told
 
@@ -66,20 +65,20 @@ def weights(path: str | Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def full_after(good: int) -> Iterator[None]:
-    """A disk on which so many checkpoints find room; of what follows, half."""
-    save, count = safetensors.numpy.save_file, 0
+def full_after(good: int) -> Iterator[list[dict[str, bytes]]]:
+    """A disk on which so many checkpoints find room; of what follows, half. Yields the former."""
+    save, kept = safetensors.numpy.save_file, list[dict[str, bytes]]()
 
     def fill(arrays: Any, path: Path, metadata: Any) -> None:
-        nonlocal count
-        count += path.name.endswith("last.safetensors")
         save(arrays, path, metadata=metadata)
-        if count > good:
+        if len(kept) == good:
             os.truncate(path, path.stat().st_size // 2)
             raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+        if path.name.endswith("last.safetensors"):
+            kept.append({name: array.tobytes() for name, array in arrays.items()})
 
     with mock.patch.object(safetensors.numpy, "save_file", fill):
-        yield
+        yield kept
 
 
 def test_a_disk_that_fills_up_at_a_checkpoint_costs_only_the_way_since_the_last(
@@ -87,21 +86,14 @@ def test_a_disk_that_fills_up_at_a_checkpoint_costs_only_the_way_since_the_last(
 ) -> None:
     told(*train)
     shutil.move("run", "whole")
-    saved: list[dict[str, bytes]] = []
-    save = Session.save
-
-    def note(self: Session) -> None:
-        save(self)
-        saved.append(weights(self.run.path))
-
-    with mock.patch.object(Session, "save", note), full_after(2):  # beginning, first epoch
+    with full_after(2) as kept:  # beginning, first epoch
         answer = ask(*train)
     assert answer.code == 2
-    assert len(saved) == 2
+    assert len(kept) == 2
     assert "the disk is full" in answer.err.splitlines()[-1]
     assert "`reslab train --resume` goes on" in answer.err.splitlines()[-1]
     assert "Traceback" not in answer.err
-    assert weights("run") == saved[-1]
+    assert weights("run") == kept[-1]
     assert not [name for name in snapshot(Path("run")) if Path(name).name.startswith(".")]
     told("train", "--resume", "run")
     assert weights("run") == weights("whole")
