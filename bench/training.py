@@ -30,53 +30,18 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cases import CASES, DECAY, MOMENTUM, PAD, RATE, Case, compiled, images, scaled, written
 from turns import Contender, Contest, Turn, add_run, circumstances, ratio, said
 
-
-@dataclass(frozen=True)
-class Case:
-    name: str
-    shape: tuple[int, int, int]  # (h, w, c)
-    batch: int
-    steps: int  # of a turn: a few seconds
-    classes: int = 10
-    precision: str = "float32"  # or mixed: bfloat16, weights in float32
-
-
-# as two cores take them; all can be said otherwise
-CASES = {
-    case.name: case
-    for case in (
-        Case("resnet20", (32, 32, 3), 128, 12),
-        Case("resnet56", (32, 32, 3), 128, 6),
-        Case("resnet110", (32, 32, 3), 128, 4),
-        Case("resnet50", (224, 224, 3), 16, 2, classes=1000),
-    )
-}
-RATE, MOMENTUM, DECAY, PAD = 0.01, 0.9, 1e-4, 4
 # Of the losses' scale: one step moves weights by sums of a million float32 terms; a product of two
 # bfloat16 is off by 2^-8, and where it is rounded differs from library to library.
 AGREE = {"float32": 1e-3, "mixed": 3e-2}
-# Float32 gradients of a fresh ResNet-50 are 4 % off those in float64, whoever computes them, 0.4 %
-# where each unit's last scale is a tenth: so it begins, for all contenders, or none could agree.
-GENTLE = {"resnet50": ("_body_bn3/gamma", 0.1)}
-
-
-def images(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (n, h, w, c) and int32 (n,): what one turn trains on."""
-    rng = np.random.default_rng(1)
-    x = rng.integers(0, 256, (case.batch * case.steps, *case.shape), dtype=np.uint8)
-    return x, rng.integers(0, case.classes, len(x)).astype("int32")
-
-
-def scaled(x: np.ndarray) -> np.ndarray:
-    return (x.astype("float32") - 127.5) / 64
 
 
 # Keras --------------------------------------------------------------------------------------------
@@ -84,20 +49,7 @@ def scaled(x: np.ndarray) -> np.ndarray:
 
 def by_fit(turn: Turn, case: Case, file: str, way: str) -> None:
     """`way` is created, compiled, loaded, or stock."""
-    import keras
-
-    import reslab
-
-    model = keras.saving.load_model(file)
-    if way in ("created", "compiled"):
-        weights = model.get_weights()
-        model = _created(case)
-        model.set_weights(weights)
-    elif way == "loaded":
-        reslab.accelerate(model)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    sgd, jit = keras.optimizers.SGD(RATE, MOMENTUM), way == "compiled" or "auto"
-    model.compile(sgd, loss, metrics=["accuracy"], jit_compile=jit)
+    model = compiled(case, file, way)
     x, y = images(case)
     x, batch = scaled(x), case.batch
     losses = [float(model.train_on_batch(x[:batch], y[:batch])[0]) for _ in range(3)]
@@ -124,19 +76,6 @@ def _fed(x: np.ndarray, y: np.ndarray, batch: int) -> tuple[Any, ...]:
 
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x)).batch(batch)
     return (untuned(dataset),)
-
-
-def _created(case: Case) -> Any:
-    import reslab
-    from reslab.session import precision
-
-    with precision(case.precision):
-        return reslab.create(
-            case.name,
-            classes=case.classes,
-            input_shape=case.shape,
-            data_format="channels_last",
-        )
 
 
 def by_train(turn: Turn, case: Case, way: str) -> None:
@@ -195,104 +134,19 @@ def by_train(turn: Turn, case: Case, way: str) -> None:
             )
 
 
-# PyTorch by hand ----------------------------------------------------------------------------------
-
-
 def by_hand(turn: Turn, case: Case, file: str, path: str, layout: str) -> None:
-    """`path` is fit or train; `layout` is last or first, or compiled (then it is last)."""
-    import keras
-    import torch
-    import twins
-    from torch.nn import functional as F
+    """`path` is fit or train; `layout` as for `hand.Loop`."""
+    from hand import Loop
 
-    from reslab.fast.storage import keep_freed_memory
-
-    keep_freed_memory()  # as reslab does; no part of what is compared
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    x, y = images(case)
-    batch = case.batch
-    module = twins.twin(case.name, case.classes)
-    twins.load(case.name, module, keras.saving.load_model(file))
-    last = layout != "first"
-    order = torch.channels_last if last else torch.contiguous_format
-    module = module.to(device, memory_format=order).train()
-    decay = DECAY if path == "train" else 0.0
-    kernels = [p for p in module.parameters() if p.dim() > 1]
-    others = [p for p in module.parameters() if p.dim() == 1]
-    optimizer = torch.optim.SGD(
-        [{"params": kernels, "weight_decay": decay}, {"params": others}],
-        lr=RATE,
-        momentum=MOMENTUM,
-        fused=True,
-    )
-    run = torch.compile(module) if layout == "compiled" else module
-    labels = torch.from_numpy(y).long().to(device)
-    pixels = torch.from_numpy(x if path == "train" else scaled(x)).permute(0, 3, 1, 2)
-    pixels = pixels.to(device).contiguous(memory_format=order)
-    mixed = case.precision == "mixed"
-    half = torch.autocast(device.type, torch.bfloat16) if mixed else nullcontext()
-
-    def step(inputs: Any, targets: Any) -> tuple[Any, Any]:
-        optimizer.zero_grad(set_to_none=True)
-        with half:
-            logits = run(inputs)
-            loss = F.cross_entropy(logits, targets)
-        loss.backward()
-        optimizer.step()
-        return loss.detach(), (logits.argmax(1) == targets).float().mean()
-
-    mean, std = 127.5, 64.0
-    rows, columns = (torch.arange(n, device=device) for n in x.shape[1:3])
-
-    def augmented(drawn: Any) -> Any:
-        """A crop at a place of each image's own, and every second one mirrored."""
-        n = len(drawn)
-        chosen = F.pad((pixels[drawn].float() - mean) / std, (PAD, PAD, PAD, PAD))
-        down, across = torch.randint(0, 2 * PAD + 1, (2, n), device=device)
-        mirrored = torch.rand(n, device=device) < 0.5
-        i = down[:, None] + rows
-        j = across[:, None] + torch.where(mirrored[:, None], columns.flip(0), columns)
-        cropped = chosen.permute(0, 2, 3, 1)[
-            torch.arange(n, device=device)[:, None, None], i[:, :, None], j[:, None, :]
-        ]
-        return cropped.permute(0, 3, 1, 2).contiguous(memory_format=order)
-
-    def epoch() -> tuple[float, float]:
-        total, right = torch.zeros(2, device=device)  # a GPU is asked for them once an epoch
-        for drawn in torch.randperm(len(labels), device=device).split(batch):
-            inputs = augmented(drawn) if path == "train" else pixels[drawn]
-            loss, correct = step(inputs, labels[drawn])
-            total, right = total + loss, right + correct
-        if path == "train":
-            with tempfile.TemporaryFile() as kept:
-                torch.save({"model": module.state_dict(), "sgd": optimizer.state_dict()}, kept)
-        return total.item(), right.item()
-
-    if path == "train":
-        turn.ready()
-    else:
-        turn.ready([step(pixels[:batch], labels[:batch])[0].item() for _ in range(3)])
+    loop = Loop(case, file, layout, augments=path == "train")
+    turn.ready([loop.first() for _ in range(3)] if path == "fit" else None)
     while turn.wait():
         begun = time.perf_counter()
-        epoch()
+        loop.epoch()
         turn.took(time.perf_counter() - begun)
 
 
 # The contests -------------------------------------------------------------------------------------
-
-
-def written(turn: Turn, case: Case, file: str) -> None:
-    """The network with its first weights as a file, which all others begin with."""
-    from reslab import build
-
-    model = _created(case)
-    ending, factor = GENTLE.get(case.name, ("nothing", 1))
-    for path, variable in build.variables(model).items():
-        if path.endswith(ending):
-            variable.assign(variable * factor)
-    model.save(file)
-    turn.ready()
-    turn.wait()
 
 
 OURS = {"reslab": "created", "reslab, loaded": "loaded", "reslab, torch.compile": "compiled"}

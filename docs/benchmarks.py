@@ -189,6 +189,36 @@ def _deep(case: dict[str, Any], layers: int) -> list[str]:
     return [case["network"], str(layers), case["way"], *costs, made_by(case)]
 
 
+def step() -> str:
+    head = ["network", "batch", "whose", "step (ms)", "convolutions (ms)", "at (GFLOP/s)"]
+    head += ["matrices at (GFLOP/s)", "copies (ms)", "all else (ms)", "times stock Keras"]
+    head += ["were all but convolutions free", "commit"]
+    return by_place(runs("step.json"), head, _spent)
+
+
+def _spent(run: dict[str, Any]) -> Lines:
+    lines = []
+    for whose, seconds in run["seconds"].items():
+        step, convolved, copied = (seconds[k] for k in ("step", "convolutions", "copies"))
+        ratios = [f"{run[key]:.2f}" for key in ("times_stock", "times_stock_at_most")]
+        lines.append(
+            [
+                run["network"],
+                str(run["batch"]),
+                whose,
+                f"{1000 * step:.0f}",
+                f"{1000 * convolved:.0f}",
+                f"{run['gflop_of_convolutions'] / convolved:.0f}",
+                f"{run['gflop_a_second_of_matrices']:.0f}",
+                f"{1000 * copied:.0f}",
+                f"{1000 * (step - convolved - copied):.0f}",
+                *(ratios if whose == "reslab" else ["", ""]),
+                made_by(run),
+            ]
+        )
+    return lines
+
+
 def convolutions() -> str:
     head = ["maps", "what", "JAX (ms)", "PyTorch (ms)", "commit"]
     return by_place(runs("convolutions.json"), head, _convolved)
@@ -207,6 +237,7 @@ def _convolved(run: dict[str, Any]) -> Lines:
 
 TABLES = {
     "training": training,
+    "step": step,
     "convolutions": convolutions,
     "inference": inference,
     "depth": depth,

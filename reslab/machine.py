@@ -24,6 +24,9 @@ PACKAGES = (
     "grain",
 )
 
+CPUINFO = Path("/proc/cpuinfo")
+VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2"}
+
 
 def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
@@ -68,13 +71,16 @@ def _git(*words: str, at: Path) -> str:
 
 
 def _cpu() -> str:
+    """Its name, and the widest vectors it computes in: clouds call several kinds "AMD EPYC"."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        lines = CPUINFO.read_text().splitlines()
+    except OSError:
+        lines = []
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    name = told.get("model name") or platform.processor() or platform.machine()
+    flags = told.get("flags", "").split()
+    vectors = next((words for flag, words in VECTORS.items() if flag in flags), None)
+    return f"{name}, {vectors}" if vectors else name
 
 
 def _gpu(backend: str) -> str | None:

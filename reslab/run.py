@@ -49,6 +49,7 @@ JUDGEMENT: dict[str, type] = {
 }
 LINE: dict[str, type] = {"epoch": int, "step": int}  # of log.jsonl, where its kind is "epoch"
 Arrays = Mapping[str, np.ndarray]
+Write = Callable[[Path, Arrays, Mapping[str, Any]], None]
 
 
 class Run:
@@ -222,7 +223,7 @@ def write_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def behind() -> Iterator[Callable[[Path, Arrays, Mapping[str, Any]], None]]:
+def behind() -> Iterator[Write]:
     """`write_arrays` for who has more to do: a thread writes copies, at most one file behind.
 
     What a write raises comes out of the next call, or of the end of the block, which waits.

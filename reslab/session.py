@@ -127,7 +127,7 @@ class Session:
         self.rates = rates
         self.progress = Progress()
         self.saved_at = time.monotonic()
-        self.write = files.write_arrays
+        self.write: files.Write = files.write_arrays
 
     def _for_heads(self, each: Any) -> Any:
         """The same for the classifier and its auxiliary heads, where there are some."""
