@@ -33,6 +33,13 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     opened.set()
 
 
+def _written_and_interrupted(paths: list[Path]) -> None:
+    with files.behind() as write:
+        for i, path in enumerate(paths):
+            write(path, {"x": np.full(3, i)}, {})
+        raise Interrupted
+
+
 def full(*_: object, **__: object) -> None:
     raise FULL
 
@@ -58,10 +65,8 @@ def test_files_are_whole_when_the_block_has_ended_however_it_did(
 ) -> None:
     names = [tmp_path / name for name in ("best.safetensors", "last.safetensors")]
     threading.Timer(0.2, gate.set).start()
-    with pytest.raises(Interrupted), files.behind() as write:
-        for i, path in enumerate(names):
-            write(path, {"x": np.full(3, i)}, {})
-        raise Interrupted
+    with pytest.raises(Interrupted):
+        _written_and_interrupted(names)
     for i, path in enumerate(names):
         np.testing.assert_array_equal(files.read_arrays(path)[0]["x"], [i] * 3)
 
@@ -87,6 +92,5 @@ def test_who_interrupts_is_told_that_nothing_was_saved(
     import safetensors.numpy
 
     monkeypatch.setattr(safetensors.numpy, "save_file", full)
-    with pytest.raises(UserError, match="the disk is full"), files.behind() as write:
-        write(tmp_path / "a.safetensors", {"x": np.zeros(1)}, {})
-        raise Interrupted
+    with pytest.raises(UserError, match="the disk is full"):
+        _written_and_interrupted([tmp_path / "a.safetensors"])
