@@ -331,14 +331,19 @@ def test_saved_files_are_stock_and_undo_restores(tmp_path: Path) -> None:
     [
         {},
         {"nesterov": True},
-        {"weight_decay": 0.01, "global_clipnorm": 1.0},
+        {"weight_decay": 1.0, "global_clipnorm": 1.0},
         {"gradient_accumulation_steps": 2},
     ],
     ids=lambda options: "-".join(options) or "plain",
 )
 def test_fits_like_stock_keras(options: dict[str, Any]) -> None:
-    """Two epochs of SGD with momentum from one start: the weights end together."""
+    """Two epochs of SGD with momentum from one start: the weights end together.
+
+    Where a ReLU's input is nought but for its last bits, either may let the gradient of one
+    position through. At this rate that is a tenth of the tolerance, and a rule's term is not.
+    """
     fast_only()
+    keras.utils.set_random_seed(1)
     x = np.random.default_rng(1).normal(size=(32, 8, 8, 3)).astype("float32")
     y = np.arange(32) % 10
     ends = []
@@ -347,7 +352,7 @@ def test_fits_like_stock_keras(options: dict[str, Any]) -> None:
         model = reslab.accelerate(create("resnet20", input_shape=(8, 8, 3)), undo=undo)
         model.set_weights(start)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.SGD(0.01, 0.9, **options), loss)
+        model.compile(keras.optimizers.SGD(0.001, 0.9, **options), loss)
         model.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0)
         ends.append(model.get_weights())
     for a, b in zip(*ends, strict=True):
