@@ -230,3 +230,28 @@ def test_a_step_heeds_what_changes_between_steps() -> None:
 
     for stock, fast in zip(history(True), history(False), strict=True):
         np.testing.assert_allclose(fast, stock, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_no_thin_kernel_of_one_position_strides(padding: str) -> None:
+    """PyTorch writes outside of its gradient, on some processors: positions are picked before."""
+    torch = torch_only()
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    strides = []
+
+    class Noted(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+            if function is torch.ops.aten.convolution_backward.default:
+                strides.append(tuple(args[4]))
+            return function(*args, **(kwargs or {}))
+
+    image = keras.Input((7, 8, 3))
+    thin = layers.Conv2D(8, 1, (2, 3), padding)(image)
+    wide = layers.Conv2D(4, 1, 2)(thin)
+    model = reslab.accelerate(keras.Model(image, wide))
+    x = torch.rand(4, 7, 8, 3)
+    same(model, x.numpy())
+    with Noted():
+        model(x).sum().backward()
+    assert strides == [(2, 2), (1, 1)]
