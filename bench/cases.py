@@ -1,4 +1,4 @@
-"""What is trained in `training.py` and `step.py`: networks, images, and the first weights."""
+"""What `training.py` and `step.py` train: networks, images, first weights; and the contenders."""
 
 from __future__ import annotations
 
@@ -31,6 +31,15 @@ CASES = {
 }
 RATE, MOMENTUM, DECAY, PAD = 0.01, 0.9, 1e-4, 4
 MEAN, STD = 127.5, 64.0
+# whose it is: how its model is made (see `for_fit`), or its twin lies (see `hand.Loop`)
+OURS = {"reslab": "created", "reslab, loaded": "loaded", "reslab, torch.compile": "compiled"}
+STOCK = "stock Keras"
+COMPILED = "by hand, torch.compile"
+TWINS = {
+    "by hand, channels_last": "last",
+    "by hand, channels_first": "first",
+    COMPILED: "compiled",
+}
 # Float32 gradients of a fresh ResNet-50 are 4 % off those in float64, whoever computes them, 0.4 %
 # where each unit's last scale is a tenth: so it begins, for all contenders, or none could agree.
 GENTLE = {"resnet50": ("_body_bn3/gamma", 0.1)}
@@ -74,7 +83,7 @@ def written(turn: Turn, case: Case, file: str) -> None:
     turn.wait()
 
 
-def compiled(case: Case, file: str, way: str) -> Any:
+def for_fit(case: Case, file: str, way: str) -> Any:
     """The file's model, ready for `fit`; `way` is created, compiled, loaded, or stock."""
     import keras
 

@@ -2,12 +2,12 @@
 
     python bench/step.py bench/results/step.json resnet20 resnet56 resnet50
 
-The steps of `training.py`'s path `fit`, each contender's in a process of its own, one after the
-other, on the same images from the same weights: milliseconds as the median of some, and those of
-its convolutions and copies from PyTorch's profiler, which watches some more. Then what stock Keras
-takes over what ours takes, and over what our convolutions alone take: no code around PyTorch's
-convolutions can be so many times as fast. How fast this machine multiplies matrices tells what the
-convolutions could reach. The results of every run of this script are kept in OUT.json.
+Steps on one batch, by `train_on_batch` or by hand, each contender's in a process of its own, one
+after the other, on the same images from the same weights: milliseconds as the median of some, and
+those of the convolutions and copies from PyTorch's profiler, which watches some more. What stock
+Keras takes over what the convolutions alone take, no code around them can reach. How fast this
+machine multiplies matrices tells what the convolutions could. For speeds see `training.py`, whose
+contenders take turns. The results of every run of this script are kept in OUT.json.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import CASES, Case, compiled, images, scaled, written
+from cases import CASES, COMPILED, OURS, STOCK, TWINS, Case, for_fit, images, scaled, written
 from turns import Contender, Contest, Turn, add_run, circumstances
 
 WARM, TIMED, WATCHED, SIDE = 3, 15, 5, 2048
@@ -34,13 +34,12 @@ KINDS = {  # names of PyTorch's operations, as its profiler has them
     ),
     "copies": ("aten::copy_",),
 }
-STOCK, OURS = "stock Keras", "reslab"
-KERAS = {STOCK: "stock", OURS: "created", "reslab, torch.compile": "compiled"}
-TWINS = {"by hand, channels_last": "last", "by hand, torch.compile": "compiled"}
+KERAS = {STOCK: "stock", **{whose: OURS[whose] for whose in ("reslab", "reslab, torch.compile")}}
+HAND = {whose: TWINS[whose] for whose in ("by hand, channels_last", COMPILED)}
 
 
 def by_keras(turn: Turn, case: Case, file: str, way: str) -> None:
-    model = compiled(case, file, way)
+    model = for_fit(case, file, way)
     x, y = images(case)
     x, y = scaled(x[: case.batch]), y[: case.batch]
     turn.ready(_watched(lambda: model.train_on_batch(x, y)))
@@ -64,8 +63,9 @@ def _watched(step: Callable[[], Any]) -> dict[str, float]:
     with profile(activities=[ProfilerActivity.CPU]) as watch:
         for _ in range(WATCHED):
             step()
+    operations = watch.key_averages()
     for kind, names in KINDS.items():
-        spent = sum(e.self_cpu_time_total for e in watch.key_averages() if e.key in names)
+        spent = sum(each.self_cpu_time_total for each in operations if each.key in names)
         found[kind] = spent / 1e6 / WATCHED
     return found
 
@@ -102,7 +102,7 @@ def measured(case: Case) -> dict[str, Any]:
         _alone(Contender(written, (case, file)))
         gflop = _alone(Contender(counted, (case, file)))
         runs = {words: Contender(by_keras, (case, file, way)) for words, way in KERAS.items()}
-        runs |= {words: Contender(by_hand, (case, file, way)) for words, way in TWINS.items()}
+        runs |= {words: Contender(by_hand, (case, file, way)) for words, way in HAND.items()}
         seconds = {words: _alone(contender) for words, contender in runs.items()}
     return {
         "network": case.name,
@@ -110,8 +110,6 @@ def measured(case: Case) -> dict[str, Any]:
         "gflop_of_convolutions": gflop["convolutions"],
         "gflop_a_second_of_matrices": gflop["matrices"],
         "seconds": seconds,
-        "times_stock": seconds[STOCK]["step"] / seconds[OURS]["step"],
-        "times_stock_at_most": seconds[STOCK]["step"] / seconds[OURS]["convolutions"],
     }
 
 
@@ -133,9 +131,8 @@ def main() -> None:
         found = measured(CASES[name])
         add_run(asked.out, {**where, **found})
         for words, spent in found["seconds"].items():
-            print(name, words, {kind: f"{1000 * s:.1f} ms" for kind, s in spent.items()})
-        most = found["times_stock_at_most"]
-        print(f"{name}: {found['times_stock']:.2f} times stock Keras, at most {most:.2f}")
+            shown = ", ".join(f"{kind} {1000 * s:.1f} ms" for kind, s in spent.items())
+            print(f"{name} {words}: {shown}", flush=True)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import CASES, DECAY, MOMENTUM, PAD, RATE, Case, compiled, images, scaled, written
+from cases import (
+    CASES,
+    COMPILED,
+    DECAY,
+    MOMENTUM,
+    OURS,
+    PAD,
+    RATE,
+    STOCK,
+    TWINS,
+    Case,
+    for_fit,
+    images,
+    scaled,
+    written,
+)
 from turns import Contender, Contest, Turn, add_run, circumstances, ratio, said
 
 # Of the losses' scale: one step moves weights by sums of a million float32 terms; a product of two
@@ -49,7 +64,7 @@ AGREE = {"float32": 1e-3, "mixed": 3e-2}
 
 def by_fit(turn: Turn, case: Case, file: str, way: str) -> None:
     """`way` is created, compiled, loaded, or stock."""
-    model = compiled(case, file, way)
+    model = for_fit(case, file, way)
     x, y = images(case)
     x, batch = scaled(x), case.batch
     losses = [float(model.train_on_batch(x[:batch], y[:batch])[0]) for _ in range(3)]
@@ -147,16 +162,6 @@ def by_hand(turn: Turn, case: Case, file: str, path: str, layout: str) -> None:
 
 
 # The contests -------------------------------------------------------------------------------------
-
-
-OURS = {"reslab": "created", "reslab, loaded": "loaded", "reslab, torch.compile": "compiled"}
-STOCK = "stock Keras"
-COMPILED = "by hand, torch.compile"
-TWINS = {
-    "by hand, channels_last": "last",
-    "by hand, channels_first": "first",
-    COMPILED: "compiled",
-}
 
 
 def contenders(case: Case, path: str, file: str, torch: bool) -> dict[str, Contender]:

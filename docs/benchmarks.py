@@ -197,10 +197,9 @@ def step() -> str:
 
 
 def _spent(run: dict[str, Any]) -> Lines:
-    lines = []
+    lines, stock = [], run["seconds"]["stock Keras"]["step"]
     for whose, seconds in run["seconds"].items():
         step, convolved, copied = (seconds[k] for k in ("step", "convolutions", "copies"))
-        ratios = [f"{run[key]:.2f}" for key in ("times_stock", "times_stock_at_most")]
         lines.append(
             [
                 run["network"],
@@ -212,7 +211,8 @@ def _spent(run: dict[str, Any]) -> Lines:
                 f"{run['gflop_a_second_of_matrices']:.0f}",
                 f"{1000 * copied:.0f}",
                 f"{1000 * (step - convolved - copied):.0f}",
-                *(ratios if whose == "reslab" else ["", ""]),
+                f"{stock / step:.2f}",
+                f"{stock / convolved:.2f}",
                 made_by(run),
             ]
         )
