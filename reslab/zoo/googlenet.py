@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from reslab.spec import (
     BN,
+    HE,
     LRN,
     AdaptiveAvgPool,
     AvgPool,
@@ -31,7 +32,8 @@ POOL = MaxPool(3, 2, pad="ceil", fill="0")
 
 
 def biased(width: int, kernel: int, stride: int = 1) -> Part:
-    return Conv(width, kernel, stride, bias=True), ReLU
+    # by inputs: by outputs a reduction to 16 of 480 maps grows them, and no batch norm shrinks them
+    return Conv(width, kernel, stride, bias=True, init=HE), ReLU
 
 
 def normalised(width: int, kernel: int, stride: int = 1) -> Part:
