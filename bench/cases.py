@@ -58,7 +58,7 @@ def scaled(x: np.ndarray) -> np.ndarray:
 
 def created(case: Case) -> Any:
     import reslab
-    from reslab.session import precision
+    from reslab.training.loop import precision
 
     with precision(case.precision):
         return reslab.create(
@@ -71,7 +71,7 @@ def created(case: Case) -> Any:
 
 def written(turn: Turn, case: Case, file: str) -> None:
     """The network with its first weights as a file, which all contenders begin with."""
-    from reslab import build
+    from reslab.models import build
 
     model = created(case)
     ending, factor = GENTLE.get(case.name, ("nothing", 1))

@@ -4,7 +4,7 @@
 
 The convolutions of a ResNet-20 at 32x32, batch 128, float32: milliseconds of one, forwards, and of
 the gradients of its input and its kernel. Then eight of them one after another with both gradients,
-as a scan has them, by XLA's own and by `reslab.fast.jax_rules`, and written out. PyTorch and JAX
+as a scan has them, by XLA's own and by `acceleration.jax_rules`, and written out. PyTorch and JAX
 have a process each and take turns. The results of every run are kept in OUT.json.
 """
 
@@ -57,7 +57,7 @@ def by_jax(turn: Turn) -> None:
     import jax
     from jax import lax
 
-    from reslab.fast.jax_rules import _convolved
+    from reslab.acceleration.jax_rules import _convolved
 
     order = "NHWC", "HWIO", "NHWC"
 

@@ -45,7 +45,7 @@ SHOWN = {
 
 
 def main(out: Path, networks: list[str]) -> None:
-    from reslab.machine import commit, machine, versions
+    from reslab.core.environment import commit, machine, versions
 
     backend = os.environ.get("KERAS_BACKEND", "torch")
     found = json.loads(out.read_text()) if out.exists() else {"cases": []}
@@ -88,7 +88,7 @@ def measure(name: str, way: str) -> None:
     import numpy as np
 
     import reslab
-    from reslab import build
+    from reslab.models import build
 
     load: Callable[[Path], Any] = reslab.load
     if way == "stock":
@@ -163,10 +163,11 @@ def peak() -> float:
 
 def latest(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of each network and way the last measurement, the shallowest network first."""
-    from reslab import describe, zoo
+    from reslab import zoo
+    from reslab.spec import summary
 
     last = {(case["network"], case["way"]): case for case in cases}
-    deep = {name: describe.depth(zoo.network(name)) for name, _ in last}
+    deep = {name: summary.depth(zoo.network(name)) for name, _ in last}
     found = [{**case, "layers": deep[name]} for (name, _), case in last.items()]
     return sorted(found, key=lambda case: case["layers"])
 

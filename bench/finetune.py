@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 import reslab
-from reslab.catalogue import CHARACTERS
+from reslab.core.environment import machine, versions
 from reslab.data import load
-from reslab.data.base import ArraySplit, Data
-from reslab.machine import machine, versions
+from reslab.data.dataset import ArraySplit, Data
+from reslab.spec.catalogue import CHARACTERS
 
 GIVEN, NEW = CHARACTERS[:36], tuple("abdeghnqrt")  # letters whose capitals look different
 PRETRAINING = 3  # epochs

@@ -12,7 +12,7 @@ from cases import DECAY, MEAN, MOMENTUM, PAD, RATE, STD, Case, images, scaled
 from torch import Tensor
 from torch.nn import functional as F
 
-from reslab.fast.storage import keep_freed_memory
+from reslab.acceleration.torch_memory import keep_freed_memory
 
 
 class Loop:

@@ -29,7 +29,7 @@ AGREE = 1e-4
 
 def model() -> Any:
     """The same numbers in every process: what He draws, and running statistics unlike 0 and 1."""
-    from reslab.build import create
+    from reslab.models.build import create
 
     net = create("resnet50", classes=CLASSES, input_shape=SHAPE, data_format="channels_last")
     rng = np.random.default_rng(0)

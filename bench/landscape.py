@@ -32,8 +32,8 @@ GOAL = 0.8
 
 def subject(network: str, n: int) -> Any:
     """Random weights and images: what they are does not matter to the time."""
-    from reslab.analysis.subject import Images, Subject
-    from reslab.build import create
+    from reslab.models.build import create
+    from reslab.studies.trained import Images, Subject
 
     model = create(network, classes=CLASSES, input_shape=SHAPE, data_format="channels_last")
     rng = np.random.default_rng(0)
@@ -43,9 +43,9 @@ def subject(network: str, n: int) -> Any:
 
 
 def work(turn: Turn, name: str, network: str, n: int, points: int) -> None:
-    from reslab.analysis.landscape.directions import filter_normalised
-    from reslab.analysis.landscape.evaluator import BATCH, Evaluator
-    from reslab.analysis.landscape.points import Points
+    from reslab.studies.landscape.directions import filter_normalised
+    from reslab.studies.landscape.evaluator import BATCH, Evaluator
+    from reslab.studies.landscape.point_log import Points
 
     its = subject(network, n)
     evaluator = Evaluator(its)

@@ -79,7 +79,7 @@ def _fed(x: np.ndarray, y: np.ndarray, batch: int) -> tuple[Any, ...]:
     """The arrays as `fit` takes them, shuffled; on TensorFlow as a data set without the tuner.
 
     With it, half of the turns of all contenders took 2.6, 5.1 or 10.2 seconds, whatever was in
-    them: see `reslab.fast.feeding`.
+    them: see `reslab.training.feed`.
     """
     import keras
 
@@ -87,7 +87,7 @@ def _fed(x: np.ndarray, y: np.ndarray, batch: int) -> tuple[Any, ...]:
         return x, y, batch
     import tensorflow as tf
 
-    from reslab.fast.feeding import untuned
+    from reslab.training.feed import untuned
 
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x)).batch(batch)
     return (untuned(dataset),)
@@ -96,11 +96,12 @@ def _fed(x: np.ndarray, y: np.ndarray, batch: int) -> tuple[Any, ...]:
 def by_train(turn: Turn, case: Case, way: str) -> None:
     """`way` is created, compiled, or stock: the same run with Keras's own layers."""
     import reslab
-    from reslab import build
-    from reslab.cli.training import Bar
-    from reslab.data.base import ArraySplit, Data
-    from reslab.recipes import Recipe
-    from reslab.session import Interrupted, Watcher
+    from reslab.cli.train import Bar
+    from reslab.core.interrupts import Interrupted
+    from reslab.data.dataset import ArraySplit, Data
+    from reslab.models import build
+    from reslab.runs.recipe import Recipe
+    from reslab.training.loop import Watcher
 
     if way == "stock":
         build.accelerate = lambda model: model  # type: ignore[attr-defined]

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import reslab
+from reslab.core.environment import machine, versions
 from reslab.data import load
-from reslab.machine import machine, versions
 
 CANDIDATES: list[dict[str, object]] = [
     {"rate": 0.4, "label_smoothing": 0.0},

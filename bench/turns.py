@@ -116,7 +116,7 @@ def said(found: Mapping[str, Any]) -> str:
 
 def circumstances(backend: str) -> dict[str, Any]:
     """Where and by what a result was made. To be called before the work: the load counts then."""
-    from reslab.machine import commit, machine, versions
+    from reslab.core.environment import commit, machine, versions
 
     return {
         "command": " ".join(["python", *sys.argv]),

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reslab import describe, zoo
+from reslab import zoo
+from reslab.spec import summary
 
 Lines = list[list[str]]
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
@@ -175,7 +176,7 @@ def depth() -> str:
         measured = json.loads(path.read_text())
         found += [case | {"backend": measured["backend"]} for case in measured["cases"]]
     ways = list(dict.fromkeys(case["way"] for case in found))
-    order = {name: describe.depth(zoo.network(name)) for name in {c["network"] for c in found}}
+    order = {name: summary.depth(zoo.network(name)) for name in {c["network"] for c in found}}
     found.sort(key=lambda case: (order[case["network"]], ways.index(case["way"])))
     head = ["network", "layers", "built", *DEEP.values(), "commit"]
     return by_place(found, head, lambda case: [_deep(case, order[case["network"]])])

@@ -4,7 +4,7 @@
     python docs/parity.py timm/resnet50  measure these alone, keep the others' numbers
     python docs/parity.py --write        write the table from what was measured before
 
-Measured by the function that the tests call, `tests.weights.parity.measure`. What it found is kept
+Measured by `tests.helpers.weights.parity.measure`, which the tests call. The numbers are kept
 in docs/results/parity.json.
 """
 
@@ -24,9 +24,9 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import keras  # noqa: E402
 
-from reslab.machine import machine  # noqa: E402
-from tests.weights.cases import CASES  # noqa: E402
-from tests.weights.parity import CLOSE, Case, measure  # noqa: E402
+from reslab.core.environment import machine  # noqa: E402
+from tests.helpers.weights.cases import CASES  # noqa: E402
+from tests.helpers.weights.parity import CLOSE, Case, measure  # noqa: E402
 
 PAGE, KEPT = HERE / "parity.md", HERE / "results" / "parity.json"
 PACKAGES = {

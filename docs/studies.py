@@ -8,11 +8,11 @@ from pathlib import Path
 
 from benchmarks import table
 
-from reslab.analysis import degradation, kinds
-from reslab.analysis.page import Section, Table
-from reslab.analysis.signals import show_signals, signal_panels
-from reslab.analysis.study import Study
-from reslab.analysis.sweep import measured
+from reslab.report.sections import Section, Table
+from reslab.studies import degradation, registry
+from reslab.studies.folder import Study
+from reslab.studies.signals import page, panels
+from reslab.studies.sweep import results as measured
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -69,7 +69,7 @@ def signals() -> str:
     parts = []
     for study in kept():
         if study.kind == "signals" and study.asked.get("steps"):
-            told = show_signals.course(signal_panels.read(study))
+            told = page.course(panels.read(study))
             parts += [
                 *_made(study),
                 _picture(study, "gradients-in-training", "Gradient norms by layer", "docs/"),
@@ -84,7 +84,7 @@ def landscapes() -> str:
     parts = []
     for study in kept():
         if study.kind == "landscape" and "resnet56" in study.name and "plain56" in study.name:
-            (shown,) = kinds.sections(study)[0].tables
+            (shown,) = registry.sections(study)[0].tables
             parts += [
                 *_made(study),
                 _picture(study, "surface", "Loss surfaces", "docs/"),
@@ -103,7 +103,7 @@ def everything() -> str:
     """All of them, as their own pages show them, with pictures in place of charts."""
     parts = [HEAD]
     for study in kept():
-        sections = kinds.sections(study)
+        sections = registry.sections(study)
         about = study.name.removeprefix(f"{study.kind}-")
         parts += [f"## {study.kind.capitalize()}: {about}", "", *_made(study)]
         for file in sorted(study.path.glob("*.png")):

@@ -18,9 +18,9 @@ from pathlib import Path
 import studies
 from benchmarks import TABLES, table
 
-from reslab import describe
-from reslab.analysis.study import Study
-from reslab.run import Run
+from reslab.runs.run import Run
+from reslab.spec import summary
+from reslab.studies.folder import Study
 from reslab.zoo import NETWORKS
 
 HERE = Path(__file__).parent
@@ -83,7 +83,7 @@ def enter(run: Run) -> None:
 def networks() -> str:
     rows = ["| network | input | parameters | multiply-adds | |", "|---|---|---|---|---|"]
     for name, network in NETWORKS.items():
-        sums = describe.counts(network)
+        sums = summary.counts(network)
         size = "x".join(map(str, network.input_shape))
         rows.append(
             f"| `{name}` | {size} | {sums.trainable_params:,} | {sums.multiply_adds:,} |"

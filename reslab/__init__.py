@@ -5,35 +5,17 @@ The names below are loaded when first used, so that `import reslab` does not loa
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+
+import lazy_loader
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "accelerate": "reslab.fast",
-    "create": "reslab.weights",
-    "network": "reslab.zoo",
-    "Network": "reslab.spec",
-    "Recipe": "reslab.recipes",
-    "recipe": "reslab.recipes",
-    "Run": "reslab.run",
-    "train": "reslab.training",
-    "resume": "reslab.training",
-    "recalibrate": "reslab.finetuning",
-    "evaluate": "reslab.evaluation",
-    "predict": "reslab.prediction",
-    "inference": "reslab.serving",
-    "load": "reslab.whole",
-    "weights": "reslab.weights",
-    "UserError": "reslab.errors",
-}
-__all__ = ["__version__", *sorted(_HOMES)]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 _UNTOUCHED = {  # what Keras writes into keras.json when it is first imported: nobody's choice
     "floatx": "float32",
     "epsilon": 1e-07,
@@ -59,14 +41,3 @@ def _choose_backend() -> None:
 
 
 _choose_backend()
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'reslab' has no attribute {name!r}")
-    home = importlib.import_module(_HOMES[name])
-    return home if home.__name__ == f"reslab.{name}" else getattr(home, name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

@@ -17,13 +17,13 @@ os.environ.setdefault(
 )
 
 if TYPE_CHECKING:
-    from reslab.run import Run
+    from reslab.runs.run import Run
 
 
 @pytest.fixture(scope="session")
 def thirds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small set of `tests.tiny` as IDX files; to be read only."""
-    from tests import tiny
+    """The small set of `tests.helpers.tiny` as IDX files; to be read only."""
+    from tests.helpers import tiny
 
     return tiny.folder(tmp_path_factory.mktemp("data") / "thirds")
 
@@ -32,7 +32,7 @@ def thirds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run on `thirds`; to be read only."""
     import reslab
-    from tests import tiny
+    from tests.helpers import tiny
 
     out = tmp_path_factory.mktemp("runs") / "trained"
     return reslab.train(tiny.NETWORK, thirds, epochs=2, batch=16, out=out)
@@ -41,9 +41,9 @@ def trained(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder, a cache and an environment of the test's own, without a network; and the network
-    of `tests.tiny` by its name."""
+    of `tests.helpers.tiny` by its name."""
     from reslab import zoo
-    from tests import tiny
+    from tests.helpers import tiny
 
     here = tmp_path / "here"
     here.mkdir()

@@ -9,11 +9,11 @@ import click
 
 from reslab.cli.options import as_json, backend, print_json
 from reslab.cli.progress import conduct
-from reslab.errors import UserError
+from reslab.core.errors import UserError
 
 if TYPE_CHECKING:
-    from reslab.analysis.study import Study
-    from reslab.analysis.watch import Watch
+    from reslab.core.progress import Watch
+    from reslab.studies.folder import Study
 
 
 @click.command()
@@ -90,7 +90,7 @@ def landscape(
       reslab landscape runs/resnet56 runs/plain56
       reslab landscape runs/resnet20 --trajectory --curvature
     """
-    from reslab.run import Run
+    from reslab.runs.run import Run
 
     for name, value in (("grid", curvature_grid), ("images", curvature_images)):
         if value is not None and not curvature:
@@ -99,20 +99,17 @@ def landscape(
     options["images"] = _images(images)
 
     def run(watch: Watch) -> Study:
-        from reslab.analysis.landscape import asking
-        from reslab.analysis.landscape import landscape as measure
+        from reslab.studies.landscape import settings
+        from reslab.studies.landscape.measure import landscape as measure
 
         if curvature:
             own = curvature_grid is None
-            options["curvature"] = asking.CURVATURE_GRID if own else curvature_grid
+            options["curvature"] = settings.CURVATURE_GRID if own else curvature_grid
             if curvature_images is not None:
                 options["curvature_images"] = curvature_images
         return measure(opened, watch=watch, **options)
 
     _summary(conduct(run, backend), as_json)
-
-
-COMMANDS = (landscape,)
 
 
 def _images(text: str) -> int | None:
@@ -125,9 +122,10 @@ def _images(text: str) -> int | None:
 
 
 def _summary(study: Study, as_json: bool) -> None:
-    from reslab.analysis.landscape import showing, surfaces
+    from reslab.studies.landscape import page as showing
+    from reslab.studies.landscape import results
 
-    rows = showing.sharpness(study, surfaces.surfaces(study))
+    rows = showing.sharpness(study, results.surfaces(study))
     page = study.path / "page.html"
     if as_json:
         print_json({"study": str(study.path), "page": str(page), "sharpness": rows})

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from reslab.errors import UserError, unknown
+from reslab.core.errors import UserError, unknown
 
 INTERRUPTED = 130  # what a shell calls a command stopped by Ctrl-C
 BACKENDS = {"torch": "torch", "jax": "jax", "tensorflow": "tensorflow"}

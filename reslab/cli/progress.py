@@ -11,8 +11,8 @@ import click
 from reslab.cli.options import INTERRUPTED, load_tensorflow, use_backend
 
 if TYPE_CHECKING:
-    from reslab.analysis.study import Study
-    from reslab.analysis.watch import Watch
+    from reslab.core.progress import Watch
+    from reslab.studies.folder import Study
 
 
 class Bar:
@@ -58,7 +58,7 @@ class Work(Bar):
         self.total = 0.0
 
     def watch(self) -> Watch:
-        from reslab.analysis.watch import Watch
+        from reslab.core.progress import Watch
 
         return Watch(say=self.say, start=self.start, step=self.step)
 
@@ -77,7 +77,7 @@ def conduct(run: Callable[[Watch], Study], backend: str | None) -> Study:
     """Run a study with a bar; where it is stopped, say how to go on with it."""
     use_backend(backend)
     load_tensorflow()
-    from reslab.session import Interrupted
+    from reslab.core.interrupts import Interrupted
 
     with Work() as work:
         try:

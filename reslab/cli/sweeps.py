@@ -10,12 +10,11 @@ import click
 
 from reslab.cli.options import as_json, backend, pair, print_json
 from reslab.cli.progress import conduct
-from reslab.errors import UserError
 
 if TYPE_CHECKING:
-    from reslab.analysis.study import Study
-    from reslab.analysis.sweep.terms import Terms
-    from reslab.analysis.watch import Watch
+    from reslab.core.progress import Watch
+    from reslab.studies.folder import Study
+    from reslab.studies.sweep.settings import Terms
 
 OPTIONS = (
     click.option(
@@ -59,78 +58,6 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command()
-@click.option(
-    "--depths",
-    metavar="D,D,...",
-    default="20,56",
-    show_default=True,
-    help="Layers, 6n + 2 each: 20, 32, 44, 56, 110 in the paper.",
-)
-@shared
-def degradation(depths: str, **options: Any) -> None:
-    """Do deeper plain nets train worse, and deeper residual nets not?
-
-    Trains plain and residual nets of the same layers under one recipe, with training and test error
-    by iteration, as Fig. 6 of He 2015. The same command goes on with what was interrupted.
-
-    \b
-      reslab degradation --data fashion-mnist --depths 20,56 --budget 60
-    """
-    from reslab.analysis.sweep.nets import units
-
-    try:
-        asked = [int(word) for word in depths.split(",")]
-    except ValueError:
-        raise UserError(f"--depths {depths}: write it as --depths 20,56") from None
-    for depth in asked:
-        units(depth)
-
-    def run(terms: Terms, watch: Watch) -> Study:
-        from reslab.analysis.degradation import degradation
-
-        return degradation(terms, asked, watch)
-
-    from reslab.analysis.degradation import lines
-
-    _conduct(run, lines, **options)
-
-
-@click.command()
-@click.argument("what")
-@click.option(
-    "--depth",
-    type=int,
-    metavar="D",
-    default=110,
-    show_default=True,
-    help="Layers, 6n + 2; for activations also 164, the bottleneck net.",
-)
-@shared
-def ablate(what: str, depth: int, **options: Any) -> None:
-    """Train the variants of a residual unit beside the published errors.
-
-    WHAT is shortcuts (Identity Mappings, Table 1) or activations (Table 2). The same command goes
-    on with what was interrupted.
-
-    \b
-      reslab ablate activations --data fashion-mnist --depth 20 --budget 60
-    """
-    from reslab.analysis.ablation import check, lines
-
-    check(what, depth)
-
-    def run(terms: Terms, watch: Watch) -> Study:
-        from reslab.analysis.ablation import ablation
-
-        return ablation(what, terms, depth, watch)
-
-    _conduct(run, lines, **options)
-
-
-COMMANDS = degradation, ablate
-
-
 def _conduct(
     run: Callable[[Terms, Watch], Study],
     lines: Callable[[Study], list[str]],
@@ -140,7 +67,7 @@ def _conduct(
     **options: Any,
 ) -> None:
     """Run a study with a bar; print what it found, or how to go on with it."""
-    from reslab.analysis.sweep.terms import Terms
+    from reslab.studies.sweep.settings import Terms
 
     terms = Terms(changes=dict(map(pair, changes)), **options)
     terms.chosen()  # what is wrong with the recipe is said before Keras is loaded

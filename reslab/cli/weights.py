@@ -30,9 +30,9 @@ def weights() -> None:
 @network_option
 def convert(source: str, out: Path, to: str, named: str, network: str | None) -> None:
     """Write the weights of IN under another library's names."""
-    from reslab.weights import crossing
+    from reslab.weights import conversion
 
-    opened = crossing.convert(source, out, to, network, named)
+    opened = conversion.convert(source, out, to, network, named)
     theirs = opened.fit.scheme.name
     click.echo(f"{out}: {opened.network.name}, {len(opened.fit.tensors)} tensors, {theirs} to {to}")
 
@@ -44,9 +44,9 @@ def convert(source: str, out: Path, to: str, named: str, network: str | None) ->
 @as_json
 def compare(one: str, other: str, network: str | None, as_json: bool) -> None:
     """Layer by layer: the largest difference between A and B, whatever their names and formats."""
-    from reslab.weights import crossing
+    from reslab.weights import conversion
 
-    rows = crossing.compare(one, other, network)
+    rows = conversion.compare(one, other, network)
     if as_json:
         print_json(rows)
         return
@@ -59,6 +59,3 @@ def compare(one: str, other: str, network: str | None, as_json: bool) -> None:
         click.echo(f"{row['layer']:<{width}}  {words}")
     equal = sum(row["difference"] == 0 and not row["only"] and not row["shapes"] for row in rows)
     click.echo(f"{equal} of {len(rows)} layers are equal")
-
-
-COMMANDS = (weights,)

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from reslab.errors import UserError, unknown
-
-from .draws import Stream
+from reslab.core.errors import UserError, unknown
+from reslab.core.rng import Stream
 
 if TYPE_CHECKING:
     import keras

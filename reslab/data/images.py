@@ -12,9 +12,8 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from reslab.errors import written
-
-from .draws import Stream
+from reslab.core.errors import written
+from reslab.core.rng import Stream
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

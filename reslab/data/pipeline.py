@@ -9,12 +9,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from reslab.errors import UserError
+from reslab.core.errors import UserError
+from reslab.core.rng import Stream
 
 from .augment import Augmentation, Moves, by_stage
-from .base import ArraySplit, Split
-from .draws import Stream
-from .standardise import Standardise
+from .dataset import ArraySplit, Split
+from .normalize import Normalization
 
 Batch = tuple[np.ndarray, np.ndarray]
 Made = TypeVar("Made")
@@ -40,7 +40,7 @@ class Pipeline:
         batch: int,
         seed: int,
         augment: Sequence[str | Augmentation] = (),
-        standardise: Standardise,
+        standardise: Normalization,
         workers: int = 2,
     ) -> None:
         if batch < 1:
@@ -106,7 +106,7 @@ class Pipeline:
 
     def _raw(self, order: np.ndarray, epoch: int, steps: range) -> Iterator[tuple[int, np.ndarray]]:
         """(step, uint8 images) in order."""
-        from .folder import FileSplit
+        from reslab.data.sources.folder import FileSplit
 
         view = next((a for _, a in self._stages["view"]), None)
         if isinstance(self.split, FileSplit):
@@ -174,10 +174,10 @@ def _prefetched(
 
 
 def batches(
-    split: Split, batch: int, standardise: Standardise, workers: int = 2
+    split: Split, batch: int, standardise: Normalization, workers: int = 2
 ) -> Iterator[Batch]:
     """All of a split in order, un-augmented; the last batch may be smaller."""
-    from .folder import FileSplit
+    from reslab.data.sources.folder import FileSplit
 
     starts = range(0, len(split), batch)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from .draws import Stream
+from reslab.core.rng import Stream
 
 Picture = Image.Image
 _FILL = 128  # what comes in from outside the picture: mid-grey

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from reslab.errors import UserError
+from reslab.core.errors import UserError
+from reslab.core.rng import Stream
 
-from .base import Split
-from .draws import Stream
+from .dataset import Split
 
 S = TypeVar("S", bound=Split)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from reslab.draw import words
+from reslab.draw import labels
+from reslab.draw.elements import Piece, after, box, few, piece
 from reslab.draw.marks import Box
-from reslab.draw.pieces import Piece, after, box, few, piece
-from reslab.shapes import Maps, Shape
 from reslab.spec import Concat, Network, Part, Repeat, Residual, image, steps
+from reslab.spec.shapes import Maps, Shape
 
 LONGEST = 60  # boxes: where a column would have more, repetitions are drawn once, with their number
 BOX_WIDTH = 92.0
@@ -124,7 +124,7 @@ class Column:
         if isinstance(part, Concat):
             self._concat(part, x, y, least)
         elif (said := few(part, x)) is not None:
-            self._item(box(said, words.look(part), BOX_WIDTH), y, least)
+            self._item(box(said, labels.look(part), BOX_WIDTH), y, least)
         return y
 
     def _item(self, made: Piece, shape: Shape, least: Size) -> None:

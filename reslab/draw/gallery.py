@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reslab.draw import words
+from reslab.core.errors import unknown
+from reslab.draw import labels
+from reslab.draw.elements import GAP, piece
 from reslab.draw.marks import Mark, Picture, Words, around, straight
-from reslab.draw.pieces import GAP, piece
-from reslab.errors import unknown
-from reslab.shapes import Maps
 from reslab.spec import Part
-from reslab.transforms import without_skips
+from reslab.spec.shapes import Maps
+from reslab.spec.transforms import without_skips
 from reslab.zoo import (
     characters,
     densenet,
@@ -19,7 +19,7 @@ from reslab.zoo import (
     identity_mappings,
     resnet,
     resnext,
-    tricks,
+    senet,
 )
 
 
@@ -60,7 +60,7 @@ BLOCKS = {
         resnext.grouped(32, 4)(64), 256, "ResNeXt, 32x4d", "Xie et al. 2016, Fig. 3(c)"
     ),
     "se": Block(
-        tricks.squeezed(resnet.bottleneck)(64), 256, "SE bottleneck", "Hu et al. 2017, Fig. 3"
+        senet.squeezed(resnet.bottleneck)(64), 256, "SE bottleneck", "Hu et al. 2017, Fig. 3"
     ),
     "gated": Block(
         identity_mappings.exclusive_gating(resnet.basic(64)),
@@ -98,7 +98,7 @@ def _titled(block: Block) -> list[Mark]:
     return [
         Words(0, -46, block.title, "title"),
         Words(0, -32, block.source, "note"),
-        Words(0, -8, words.size(maps), "box"),
+        Words(0, -8, labels.size(maps), "box"),
         *drawn.marks,
         straight((0, drawn.height), (0, drawn.height + GAP), arrow=True),
     ]

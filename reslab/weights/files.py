@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from reslab import run as disk
-from reslab.errors import UserError
+from reslab.core import files
+from reslab.core.errors import UserError
 from reslab.weights import h5
 
 NOTE = "reslab-weights.json"  # what a .keras file of ours says of its weights
@@ -68,7 +68,7 @@ def write(
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file")
-    with disk.writing(path, "choose another file"):
+    with files.writing(path, "choose another file"):
         path.parent.mkdir(parents=True, exist_ok=True)
     _kind(path, WRITERS)(path, arrays, note, nest)
 
@@ -100,7 +100,7 @@ def _plain(array: np.ndarray) -> np.ndarray:
 
 
 def _write_safetensors(path: Path, arrays: Any, note: Any, nest: Any) -> None:
-    disk.write_arrays(path, arrays, note)
+    files.write_arrays(path, arrays, note)
 
 
 # Torch ------------------------------------------------------------------------------------------
@@ -153,18 +153,18 @@ def _write_torch(path: Path, arrays: Any, note: Any, nest: Any) -> None:
         except RuntimeError as error:  # how it says that the disk is full
             raise OSError(str(error)) from error
 
-    disk.write(path, fill)
+    files.write(path, fill)
 
 
 # Keras ------------------------------------------------------------------------------------------
 
 
 def _write_h5(path: Path, arrays: Any, note: Any, nest: Any) -> None:
-    disk.write(path, lambda temp: h5.write_weights(temp, arrays, note, nest))
+    files.write(path, lambda temp: h5.write_weights(temp, arrays, note, nest))
 
 
 def _write_old_h5(path: Path, arrays: Any, note: Any, nest: Any) -> None:
-    disk.write(path, lambda temp: h5.write_by_layer(temp, arrays, note))
+    files.write(path, lambda temp: h5.write_by_layer(temp, arrays, note))
 
 
 READERS = {

@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from reslab import repeats
-from reslab.errors import UserError
+from reslab.core.errors import UserError
+from reslab.spec import stacks as repeats
 
 BN = "gamma", "beta", "moving_mean", "moving_variance"
 OTHER = "kernel", "bias"

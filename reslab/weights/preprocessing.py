@@ -8,8 +8,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from reslab.core.errors import UserError
 from reslab.data import images
-from reslab.errors import UserError
 
 IMAGENET_MEAN = 0.485, 0.456, 0.406  # of RGB in 0..1, over ImageNet's training images
 IMAGENET_STD = 0.229, 0.224, 0.225

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from reslab import build, zoo
-from reslab.errors import UserError
-from reslab.serving import inference
+from reslab import zoo
+from reslab.models import build
 from reslab.spec import Network, walk
-from reslab.weights import bridge, fitting, published
+from reslab.weights import match, transfer
 from reslab.weights.preprocessing import Preprocessing
 from reslab.weights.schemes import scheme
 
@@ -59,7 +57,7 @@ def create(
             network, classes, input_shape, data_format, top, taps, aux, stacked, remat
         )
     net = zoo.network(network)
-    given = bridge.source(weights, net.name)
+    given = transfer.source(weights, net.name)
     twin = given.network
     if twin and twin.name in zoo.NETWORKS and twin.name.endswith(f"_{net.name}"):
         log.warning("%s is of %s, which is what is made", weights, twin.name)
@@ -70,7 +68,7 @@ def create(
         classes = _classes(net, given)
     model = build.create(net, classes, input_shape, data_format, top, taps, aux, stacked, remat)
     main = build.main_output(model) if aux else model  # its layers are the model's
-    bridge.fill(main, bridge.about(main), given)
+    transfer.fill(main, transfer.about(main), given)
     model.reslab = main.reslab
     return model
 
@@ -82,40 +80,8 @@ def _size(
     return (3, how.size, how.size) if order == "channels_first" else (how.size, how.size, 3)
 
 
-def _classes(net: Network, given: bridge.Source) -> int | None:
+def _classes(net: Network, given: transfer.Source) -> int | None:
     layers = walk(net)
     if given.scheme == "auto":
-        return fitting.best(layers, given.contents, net.name).classes
-    return fitting.fit(scheme(given.scheme), layers, given.contents).classes
-
-
-class Classifier:
-    """A network with weights, from files of pictures to probabilities of classes."""
-
-    def __init__(
-        self, network: str, weights: str | Path, engine: str = "auto", compare: bool = True
-    ) -> None:
-        self.model = create(network, data_format="channels_last", weights=weights)
-        known = bridge.about(self.model)
-        width = known.network.classes or 0
-        if known.network.input_shape[2] != 3:
-            raise UserError(f"{known.network.name} does not take colour pictures")
-        self.how, names = known.preprocessing, known.classes
-        if self.how is None:
-            log.warning(
-                "%s does not say how pictures are prepared: taken as torchvision's first weights "
-                "are (shorter side 256, middle 224, ImageNet's mean and deviation)",
-                weights,
-            )
-            self.how = Preprocessing()
-            names = published.imagenet_classes() if width == 1000 else None
-        self.classes = names or tuple(f"class {i}" for i in range(width))
-        self.run = inference(self.model, engine, compare)
-
-    def __call__(self, files: Sequence[Path]) -> np.ndarray:
-        """float32 (n, classes). Raises BadImage for what is no picture."""
-        assert self.how is not None
-        batch = self.how.standardise(np.stack([self.how.picture(file) for file in files]))
-        logits = self.run(batch)
-        powers = np.exp(logits - logits.max(-1, keepdims=True))
-        return powers / powers.sum(-1, keepdims=True)
+        return match.best(layers, given.contents, net.name).classes
+    return match.fit(scheme(given.scheme), layers, given.contents).classes

@@ -13,10 +13,10 @@ from importlib import import_module
 
 import numpy as np
 
-from reslab.errors import UserError, unknown
-from reslab.shapes import Maps
+from reslab.core.errors import UserError, unknown
 from reslab.spec import Activation, Conv, Dense, Dropout, Flatten, Layer
-from reslab.weights.places import Place, places
+from reslab.spec.shapes import Maps
+from reslab.weights.layer_paths import Place, places
 
 TORCH = {
     "kernel": "weight",
@@ -178,7 +178,7 @@ def schemes() -> dict[str, Scheme]:
     """By name: reslab's own first."""
     found = {"reslab": OWN}
     for name, module in HOMES.items():
-        found[name] = import_module(f"reslab.weights.{module}").SCHEME
+        found[name] = import_module(f"reslab.weights.names.{module}").SCHEME
     return found
 
 

@@ -19,7 +19,7 @@ from reslab.spec import (
     ZeroPadShortcut,
     stage,
 )
-from reslab.transforms import plain
+from reslab.spec.transforms import plain
 
 PAPER = "He et al. 2015, arXiv 1512.03385"
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reslab.core.errors import UserError
+from reslab.core.rng import Stream
 from reslab.data import augment
-from reslab.data.draws import Stream
 from reslab.data.randaugment import rand_augment
-from reslab.errors import UserError
 
 RNG = np.random.default_rng(0)
 

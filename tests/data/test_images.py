@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reslab.core.rng import Stream
 from reslab.data import augment, images
-from reslab.data.draws import Stream
 
 RNG = np.random.default_rng(0)
 # Four flat quarters, so that no compression or scaling can blur which is where.

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from reslab import data
-from reslab.data import ArraySplit, Pipeline, Split, Standardise, batches
-from reslab.errors import UserError
-from tests import threads
+from reslab.core.errors import UserError
+from reslab.data import ArraySplit, Normalization, Pipeline, Split, batches
+from tests.helpers import threads
 
 RNG = np.random.default_rng(0)
-PLAIN = Standardise(np.zeros((1, 1, 1), np.float32), np.ones((1, 1, 1), np.float32))
+PLAIN = Normalization(np.zeros((1, 1, 1), np.float32), np.ones((1, 1, 1), np.float32))
 ARRAYS = ArraySplit.of(RNG.integers(0, 256, (53, 12, 12, 3), dtype=np.uint8), np.arange(53) % 5)
 
 
@@ -194,7 +194,7 @@ def test_a_damaged_file_in_training_is_named(files, tmp_path):
 
 def test_padding_comes_after_standardisation():
     white = ArraySplit.of(np.full((64, 8, 8, 1), 255, np.uint8), np.zeros(64))
-    black = Standardise(np.full((1, 1, 1), 55, np.float32), np.full((1, 1, 1), 100, np.float32))
+    black = Normalization(np.full((1, 1, 1), 55, np.float32), np.full((1, 1, 1), 100, np.float32))
     pipeline = Pipeline(white, batch=64, seed=0, augment=["pad-crop(3)"], standardise=black)
     ((x, _),) = pipeline.epoch(0)
     assert set(np.unique(x)) == {0, 2}  # zeros of the network's input, not of the image

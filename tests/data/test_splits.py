@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reslab.core.errors import UserError
+from reslab.core.rng import Stream
 from reslab.data import ArraySplit, class_weights, splits
-from reslab.data.draws import Stream
-from reslab.errors import UserError
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,11 +12,10 @@ import matplotlib
 import pytest
 from hypothesis import given, settings
 
-from reslab.draw import paint, picture
+from reslab.draw import picture, render
 from reslab.draw.columns import LONGEST, Column, column, columns
+from reslab.draw.elements import piece
 from reslab.draw.marks import Box, Words
-from reslab.draw.pieces import piece
-from reslab.leaves import Join
 from reslab.spec import (
     AvgPool,
     Concat,
@@ -32,8 +31,9 @@ from reslab.spec import (
     image,
     walk,
 )
+from reslab.spec.parts import Join
 from reslab.zoo import NETWORKS
-from tests.test_random_nets import few, networks
+from tests.models.test_random_nets import few, networks
 
 DRAWN = Conv | MaxPool | AvgPool | GlobalAverage | Dense
 FIGURE_3 = [NETWORKS["vgg19"], NETWORKS["plain34"], NETWORKS["resnet34"]]
@@ -146,7 +146,7 @@ def test_figure_3() -> None:
 
 
 def test_the_svg_has_the_words_of_each_layer() -> None:
-    svg = paint.files(picture(FIGURE_3))["svg"].decode()
+    svg = render.files(picture(FIGURE_3))["svg"].decode()
     found = Counter(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
     wanted = Counter(
         f"{leaf.kernel}x{leaf.kernel} conv, {leaf.filters}" + ", /2" * (leaf.stride == 2)
@@ -160,9 +160,9 @@ def test_the_svg_has_the_words_of_each_layer() -> None:
 
 def test_the_same_picture_gives_the_same_bytes_whatever_the_settings() -> None:
     nets = [NETWORKS["resnet20"]]
-    first = paint.files(picture(nets))
+    first = render.files(picture(nets))
     with matplotlib.rc_context({"font.size": 22.0, "svg.hashsalt": None, "savefig.dpi": 30}):
-        assert paint.files(picture(nets)) == first
+        assert render.files(picture(nets)) == first
     assert b"<dc:date>" not in first["svg"]
 
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import reslab
-from reslab.draw.chart import PUBLISHED
+from reslab.draw.depth_chart import PUBLISHED
 from reslab.draw.gallery import BLOCKS
-from tests.asked import refused, told
-from tests.report.made import CHARACTERS, make_run
+from tests.helpers.cli import refused, told
+from tests.helpers.runs import CHARACTERS, make_run
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +120,7 @@ def test_table_1() -> None:
 
 def test_help_and_tables_load_neither_matplotlib_nor_keras() -> None:
     code = (
-        "import sys; from reslab.cli import main; main(['show', '--table']);"
+        "import sys; from reslab.cli.main import main; main(['show', '--table']);"
         "sys.exit(bool({'matplotlib', 'keras', 'reslab.draw'} & set(sys.modules)))"
     )
     here = Path(reslab.__file__).parents[1]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from reslab.draw import gallery
+from reslab.draw.elements import piece
 from reslab.draw.marks import Box
-from reslab.draw.pieces import piece
-from reslab.shapes import Maps
 from reslab.spec import Leaf
+from reslab.spec.shapes import Maps
 from reslab.zoo.resnet import basic
 
 

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from chromium import PROGRAM, Chromium
+
+from tests.helpers.chromium import PROGRAM, Chromium
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from chromium import Chromium
-from made import CHARACTERS, make_run
 
-from reslab import report
+from reslab.report import page
+from tests.helpers.chromium import Chromium
+from tests.helpers.runs import CHARACTERS, make_run
 
 DRAWN = "document.documentElement.dataset.charts === 'drawn'"
 # Lines, dots and heat maps of each chart that take up room on the page.
@@ -31,9 +31,9 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     ]
     failed = make_run(folder / "failed", epochs=1, status="failed", evaluated=False)
     return {
-        "one": report.write([one], folder / "one.html"),
-        "two": report.write(two, folder / "two.html"),
-        "failed": report.write([failed], folder / "failed.html"),
+        "one": page.write([one], folder / "one.html"),
+        "two": page.write(two, folder / "two.html"),
+        "failed": page.write([failed], folder / "failed.html"),
     }
 
 

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from made import FASHION, make_run
 
-from reslab import report
-from reslab.errors import UserError
-from reslab.judge import judge
-from reslab.run import Run
+from reslab.core.errors import UserError
+from reslab.evaluation.metrics import judge
+from reslab.report import page as report
+from reslab.runs.run import Run
+from tests.helpers.runs import FASHION, make_run
 
 NASTY = [
     "</script><script>alert(1)</script>",

@@ -17,9 +17,9 @@ import safetensors.numpy
 
 import reslab
 from reslab import weights
-from reslab.build import create, variables
-from reslab.errors import UserError
-from reslab.run import Run
+from reslab.core.errors import UserError
+from reslab.models.build import create, variables
+from reslab.runs.run import Run
 from reslab.spec import (
     BN,
     Concat,
@@ -34,11 +34,11 @@ from reslab.spec import (
     stage,
     walk,
 )
-from reslab.transforms import with_classes
-from reslab.weights import order
+from reslab.spec.transforms import with_classes
+from reslab.weights import keras_order as order
 from reslab.zoo.resnet import basic, bottleneck, bottleneck_v1
-from tests import tiny
-from tests.reference import randomise
+from tests.helpers import tiny
+from tests.helpers.reference import randomise
 
 ROWS = {"conv1": (Conv(8, 3), BN(), ReLU)}
 HEAD = {"head": (GlobalAvgPool, Dense(5))}

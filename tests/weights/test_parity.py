@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import pytest
 
-from tests.weights.cases import CASES
-from tests.weights.parity import CLOSE, Case, measure
+from tests.helpers.weights.cases import CASES
+from tests.helpers.weights.parity import CLOSE, Case, measure
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "torch",

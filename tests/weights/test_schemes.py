@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 
 from reslab import weights, zoo
-from reslab.build import create, variables
-from reslab.errors import UserError
+from reslab.core.errors import UserError
+from reslab.models.build import create, variables
 from reslab.spec import Conv, Dense, Dropout, Flatten, GlobalAvgPool, Network, ReLU, Residual, walk
 from reslab.weights import files
-from reslab.weights.places import place
+from reslab.weights.layer_paths import place
 from reslab.weights.schemes import schemes, tensors
-from tests.reference import randomise
-from tests.test_random_nets import few, networks
-from tests.weights import hub, libraries
+from tests.helpers.reference import randomise
+from tests.helpers.weights import hub, libraries
+from tests.models.test_random_nets import few, networks
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="names do not depend on the backend"

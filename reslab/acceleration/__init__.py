@@ -1,0 +1,1 @@
+"""Faster execution of any Keras model on PyTorch, JAX and TensorFlow."""

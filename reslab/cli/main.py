@@ -1,0 +1,120 @@
+"""The command line: parses, calls, prints. Keras is loaded only by the commands that need it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+import reslab
+from reslab.cli.ablate import ablate
+from reslab.cli.chart import chart
+from reslab.cli.degradation import degradation
+from reslab.cli.draw import draw
+from reslab.cli.evaluate import evaluate
+from reslab.cli.explain import explain
+from reslab.cli.landscape import landscape
+from reslab.cli.lesions import lesions
+from reslab.cli.list import list_
+from reslab.cli.options import INTERRUPTED
+from reslab.cli.predict import predict
+from reslab.cli.report import report
+from reslab.cli.responses import responses
+from reslab.cli.show import show
+from reslab.cli.signals import signals
+from reslab.cli.train import train
+from reslab.cli.weights import weights
+from reslab.core.errors import UserError, unknown, written
+
+
+class Commands(click.Group):
+    """Unknown commands are answered with the nearest one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(str(unknown("command", args[0], self.list_commands(ctx))))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(reslab.__version__, prog_name="reslab")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Residual networks for Keras 3: name a network and a data set, get an honestly judged model.
+
+    \b
+      reslab train resnet20 --data fashion-mnist --recipe quick --epochs 3
+      reslab report runs/resnet20-fashion-mnist-quick-1
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+SECTIONS = {
+    "Train and use": (train, evaluate, predict, report),
+    "Networks and weights": (list_, show, draw, chart, weights),
+    "Studies": (degradation, ablate, signals, responses, lesions, landscape, explain),
+}
+for command in (command for commands in SECTIONS.values() for command in commands):
+    cli.add_command(command)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command; what a person did wrong is one line on standard error and exit code 2.
+
+    So is what the machine refuses: files, room on the disk, memory.
+    """
+    try:
+        for word in sys.argv[1:] if args is None else args:
+            written(word)
+        cli.main(args, prog_name="reslab", standalone_mode=False)
+    except UserError as error:
+        _fail(str(error))
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        _fail(f"{error.format_message().rstrip('.')} (see `{_help(context)}`)")
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # `reslab list | head`
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        _let_go_of_output()
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}")
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail("there is not enough memory for this: try a smaller --batch or --size")
+
+
+def _let_go_of_output() -> None:
+    """Where standard output cannot be written, Python would try again at the end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# How PyTorch (on a CPU, on a GPU), JAX and TensorFlow say it: the first two as RuntimeError.
+_OUT_OF_MEMORY = "not enough memory", "out of memory", "resource_exhausted", "oom when"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY)
+
+
+def _help(context: click.Context | None) -> str:
+    return f"{context.command_path if context else 'reslab'} --help"
+
+
+def _fail(message: str) -> None:
+    click.echo(f"reslab: {' '.join(message.splitlines())}", err=True)
+    sys.exit(2)

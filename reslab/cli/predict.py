@@ -1,0 +1,63 @@
+"""`reslab predict`: image files to classes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from reslab.cli.options import as_json, backend, print_json, use_backend
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True)
+@click.option(
+    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes to name."
+)
+@click.option(
+    "--weights", metavar="W", help="timm/NAME, torchvision/VERSION, keras/imagenet, or a file."
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "openvino", "onnxruntime", "backend"]),
+    default="auto",
+    show_default=True,
+    help="What runs the network; auto is the fastest installed.",
+)
+@as_json
+@backend
+def predict(
+    model: Path,
+    images: tuple[str, ...],
+    top: int,
+    weights: str | None,
+    engine: str,
+    as_json: bool,
+    backend: str | None,
+) -> None:
+    """What a model sees in images.
+
+    MODEL is a run or a model file, or with --weights the name of a network; IMAGES are files,
+    folders, or - for a list on standard input.
+
+    \b
+      reslab predict resnet50 --weights torchvision/IMAGENET1K_V2 photo.jpg
+    """
+    from reslab.evaluation import prediction
+
+    use_backend(backend)
+    shown = [line for word in images for line in _words(word)]
+    found = prediction.predict(model, shown, top=top, weights=weights, engine=engine)
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        guesses = one["predictions"]
+        words = (f"{guess['class']} {100 * guess['probability']:.1f} %" for guess in guesses)
+        click.echo(f"{one['file']}: {', '.join(words)}")
+
+
+def _words(word: str) -> list[str]:
+    return [line.strip() for line in sys.stdin if line.strip()] if word == "-" else [word]

@@ -1,0 +1,48 @@
+"""Options that the commands of studies share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reslab.cli.options import print_json
+from reslab.cli.progress import conduct
+from reslab.core.errors import UserError
+
+if TYPE_CHECKING:
+    from reslab.core.progress import Watch
+    from reslab.studies.folder import Study
+
+
+out = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the study goes.  [default: studies/..., by what is asked]",
+)
+
+
+runs = click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+def _check_runs(names: tuple[Any, ...]) -> None:
+    """What is no run is answered before Keras is loaded."""
+    from reslab.runs.run import Run
+    from reslab.zoo import NETWORKS
+
+    for name in names:
+        if str(name) in NETWORKS and not Path(name).exists():
+            raise UserError(f"{name} is a network: add --data SOURCE, or name a run")
+        Run.open(name)
+
+
+def _conduct(run: Callable[[Watch], Study], as_json: bool, backend: str | None) -> None:
+    """Run a study; say where it is."""
+    study = conduct(run, backend)
+    if as_json:
+        print_json({"study": str(study.path), **study.info["found"]})
+    else:
+        click.echo(f"page: {study.path / 'page.html'}")

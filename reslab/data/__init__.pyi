@@ -1,0 +1,12 @@
+from .dataset import ArraySplit as ArraySplit
+from .dataset import Data as Data
+from .dataset import Split as Split
+from .loading import FOLDER_SIZE as FOLDER_SIZE
+from .loading import load as load
+from .loading import sample as sample
+from .normalize import Normalization as Normalization
+from .normalize import laid_out as laid_out
+from .normalize import normalization as normalization
+from .pipeline import Pipeline as Pipeline
+from .pipeline import batches as batches
+from .splits import class_weights as class_weights

@@ -1,0 +1,223 @@
+"""`load`: from what a person writes after --data to a `Data`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reslab.core.errors import UserError, unknown, written
+from reslab.spec.catalogue import sources
+
+from .dataset import ArraySplit, Data, Parts
+from .images import Size, resize_array, sides
+from .sources import cifar, folder, idx
+from .splits import amount, carve, counts, stratified
+
+FOLDER_SIZE = 224
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    size: Size | None = None,
+    channels: int | None = None,
+    validation: float = 0.1,
+    seed: int = 0,
+    skip_bad: bool = False,
+    test: float | None = 0.2,
+    cache: str | os.PathLike[str] | None = None,
+    folder_size: int = FOLDER_SIZE,
+    margin: bool = True,
+    images: int | None = None,
+) -> Data:
+    """The data set of that name, or at that path.
+
+    A known set is looked for in $RESLAB_DATA/NAME, in the cache folder and where Debian's
+    packages put data (all EMNIST sets under the name `emnist`); then it is downloaded, unless
+    $RESLAB_OFFLINE is set.
+
+    Args:
+        size: side of the square images in pixels, or (height, width). None: folders
+            `folder_size`, all others as they are.
+        channels: 1 or 3. None: folders 3, all others as they are.
+        validation: a fraction or a number of images, carved from the training part, stratified;
+            0 for none. Where the set has its own validation part (a folder with train, val and
+            test; glyphs) that one is used, and 0 adds it to the training part.
+        seed: draws the splits, and the glyphs.
+        skip_bad: leave damaged images of a folder out instead of refusing it.
+        test: the share of a folder without test part that becomes it; 0 or None for none.
+        folder_size: the size of a folder's images where `size` is None.
+        margin: whether a folder's pictures lose an eighth at the edges, as is usual at 224
+            (see `images.view`); arrays are never cut so.
+        images: a sample of the training images, see `sample`; None: all of them.
+        cache: where files are kept, instead of $RESLAB_CACHE or the user's cache folder.
+
+    Raises:
+        UserError: unknown source, damaged or missing files, too few images.
+    """
+    if channels not in (None, 1, 3):
+        raise UserError(f"channels is {channels!r}; it can be 1 (grey) or 3 (RGB)")
+    size = _checked(size)
+    at = Path(cache) if cache is not None else None
+    wanted = folder.Wanted(
+        folder_size if size is None else size,
+        channels or 3,
+        validation,
+        seed,
+        skip_bad,
+        test or 0,
+        at,
+        margin,
+    )
+    parts, place = _read(os.fspath(source), size, channels, wanted)
+    parts = _with_validation(parts, validation, seed)
+    options: dict[str, Any] = {
+        "size": size,
+        "channels": channels,
+        "validation": validation,
+        "seed": seed,
+    }
+    options |= {"skip_bad": skip_bad, "test": test, "folder_size": folder_size, "margin": margin}
+    provenance = {"source": place, **options}
+    data = _data(parts, provenance)
+    return data if images is None else sample(data, images)
+
+
+def sample(data: Data, images: int) -> Data:
+    """So many of the training images, each class its share; the other parts stay as they are.
+
+    The same ones each time, whatever the seed. Raises UserError where there are too few, or not
+    one for each class.
+    """
+    n = len(data.train)
+    if images == n:
+        return data
+    if not 0 < images < n:
+        raise UserError(f"{data.name} has {n:,} training images: a sample of {images:,} is not one")
+    _, chosen = stratified(data.train.labels, images, data.classes, (0, "sample"))
+    train = data.train.take(chosen)
+    tallies = {**data.facts.get("counts", {}), "train": counts(train.labels, data.classes)}
+    facts = {"sample": f"{images:,} of {n:,} training images, stratified, seed 0"}
+    return replace(
+        data,
+        train=train,
+        facts={**data.facts, **facts, "counts": tallies},
+        provenance={**data.provenance, "images": images} if data.provenance else {},
+    )
+
+
+def _checked(size: Any) -> Size | None:
+    """The size; a pair may come as a list, from JSON."""
+    both = size if isinstance(size, list | tuple) else (size,) * 2
+    if size is None:
+        return None
+    if len(both) != 2 or not all(isinstance(n, int) and 1 <= n <= 4096 for n in both):
+        raise UserError(f"size is {size!r}; it is the side of the images in pixels, 1..4096")
+    return size if isinstance(size, int) else (both[0], both[1])
+
+
+def _data(parts: Parts, provenance: dict[str, Any]) -> Data:
+    splits = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    tallies = {k: counts(s.labels, parts.classes) for k, s in splits.items() if s is not None}
+    return Data(
+        name=parts.name,
+        source=provenance["source"],
+        classes=parts.classes,
+        image_shape=parts.train.image_shape,
+        train=parts.train,
+        validation=parts.validation,
+        test=parts.test,
+        checksum=parts.checksum,
+        facts={**parts.facts, "counts": tallies},
+        provenance=provenance,
+    )
+
+
+def _read(
+    source: str,
+    size: Size | None,
+    channels: int | None,
+    wanted: folder.Wanted,
+) -> tuple[Parts, str]:
+    """The source's parts at the asked size, and how the source is to be written."""
+    cache = wanted.cache
+    if not source.strip():
+        raise UserError("--data is empty: give a name of `reslab list`, or a folder")
+    if source == "glyphs":
+        from .sources import glyphs
+
+        return _arrays(glyphs.load(wanted.seed, cache), size, channels), source
+    if source in idx.SETS:
+        return _arrays(idx.load_known(source, cache), size, channels), source
+    if source in cifar.SETS:
+        return _arrays(cifar.load_known(source, cache), size, channels), source
+    path = Path(written(source)).expanduser().absolute()
+    if not path.exists():
+        if len(Path(source).parts) > 1 or source.startswith((".", "~")):
+            raise UserError(f"there is no folder {path}; give a folder of class folders, or a name")
+        names = [name for name, _ in sources() if name.islower()]
+        raise UserError(f"{unknown('data source', source, names)} (nor is there a folder {path})")
+    if cifar.recognise(path):
+        return _arrays(cifar.load_path(path), size, channels), str(path)
+    if not path.is_dir():
+        raise UserError(f"{path} is a file; give the folder that holds the class folders")
+    if idx.is_folder(path):
+        return _arrays(idx.load_folder(path), size, channels), str(path)
+    return folder.load(path, wanted), str(path)
+
+
+def _arrays(parts: Parts, size: Size | None, channels: int | None) -> Parts:
+    """Sums, checks and converts a set that is in memory."""
+    splits = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    own = {k: s for k, s in splits.items() if isinstance(s, ArraySplit)}
+    for part, split in own.items():
+        found = np.bincount(split.labels, minlength=len(parts.classes))
+        if (found == 0).any():
+            missing = parts.classes[int(np.argmin(found))]
+            raise UserError(f"{parts.name}: the {part} part has no image of class {missing!r}")
+    if len(parts.classes) < 2:
+        raise UserError(f"{parts.name} has {len(parts.classes)} class; two are the least")
+    checksum = _checksum(parts.classes, own)
+    converted: dict[str, Any] = {k: _convert(s, size, channels) for k, s in own.items()}
+    return replace(parts, checksum=checksum, **converted)
+
+
+def _checksum(classes: tuple[str, ...], splits: dict[str, ArraySplit]) -> str:
+    digest = hashlib.sha256(repr(classes).encode())
+    for part, split in splits.items():
+        digest.update(f"{part}{split.array.shape}".encode())
+        digest.update(np.ascontiguousarray(split.array).data)
+        digest.update(split.labels.astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+def _convert(split: ArraySplit, size: Size | None, channels: int | None) -> ArraySplit:
+    height, width, depth = split.image_shape
+    if channels in (None, depth) and (size is None or sides(size) == (height, width)):
+        return split
+    return replace(split, array=resize_array(split.array, size, channels or depth))
+
+
+def _with_validation(parts: Parts, validation: float, seed: int) -> Parts:
+    """The set's own validation part, or one carved from the training part."""
+    if parts.validation is not None:
+        amount(validation, len(parts.train))  # refuses what is no amount
+        if validation != 0:
+            return parts
+        joined = {**parts.facts, "validation": "none asked for: the set's own joined training"}
+        return replace(
+            parts, train=parts.train.join(parts.validation), validation=None, facts=joined
+        )
+    train, carved = carve(parts.train, validation, parts.classes, seed)
+    if carved is None:
+        return parts
+    facts = {
+        **parts.facts,
+        "validation": f"{len(carved)} images of the training part, stratified, seed {seed}",
+    }
+    return replace(parts, train=train, validation=carved, facts=facts)

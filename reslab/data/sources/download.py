@@ -1,0 +1,177 @@
+"""Where files live, whether they are whole, and how they are fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from reslab.core.errors import UserError
+from reslab.spec.catalogue import Remote
+
+DEBIAN = Path("/usr/share/datasets")  # e.g. the package dataset-fashion-mnist
+
+
+def cache_dir(cache: str | os.PathLike[str] | None = None) -> Path:
+    """The argument, else $RESLAB_CACHE, else the user's cache folder. It may not exist yet."""
+    chosen = cache or os.environ.get("RESLAB_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("reslab"))
+
+
+def folders(name: str, cache: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """Where the set `name` is looked for, in this order."""
+    if own := os.environ.get("RESLAB_DATA"):
+        yield Path(own).expanduser().absolute() / name
+    yield cache_dir(cache) / name
+    yield DEBIAN / name
+
+
+def md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(path: Path, remote: Remote) -> Path:
+    """`path`, if its checksum is a published one.
+
+    Raises:
+        UserError: it is not.
+    """
+    if odd := _differs(path, remote):
+        raise UserError(
+            f"{path} has {odd}, not {remote.checksum.partition(' ')[2]}: it is damaged or another"
+            f" file; delete it, or replace it by {remote.url}"
+        )
+    return path
+
+
+def _differs(path: Path, remote: Remote) -> str:
+    """The file's own checksum, where it is not a published one."""
+    if remote.md5:
+        found = md5(path)
+        return "" if found in remote.md5 else f"md5 {found}"
+    if remote.sha256:
+        found = sha256(path)
+        return "" if found.startswith(remote.sha256) else f"sha256 {found}"
+    return ""
+
+
+def fetch(remote: Remote, folder: Path) -> Path:
+    """Downloads into `folder` with a progress bar, and checks the sum before the name appears.
+
+    Raises:
+        UserError: no network, or not allowed ($RESLAB_OFFLINE is set): names the file, where to
+            put it, and its checksum.
+    """
+    manual = f"put {remote.name} from {remote.url} ({remote.checksum}) into {folder}"
+    if os.environ.get("RESLAB_OFFLINE"):
+        raise UserError(f"{remote.name} is missing and RESLAB_OFFLINE is set: {manual}")
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _Bar(remote.name) as bar:
+            http = pooch.HTTPDownloader(progressbar=bar, timeout=20)
+
+            def download(url: str, temporary: str, pooch: object) -> None:
+                http(url, temporary, pooch)
+                if odd := _differs(Path(temporary), remote):
+                    raise ValueError(f"it has {odd}")
+
+            got = pooch.retrieve(
+                remote.url,
+                known_hash=None,  # `download` checks, before the file has its name
+                fname=remote.name,
+                path=folder,
+                downloader=download,
+            )
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # requests' errors are OSErrors; a wrong sum a ValueError
+        reason = type(error).__name__
+        raise UserError(f"cannot download {remote.name} ({reason}): {manual}") from error
+    return Path(got)
+
+
+class _Bar:
+    """A rich progress bar with the four names that pooch wants (total, update, reset, close)."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task(title, total=None)
+        self._total: float = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    @property
+    def total(self) -> float:
+        return self._total
+
+    @total.setter
+    def total(self, value: float) -> None:
+        self._total = value
+        self._progress.update(self._task, total=value or None)
+
+    def update(self, size: int) -> None:
+        self._progress.advance(self._task, size)
+
+    def reset(self) -> None:
+        self._progress.reset(self._task, total=self._total or None)
+
+    def close(self) -> None:
+        """The progress is stopped on leaving the `with`, also after an error."""
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """`path` appears whole or not at all.
+
+    Raises:
+        OSError: the disk is full or read-only; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

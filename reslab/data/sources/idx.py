@@ -1,0 +1,234 @@
+"""IDX files, as MNIST and its kin are published: plain or gzipped.
+
+An IDX file is 2 zero bytes, a type byte (8: uint8), the number of dimensions, each dimension as
+a big-endian uint32, then the data. EMNIST's images are stored transposed; here they are upright.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from reslab.core.errors import UserError
+from reslab.data.dataset import ArraySplit, Parts
+from reslab.spec.catalogue import EMNIST_ZIP, IdxSet
+from reslab.spec.catalogue import IDX as SETS
+
+from .download import fetch, folders, verify
+
+_FILE = re.compile(
+    r"^(?P<set>.*?)-?(?P<part>train|t10k|test|validation|val)-"
+    r"(?P<kind>images|labels)[-.]idx(?P<dims>[1-4])-ubyte(?P<gz>\.gz)?$"
+)
+_PARTS = {"t10k": "test", "val": "validation"}
+
+
+def read(opened: Callable[[], IO[bytes]], name: str, dims: int) -> np.ndarray:
+    """The uint8 array of an IDX file with `dims` dimensions; gzipped where it begins so.
+
+    Raises:
+        UserError: the file is not IDX, holds another type, is too short or too long.
+    """
+    try:
+        with opened() as file:
+            head = file.read(2)
+            file.seek(0)
+            if head != b"\x1f\x8b":
+                return _parse(file, name, dims)
+            with gzip.GzipFile(fileobj=file) as plain:
+                return _parse(plain, name, dims)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{name} is truncated or damaged ({error}); get it again") from error
+    except OSError as error:
+        raise UserError(f"cannot read {name}: {error.strerror or error}") from error
+
+
+def read_path(path: Path, dims: int) -> np.ndarray:
+    """`read` of a file on disk."""
+    return read(lambda: path.open("rb"), str(path), dims)
+
+
+def _parse(file: IO[bytes] | gzip.GzipFile, name: str, dims: int) -> np.ndarray:
+    magic = file.read(4)
+    if len(magic) != 4 or magic[:2] != b"\0\0":
+        raise UserError(f"{name} is not an IDX file: it begins with {magic.hex() or 'nothing'}")
+    if magic[2] != 8 or magic[3] != dims:
+        raise UserError(
+            f"{name} holds IDX type {magic[2]} in {magic[3]} dimensions; expected type 8 (uint8)"
+            f" in {dims}"
+        )
+    header = file.read(4 * dims)
+    if len(header) != 4 * dims:
+        raise UserError(f"{name} is truncated: its header is not whole; get it again")
+    shape = struct.unpack(f">{dims}I", header)
+    wanted = math.prod(shape)
+    body = file.read(wanted + 1)  # one more, to see whether there is more
+    if len(body) != wanted:
+        size = "more" if len(body) > wanted else f"only {len(body):,}"
+        raise UserError(f"{name} should hold {wanted:,} bytes of data and holds {size}")
+    return np.frombuffer(body, np.uint8).reshape(shape)
+
+
+def _pair(images: np.ndarray, labels: np.ndarray, name: str, known: IdxSet | None) -> ArraySplit:
+    if len(images) != len(labels):
+        raise UserError(f"{name}: {len(images)} images, but {len(labels)} labels")
+    if images.ndim == 4 and images.shape[-1] not in (1, 3):
+        raise UserError(f"{name}: images have {images.shape[-1]} channels; 1 and 3 are possible")
+    if known is not None:
+        low, high = known.first, known.first + len(known.classes)
+        if len(labels) and (labels.min() < low or labels.max() >= high):
+            raise UserError(f"{name}: labels should be {low}..{high - 1}, found {labels.max()}")
+        labels = labels - np.uint8(known.first)
+    return ArraySplit.of(images, labels)
+
+
+def upright(images: np.ndarray) -> np.ndarray:
+    """EMNIST's stored images, rows and columns swapped."""
+    return np.ascontiguousarray(images.swapaxes(1, 2))
+
+
+def load_known(name: str, cache: Path | None) -> Parts:
+    """One of SETS: found in a folder, or fetched."""
+    known = SETS[name]
+    folder, member = _locate(known, cache)
+    splits = {}
+    for part, expected in (("train", known.train), ("test", known.test)):
+        prefix = f"{known.prefix}-{part}" if known.prefix else {"test": "t10k"}.get(part, part)
+        images = member(f"{prefix}-images-idx3-ubyte", 3)
+        if images.shape != (expected, 28, 28):
+            raise UserError(
+                f"{folder}: {prefix}-images holds {images.shape}, but {name} has"
+                f" {expected:,} images of 28x28"
+            )
+        images = upright(images) if known.prefix else images
+        splits[part] = _pair(images, member(f"{prefix}-labels-idx1-ubyte", 1), prefix, known)
+    facts = {
+        "read_from": str(folder),
+        "split": "the published training and test parts",
+        "mirrors": known.mirrors,
+    }
+    return Parts(name, known.classes, splits["train"], splits["test"], facts=facts)
+
+
+Member = Callable[[str, int], np.ndarray]
+
+
+def _locate(known: IdxSet, cache: Path | None) -> tuple[Path, Member]:
+    """The folder or zip that has the set, and how to read one IDX file of it by name."""
+    places = list(folders(known.folder, cache))
+    probe = f"{known.prefix}-train" if known.prefix else "train"
+    for folder in places:
+        if any((folder / f"{probe}-images-idx3-ubyte{end}").exists() for end in ("", ".gz")):
+            return folder, partial(_from_folder, folder, known)
+        if known.prefix and (folder / EMNIST_ZIP.name).exists():
+            return _zip_member(verify(folder / EMNIST_ZIP.name, EMNIST_ZIP))
+    home = places[-2]  # the cache: before Debian's folder, which is not ours to write to
+    if known.prefix:
+        return _zip_member(fetch(EMNIST_ZIP, home))
+    for remote in known.files:
+        if not (home / remote.name).exists():
+            fetch(remote, home)
+    return home, partial(_from_folder, home, known)
+
+
+def _from_folder(folder: Path, known: IdxSet, name: str, dims: int) -> np.ndarray:
+    for path in (folder / f"{name}.gz", folder / name):
+        if path.exists():
+            for remote in known.files:
+                if remote.name == path.name:
+                    verify(path, remote)
+            return read_path(path, dims)
+    raise UserError(f"{folder} has no {name}.gz: put it beside the others")
+
+
+def _zip_member(path: Path) -> tuple[Path, Member]:
+    def member(name: str, dims: int) -> np.ndarray:
+        inner = f"gzip/{name}.gz"
+        try:
+            archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise UserError(f"{path} is not a zip file; get it again") from error
+        with archive:
+            if inner not in archive.namelist():
+                raise UserError(f"{path} has no {inner}; get it again")
+            return read(lambda: archive.open(inner), f"{path}:{inner}", dims)
+
+    return path, member
+
+
+def is_folder(folder: Path) -> bool:
+    """Whether there are IDX files of images in it."""
+    return any(
+        (m := _FILE.match(p.name)) is not None and m["kind"] == "images" and p.is_file()
+        for p in folder.iterdir()
+    )
+
+
+def load_folder(folder: Path) -> Parts:
+    """IDX files of one set in a folder: `[set-](train|t10k|test|val)-(images|labels)-idxN-ubyte`.
+
+    Names that begin with `emnist` hold transposed images. Classes are named after their labels,
+    unless the set is a known one.
+    """
+    files: dict[tuple[str, str, str], tuple[Path, int]] = {}
+    for path in sorted(folder.iterdir()):
+        if (match := _FILE.match(path.name)) and path.is_file():
+            part = _PARTS.get(match["part"], match["part"])
+            files.setdefault((match["set"], part, match["kind"]), (path, int(match["dims"])))
+    sets = sorted({key[0] for key in files})
+    if len(sets) > 1:
+        raise UserError(
+            f"{folder} holds several IDX sets ({', '.join(sets)}): name one of them as the data,"
+            f" with RESLAB_DATA={folder.parent}, or keep one in a folder"
+        )
+    known = SETS.get(sets[0]) or SETS.get(folder.name)
+    splits: dict[str, ArraySplit] = {}
+    for _, part, kind in files:
+        if kind == "images":
+            splits[part] = _read_pair(folder, files, sets[0], part, known)
+    if "train" not in splits:
+        raise UserError(f"{folder} has no training part: train-images-idx3-ubyte is missing")
+    top = max(int(s.labels.max(initial=-1)) for s in splits.values()) + 1
+    named = known is not None and top <= len(known.classes)
+    classes = known.classes if known and named else tuple(str(i) for i in range(top))
+    facts = {
+        "read_from": str(folder),
+        "split": f"the files' own parts: {', '.join(splits)}",
+        "mirrors": known.mirrors if known else True,
+    }
+    return Parts(
+        folder.name,
+        classes,
+        splits["train"],
+        splits.get("test"),
+        splits.get("validation"),
+        facts=facts,
+    )
+
+
+def _read_pair(
+    folder: Path,
+    files: dict[tuple[str, str, str], tuple[Path, int]],
+    name: str,
+    part: str,
+    known: IdxSet | None,
+) -> ArraySplit:
+    path, dims = files[name, part, "images"]
+    if (name, part, "labels") not in files:
+        raise UserError(f"{folder} has {path.name}, but no labels for it")
+    beside, _ = files[name, part, "labels"]
+    images = read_path(path, dims)
+    labels = read_path(beside, 1)
+    if name.startswith("emnist"):
+        images = upright(images)
+    return _pair(images, labels, str(path), known)

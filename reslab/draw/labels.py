@@ -1,0 +1,92 @@
+"""The words in a box, as the papers' figures have them, and what a box stands for."""
+
+from __future__ import annotations
+
+from reslab.spec import (
+    BN,
+    Activation,
+    AvgPool,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAverage,
+    Leaf,
+    MaxPool,
+    ZeroPadShortcut,
+)
+from reslab.spec.shapes import Maps, Shape
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+SIGNS = {"add": "+", "multiply": TIMES}  # joins, by their kind
+
+
+def long(leaf: Leaf) -> str:
+    """A layer of a building block: all of them are drawn."""
+    match leaf:
+        case BN():
+            return "BN"
+        case Activation("relu"):
+            return "ReLU"
+        case Dropout():
+            return f"dropout {leaf.rate:g}"
+        case ZeroPadShortcut():
+            stride = f", /{leaf.stride}" if leaf.stride > 1 else ""
+            return f"zero-pad, {leaf.channels}{stride}"
+    return short(leaf)
+
+
+def short(leaf: Leaf) -> str:
+    """He 2015, Fig. 3: "3x3 conv, 64, /2", "pool, /2", "fc 1000"."""
+    match leaf:
+        case Conv():
+            groups = f", C={leaf.groups}" if leaf.groups > 1 else ""
+            dilation = f", dilated {leaf.dilation}" if leaf.dilation > 1 else ""
+            stride = f", /{leaf.stride}" if leaf.stride > 1 else ""
+            return f"{leaf.kernel}x{leaf.kernel} conv, {leaf.filters}{groups}{dilation}{stride}"
+        case MaxPool() | AvgPool():
+            kind = "avg pool" if isinstance(leaf, AvgPool) else "pool"
+            return (
+                f"{kind}, /{leaf.stride}" if leaf.stride > 1 else f"{leaf.size}x{leaf.size} {kind}"
+            )
+        case GlobalAverage():
+            return "avg pool"
+        case Dense():
+            return f"fc {leaf.units}"
+    return leaf.kind
+
+
+def look(leaf: Leaf) -> str:
+    match leaf:
+        case Conv():
+            return "conv"
+        case MaxPool() | AvgPool() | GlobalAverage():
+            return "pool"
+        case Dense():
+            return "fc"
+        case BN():
+            return "bn"
+        case Activation():
+            return "activation"
+    return "other"
+
+
+def folded(leaf: Leaf, x: Shape) -> bool:
+    """Whether Fig. 3 leaves it out: batch norm, and what neither weighs nor reshapes anything."""
+    if isinstance(leaf, BN | Flatten | ZeroPadShortcut):
+        return True
+    if look(leaf) in ("conv", "pool", "fc"):
+        return False
+    return not leaf.weights(x) and leaf.out(x) == x
+
+
+def sign(join: Leaf) -> str:
+    """What a join has in its circle; a longer word gets a box."""
+    return SIGNS.get(join.kind, join.kind)
+
+
+def size(shape: Shape) -> str:
+    """ "64 maps"."""
+    if not isinstance(shape, Maps):
+        return f"{shape.features} numbers"
+    return f"{shape.channels} map{'' if shape.channels == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""A trained model on images: predictions, metrics, the evaluation of a run."""

@@ -1,0 +1,1 @@
+"""From a description to a `keras.Model`: layers, optimizers, stacked units, model files."""

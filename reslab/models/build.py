@@ -1,0 +1,187 @@
+"""From description to `keras.Model`; `rules` says what layers each leaf is made of."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import index
+from typing import Any, SupportsIndex
+
+import keras
+from keras import layers
+
+from reslab import zoo
+from reslab.acceleration.accelerate import accelerate, making
+from reslab.core.errors import UserError
+from reslab.models.rules import Tensor, visitor
+from reslab.models.stacked import Stacked, slices
+from reslab.spec import Network, Value, all_leaves, branches, image
+from reslab.spec.shapes import Vector, axes
+from reslab.spec.stacks import Stack, chain
+from reslab.spec.transforms import headless, row_names, with_classes
+
+FORMATS = "channels_last", "channels_first"
+
+
+def create(
+    network: str | Network,
+    classes: int | None = None,
+    input_shape: tuple[int | None, int | None, int | None] | None = None,
+    data_format: str | None = None,
+    top: bool = True,
+    taps: str | Sequence[str] = (),
+    aux: bool = False,
+    stacked: bool = False,
+    remat: bool = False,
+) -> keras.Model:
+    """A Keras model of the network: standardised images to logits.
+
+    `network` is a name of the zoo or a description. `classes` defaults to the network's own
+    number (1000, 10, 62); `input_shape` to its own size, given without the batch, in the order
+    of `data_format`; height and width may be None. `data_format` defaults to the network's, else
+    to Keras's configured one. `top=False` ends at the last maps. With `taps` (rows of the table,
+    as `("conv3_x", "conv4_x")`) the outputs are a dictionary of those rows' maps and nothing after
+    the last of them is built. With `aux` the outputs are a dictionary as well: the logits as
+    "head", those of the auxiliary heads as their rows' names and "_aux".
+
+    With `stacked`, units that repeat are one layer with stacked variables (`stacked.Stacked`), and
+    with `remat` these are computed anew on the way back. The model is accelerated
+    (`reslab.accelerate`); its layers are stock ones all the same.
+
+    Raises UserError for a name, row, size or number of classes that does not fit.
+    """
+    net = zoo.network(network)
+    if remat and not stacked:
+        raise UserError("remat computes stacked units anew: it needs stacked=True")
+    if classes is not None and top and not taps:
+        net = with_classes(net, classes)
+    whole = net
+    if not top:
+        net = headless(net)
+    data_format = _data_format(data_format or net.data_format)
+    maps = image(net, _channels_last(input_shape, data_format))
+    inside = data_format if _runs(data_format) else "channels_last"
+
+    inputs = keras.Input(axes(maps, data_format), name="image")
+    x = (
+        inputs
+        if inside == data_format
+        else layers.Permute((2, 3, 1), name="to_channels_last")(inputs)
+    )
+    taps = row_names(net, taps)
+    make = partial(_stacked, data_format=inside, remat=remat) if stacked else None
+    with making():
+        rows = _rows(net, Value(maps, x), inside, taps, aux and not taps, make)
+    outputs = {
+        name: value.made if inside == data_format else _to_channels_first(name, value)
+        for name, value in rows.items()
+    }
+    end = outputs if taps or aux else outputs.popitem()[1]
+    model = keras.Model(inputs, end, name=_identifier(net.name))
+    model.reslab_network = whole  # for `reslab.weights`
+    return accelerate(model)
+
+
+def main_output(model: keras.Model) -> keras.Model:
+    """The model without its auxiliary heads; the layers are shared."""
+    if not isinstance(model.output, dict):
+        return model
+    main = keras.Model(model.input, model.output["head"], name=model.name)
+    main.reslab_network = getattr(model, "reslab_network", None)
+    return accelerate(main)
+
+
+def allow_depth(network: Network) -> None:
+    """Let Python recurse as deep as the network: Keras follows a graph recursively, one by one.
+
+    The limit stays up, so that cloning, saving and loading work as well.
+    """
+    allow_layers(sum(1 for part in network.rows.values() for _ in all_leaves(part)))
+
+
+def allow_layers(layers: int) -> None:
+    """Let Python recurse through a graph of so many layers."""
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 3 * layers))
+
+
+def _stacked(stack: Stack, x: Tensor, data_format: str, remat: bool) -> Tensor:
+    return Stacked(stack, data_format, remat)(x)
+
+
+def _rows(
+    net: Network,
+    value: Value,
+    data_format: str,
+    taps: tuple[str, ...],
+    aux: bool,
+    make: Callable[[Stack, Tensor], Tensor] | None,
+) -> dict[str, Value]:
+    """The values at the taps; without taps those of the auxiliary heads and of the end.
+
+    `make` builds what can be stacked; None writes it out.
+    """
+    visit = visitor(data_format)
+    found: dict[str, Value] = {}
+    allow_depth(net)
+    for row, part, aside in branches(net, aux):
+        end = chain(part, value, row, visit, make)
+        value = value if aside else end
+        if row in taps or aside:
+            found[row] = end
+        if taps and len(found) == len(taps):
+            return {row: found[row] for row in taps}
+    return {**found, row: value}
+
+
+def _data_format(wanted: str | None) -> str:
+    data_format = wanted or keras.config.image_data_format()
+    if data_format not in FORMATS:
+        raise UserError(f"data_format is {' or '.join(FORMATS)}, not {data_format!r}")
+    return data_format
+
+
+def _runs(data_format: str) -> bool:
+    """TensorFlow has no channels_first convolution on a CPU: there the model turns its input."""
+    if data_format == "channels_last" or keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _channels_last(shape: Any, data_format: str) -> tuple[int | None, int | None, int] | None:
+    if shape is None:
+        return None
+    if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 3:
+        raise UserError(f"input_shape is (height, width, channels) in some order, not {shape!r}")
+    for n in shape:
+        if n is not None and (isinstance(n, bool) or not isinstance(n, SupportsIndex)):
+            raise UserError(f"input_shape {tuple(shape)} has {n!r}, which is no whole number")
+    shape = [None if n is None else index(n) for n in shape]
+    height, width, channels = (
+        shape if data_format == "channels_last" else (shape[1], shape[2], shape[0])
+    )
+    if channels is None or any(n is not None and n < 1 for n in (height, width, channels)):
+        raise UserError(f"input_shape {tuple(shape)} does not name a number of channels and sizes")
+    return height, width, channels
+
+
+def _to_channels_first(name: str, value: Value) -> Tensor:
+    if isinstance(value.shape, Vector):
+        return value.made
+    return layers.Permute((3, 1, 2), name=f"{name}_to_channels_first")(value.made)
+
+
+def _identifier(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "_-." else "_" for c in name).strip("_") or "network"
+
+
+def variables(model: keras.Model) -> dict[str, Any]:
+    """All variables of a model by `layer/variable`: `conv3_x_4_body_conv1/kernel`.
+
+    Running statistics and the states of random generators are among them. Unlike Keras's own
+    paths, these do not depend on what else was built in the process. Stacked units are here layer
+    by layer, as if they were written out: `stacked.read` and `stacked.assign` move many at once.
+    """
+    return slices.variables(model)

@@ -1,0 +1,7 @@
+"""Repeated units as one Keras layer with stacked variables: a thousand layers as a loop."""
+
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

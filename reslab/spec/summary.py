@@ -1,0 +1,274 @@
+"""What a network weighs, costs and looks like as a column of Table 1, without Keras."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import groupby
+from typing import Any
+
+from reslab.core.errors import UserError
+from reslab.spec.network import (
+    Concat,
+    Network,
+    Part,
+    Residual,
+    Value,
+    all_leaves,
+    branches,
+    image,
+    steps,
+    thread,
+    walk,
+)
+from reslab.spec.parts import (
+    BN,
+    LRN,
+    Activation,
+    AdaptiveAvgPool,
+    AvgPool,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAverage,
+    Leaf,
+    MaxPool,
+    Multiply,
+    Scale,
+    StochasticDepth,
+    ZeroPadShortcut,
+)
+from reslab.spec.shapes import Shape, axes
+
+InputShape = tuple[int | None, int | None, int]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of a network or a part of one; multiply-adds of one image, None where its size is
+    open."""
+
+    trainable_params: int = 0
+    total_params: int = 0
+    multiply_adds: int | None = 0
+
+    def plus(self, other: Counts, times: int = 1) -> Counts:
+        adds = (self.multiply_adds, other.multiply_adds)
+        return Counts(
+            self.trainable_params + times * other.trainable_params,
+            self.total_params + times * other.total_params,
+            None if None in adds else adds[0] + times * adds[1],  # type: ignore[operator]
+        )
+
+
+def counts(network: Network, input_shape: InputShape | None = None, aux: bool = False) -> Counts:
+    """Of the network as it is at inference, or with the auxiliary heads that it trains with.
+
+    Raises UserError where the image is too small, or a part does not fit the one before it.
+    """
+    return _sum(sums for sums, _ in _rows(network, input_shape, aux).values())
+
+
+def _rows(
+    network: Network, input_shape: InputShape | None, aux: bool = False
+) -> dict[str, tuple[Counts, Shape]]:
+    """What each row weighs and costs, and the shape it ends in."""
+    rows, value = {}, Value(image(network, input_shape))
+    for row, part, aside in branches(network, aux):
+        sums, end = _chain(part, value, row)
+        rows[row] = sums, end.shape
+        value = value if aside else end
+    return rows
+
+
+def _chain(part: Part, value: Value, path: str) -> tuple[Counts, Value]:
+    """The counts of a row. Of equal units that keep the shape one is visited for all."""
+    found: list[Counts] = []
+
+    def visit(leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape) -> None:
+        shape = inputs[0].shape
+        trainable = _size(leaf.weights(shape))
+        whole = trainable + _size(leaf.state(shape))
+        found.append(Counts(trainable, whole, leaf.multiply_adds(shape, out)))
+
+    sums, start = Counts(), value
+    try:
+        for step, same in groupby(steps(part)):
+            left = len(list(same))
+            while left:
+                found.clear()
+                after = thread(step, value, path, visit)
+                times = left if after.shape == value.shape else 1
+                sums = sums.plus(_sum(found), times)
+                value, left = after, left - times
+    except UserError:
+        thread(part, start, path, lambda *_: None)  # the same fault, with the layer's whole path
+        raise
+    return sums, value
+
+
+def _sum(each: Iterable[Counts]) -> Counts:
+    return reduce(Counts.plus, each, Counts())
+
+
+def _size(tensors: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in tensors.values())
+
+
+def outputs(network: Network, input_shape: InputShape | None = None) -> int | None:
+    """How many numbers all layers together give of one image; None where its size is open."""
+    return total(layer.out_shape for layer in walk(network, input_shape))
+
+
+def total(shapes: Iterable[Shape]) -> int | None:
+    """How many numbers these are; None where a size is open."""
+    found = 0
+    for shape in shapes:
+        sizes = axes(shape, "channels_last")
+        if None in sizes:
+            return None
+        found += math.prod(size or 0 for size in sizes)
+    return found
+
+
+def depth(network: Network) -> int:
+    """Layers with weights on the longest way through, shortcuts aside: the number in its name."""
+
+    def longest(part: Any) -> int:
+        deep = 0
+        for step in steps(part):
+            if isinstance(step, Residual) and isinstance(step.join, Multiply):
+                continue  # squeeze-and-excitation stands beside the way, not in it
+            if isinstance(step, Residual):
+                deep += longest((step.lead, step.body, step.tail))
+            elif isinstance(step, Concat):
+                deep += max(longest(branch) for branch in step.branches)
+            else:
+                deep += isinstance(step, Conv | Dense)
+        return deep
+
+    return sum(longest(part) for part in network.rows.values())
+
+
+def table(network: Network, input_shape: InputShape | None = None) -> list[dict[str, Any]]:
+    """Row by row: `row`, `output` size, `layers` in the paper's notation, `params` (trainable),
+    `multiply_adds`."""
+    return [
+        {
+            "row": row,
+            "output": shape.size,
+            "layers": ", ".join(_runs(network.rows[row])),
+            "params": sums.trainable_params,
+            "multiply_adds": sums.multiply_adds,
+        }
+        for row, (sums, shape) in _rows(network, input_shape).items()
+    ]
+
+
+def side_by_side(networks: Sequence[Network]) -> dict[str, Any]:
+    """Table 1: `networks` with their totals, `rows` with each network's layers by its name.
+
+    Raises UserError where the networks have other rows or output sizes than the first.
+    """
+    tables = {net.name: _rows(net, None) for net in networks}
+    sizes = {name: [(r, shape.size) for r, (_, shape) in t.items()] for name, t in tables.items()}
+    first = networks[0].name
+    for name, each in sizes.items():
+        if each != sizes[first]:
+            raise UserError(f"{name} has other rows than {first}: a table needs the same ones")
+    totals = {name: _sum(sums for sums, _ in rows.values()) for name, rows in tables.items()}
+    return {
+        "networks": [
+            {
+                "name": net.name,
+                "depth": depth(net),
+                "source": net.source,
+                "params": totals[net.name].trainable_params,
+                "multiply_adds": totals[net.name].multiply_adds,
+            }
+            for net in networks
+        ],
+        "rows": [
+            {
+                "row": row,
+                "output": size,
+                "layers": {n.name: [*_runs(n.rows[row])] for n in networks},
+            }
+            for row, size in sizes[first]
+        ],
+    }
+
+
+def images(network: Network, input_shape: InputShape | None = None) -> dict[str, Any]:
+    """`input_shape` in the order of `data_format`, as the model wants it: the network's, else
+    channels_last."""
+    height, width, channels = input_shape or network.input_shape
+    if network.data_format == "channels_first":
+        return {"input_shape": [channels, height, width], "data_format": "channels_first"}
+    return {"input_shape": [height, width, channels], "data_format": "channels_last"}
+
+
+def summary(network: Network, input_shape: InputShape | None = None) -> dict[str, Any]:
+    """What `reslab show --json` prints; `input_shape` is (height, width, channels)."""
+    sums = counts(network, input_shape)
+    return {
+        "name": network.name,
+        "title": network.title,
+        "source": network.source,
+        **images(network, input_shape),
+        "classes": network.classes,
+        "depth": depth(network),
+        "trainable_params": sums.trainable_params,
+        "total_params": sums.total_params,
+        "multiply_adds": sums.multiply_adds,
+        "trainable_params_with_aux": counts(network, input_shape, aux=True).trainable_params,
+        "rows": table(network, input_shape),
+    }
+
+
+def _runs(part: Any) -> Iterator[str]:
+    """The words of a chain, equal neighbours counted: `[3x3, 64; 3x3, 64] x 2`."""
+    for words, same in groupby(filter(None, map(_words, steps(part)))):
+        n = len(list(same))
+        yield f"{words} x {n}" if n > 1 or words.startswith("[") else words
+
+
+def _words(step: Leaf | Residual | Concat, inner: bool = False) -> str:
+    match step:
+        case Residual(join=Multiply()):  # as SENet's Table 1 writes it: fc, [16, 256]
+            widths = [str(leaf.filters) for leaf in all_leaves(step.body) if isinstance(leaf, Conv)]
+            return f"se, {', '.join(widths)}"
+        case Residual():
+            # strides and shortcuts are left out, as in Table 1: its stages repeat one bracket
+            chain = steps((step.lead, step.body, step.tail))
+            return f"[{'; '.join(filter(None, (_words(s, inner=True) for s in chain)))}]"
+        case Concat():
+            branches = (", ".join(_runs(branch)) or "identity" for branch in step.branches)
+            return f"{{{' | '.join(branches)}}}"
+        case Conv():
+            groups = f", C={step.groups}" if step.groups > 1 else ""
+            stride = f", stride {step.stride}" if step.stride > 1 and not inner else ""
+            return f"{step.kernel}x{step.kernel}, {step.filters}{groups}{stride}"
+        case MaxPool() | AvgPool():
+            kind = "max" if isinstance(step, MaxPool) else "average"
+            return f"{step.size}x{step.size} {kind} pool, stride {step.stride}"
+        case GlobalAverage() | AdaptiveAvgPool():
+            return "average pool"
+        case Dense():
+            return f"{step.units}-d fc"
+        case Dropout():
+            return f"dropout {step.rate:g}"
+        case (
+            Flatten()
+            | BN()
+            | LRN()
+            | Activation()
+            | Scale()
+            | StochasticDepth()
+            | ZeroPadShortcut()
+        ):
+            return ""
+    return step.kind

@@ -1,0 +1,1 @@
+"""Why residual networks work: degradation, signals by depth, loss surfaces, ablations."""

@@ -1,0 +1,1 @@
+"""Loss surfaces around trained weights (Li et al. 2018)."""

@@ -1,0 +1,88 @@
+"""A surface for others: HDF5 with all numbers, VTK and PLY with the surface as a mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reslab.core.files import write
+from reslab.studies.folder import AGAIN
+from reslab.studies.landscape.results import Surface, log10
+
+
+def hdf5(path: Path, study: dict[str, Any], found: Iterable[tuple[str, dict[str, Any]]]) -> Path:
+    """Groups of named arrays and words; what the study was asked stands in the file's attributes.
+
+    Losses are indexed [i] or [i, j], the place of a and of b; infinite where none was finite.
+    """
+
+    def fill(temp: Path) -> None:
+        import h5py
+
+        with h5py.File(temp, "w") as file:
+            file.attrs.update({k: str(v) for k, v in study.items()})
+            for name, contents in found:
+                group = file.create_group(name)
+                for key, value in contents.items():
+                    if isinstance(value, np.ndarray):
+                        group[key] = value
+                    else:
+                        group.attrs[key] = value
+
+    write(path, fill, AGAIN)
+    return path
+
+
+def vtk(path: Path, s: Surface) -> Path:
+    """A structured grid (legacy VTK, ASCII): points (a, b, log10 loss), with loss and error."""
+    n = len(s.a)
+    head = ["# vtk DataFile Version 3.0", "log10 of the loss around trained weights", "ASCII"]
+    head += ["DATASET STRUCTURED_GRID", f"DIMENSIONS {n} {n} 1", f"POINTS {n * n} float"]
+    data = [f"POINT_DATA {n * n}"]
+    for name, values in (("loss", s.loss), ("error", s.error)):
+        data += [f"SCALARS {name} float 1", "LOOKUP_TABLE default"]
+        data += [f"{v:.9g}" for v in _finite(values).T.ravel()]
+    return _text(path, [*head, *_points(s), *data])
+
+
+def ply(path: Path, s: Surface) -> Path:
+    """Two triangles a square (ASCII): vertices (a, b, log10 loss), with the loss of each."""
+    n = len(s.a)
+    corner = np.arange(n * n).reshape(n, n)
+    faces = [
+        f"3 {p} {q} {r}"
+        for a, b, c, d in zip(
+            *(part.ravel() for part in (corner[:-1, :-1], corner[:-1, 1:], corner[1:, :-1])),
+            corner[1:, 1:].ravel(),
+            strict=True,
+        )
+        for p, q, r in ((a, b, d), (a, d, c))
+    ]
+    head = ["ply", "format ascii 1.0", f"element vertex {n * n}"]
+    head += [f"property float {name}" for name in ("x", "y", "z", "loss")]
+    head += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
+    losses = _finite(s.loss).T.ravel()
+    points = [f"{point} {v:.9g}" for point, v in zip(_points(s), losses, strict=True)]
+    return _text(path, [*head, *points, *faces])
+
+
+def _points(s: Surface) -> Iterator[str]:
+    """The first direction runs fastest. Where there is no finite loss, the highest that is."""
+    z = log10(_finite(s.loss))
+    for j, b in enumerate(s.a):
+        for i, a in enumerate(s.a):
+            yield f"{a:.9g} {b:.9g} {z[i, j]:.9g}"
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    most = values[np.isfinite(values)].max(initial=0.0)
+    return np.where(np.isfinite(values), values, most)
+
+
+def _text(path: Path, lines: Iterable[str]) -> Path:
+    text = "\n".join(lines) + "\n"
+    write(path, lambda temp: temp.write_text(text, encoding="ascii"), AGAIN)
+    return path

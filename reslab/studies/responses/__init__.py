@@ -1,0 +1,1 @@
+"""Standard deviations of layer responses (He et al. 2015, Fig. 7)."""

@@ -1,0 +1,282 @@
+"""Planning, training, scoring: one run after the other, each resumed where it was left."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from reslab.core.errors import UserError
+from reslab.core.files import read_arrays
+from reslab.core.interrupts import interrupt, on_signals
+from reslab.core.progress import Watch
+from reslab.data import Data, augment, sample
+from reslab.evaluation.scoring import score
+from reslab.models import build, stacked
+from reslab.plots.format import percent
+from reslab.runs import recipe as recipes
+from reslab.runs.recipe import Recipe
+from reslab.runs.run import Run
+from reslab.spec import summary
+from reslab.studies.folder import Study
+from reslab.studies.sweep import budget, results
+from reslab.studies.sweep.budget import Cost, Limits, Size
+from reslab.studies.sweep.nets import Case
+from reslab.studies.sweep.settings import Terms
+from reslab.studies.trained import fresh, standard
+from reslab.training import train as training
+from reslab.training.loop import Watcher
+
+WARM = 3  # steps before the clock starts: they compile
+TIMED = (3, 30)  # steps that are timed, at least and at most ...
+ENOUGH = 3.0  # ... until so many seconds are over
+Cases = Callable[[float], Sequence[Case]]  # by the width
+
+
+@on_signals(interrupt)
+def sweep(
+    kind: str, cases: Cases, own: Mapping[str, Any], name: str, terms: Terms, watch: Watch
+) -> Study:
+    """Begin or go on with a study, until every case is trained with every seed.
+
+    `own` is what this kind of study was asked beside the terms, `name` begins the name of its
+    folder. The study is left "running": its pictures and its page are the caller's. Raises
+    UserError for whatever does not fit, `session.Interrupted` after a signal.
+    """
+    recipe = terms.chosen()
+    augment.by_stage(recipe.augment)  # what cannot be is answered before there is a folder
+    data = _load(terms, cases(1)[0], recipe)
+    out = terms.out or Path("studies") / f"{name}-{data.name}{terms.suffix()}"
+    asked = {**own, "data": data.source, "checksum": data.checksum[:12], **terms.asked()}
+    backend = keras.backend.backend()
+    study = Study.begin(out, kind, {**asked, "backend": backend}, backend)
+    watch.say(f"study: {study.path}")
+    if "plan" not in study.info:
+        try:
+            study.save(plan=_plan(cases, terms, recipe, data, watch))
+        except UserError:
+            study.free()
+            shutil.rmtree(study.path)  # nothing is in it yet
+            raise
+    plan = study.info["plan"]
+    for line in plan["said"]:
+        watch.say(line)
+    data = sample(data, plan["images"])
+    recipe = recipe if plan["epochs"] is None else recipe.lasting(plan["epochs"])
+    known = json.loads(json.dumps(recipes.to_json(recipe)))
+    if study.info.get("recipe", known) != known:
+        raise UserError(
+            f"recipe {recipe.name} has changed since {study.path}: choose another --out"
+        )
+    todo = [(case, seed) for seed in range(terms.seeds) for case in cases(plan["width"])]
+    runs = [{"case": case.name, "seed": seed} for case, seed in todo]
+    study.save(runs=runs, recipe=known, data=_said(data))
+    _Sweep(study, data, recipe, terms.keep_checkpoints, watch).train(todo)
+    return study
+
+
+def _said(data: Data) -> str:
+    return f"{data.name}, {data.facts.get('sample', f'{len(data.train):,} training images')}"
+
+
+def _load(terms: Terms, case: Case, recipe: Recipe) -> Data:
+    data = terms.data
+    if not isinstance(data, Data):
+        data = training.load_data(data, case.network, recipe, None)
+    if data.test is None:
+        raise UserError(f"{data.name} has no test images, so there is no test error to draw")
+    if data.validation is not None:
+        raise UserError(f"{data.name} sets validation images apart: load it with validation=0")
+    if terms.images is not None:
+        sample(data, terms.images)  # says at once where there are too few for its classes
+    return data
+
+
+# What fits ----------------------------------------------------------------------------------------
+
+
+def _plan(cases: Cases, terms: Terms, recipe: Recipe, data: Data, watch: Watch) -> dict[str, Any]:
+    """What is trained, and why: decided once, and kept in study.json."""
+    full = terms.images or len(data.train)
+    widths = budget.WIDTHS if terms.width is None else (terms.width,)
+    if terms.budget is None:
+        width = widths[0]
+        chosen = {"epochs": terms.epochs, "images": full, "width": width, "seconds": None}
+        said = [f"{_length(recipe, terms.epochs)} of {full:,} training images, width {width:g}"]
+        return {**chosen, "said": said, "costs": None}
+    began = time.monotonic()
+    batch = min(recipe.batch, full)
+    own = recipe.epochs or recipe.steps / (full // batch)
+    limits = Limits.of(
+        terms.epochs or own, full, fixed=terms.epochs is not None, sample=terms.images is not None
+    )
+    assert data.test is not None
+    seconds = 60 * terms.budget * budget.FILLED
+    watch.say(f"measuring what fits into {terms.budget:g} minutes ...")
+    test = len(data.test)
+    for width in widths:
+        costs = {case.name: cost(case, data, recipe) for case in cases(width)}
+        left = seconds - (time.monotonic() - began)
+        size = budget.choose(left, costs, limits, test, terms.seeds, batch)
+        if size is not None:
+            expected = budget.seconds(costs, size, test, terms.seeds)
+            found = {**asdict(size), "width": width, "seconds": expected}
+            said = budget.told(terms.budget, size, width, expected, costs, limits, terms.seeds)
+            return {**found, "said": said, "costs": {k: asdict(v) for k, v in costs.items()}}
+    least = Size(limits.epochs[0], limits.images[0])
+    spent = time.monotonic() - began + budget.seconds(costs, least, test, terms.seeds)
+    raise UserError(
+        f"{least.epochs:g} epochs of {least.images:,} images at width {width:g}, the least that is "
+        f"planned, take about {math.ceil(spent / budget.FILLED / 60)} minutes here: give "
+        "--budget so many, or fewer networks or seeds, or choose --epochs and --images yourself"
+    )
+
+
+def _length(recipe: Recipe, epochs: float | None) -> str:
+    if epochs is None and recipe.steps:
+        return f"{recipe.steps:,} steps"
+    return f"{epochs or recipe.epochs:g} epochs"
+
+
+class _Enough(Exception):
+    """The clock has seen enough steps."""
+
+
+def cost(case: Case, data: Data, recipe: Recipe) -> Cost:
+    """What a run of it costs here, from some steps of a real training that is thrown away."""
+    times = [time.perf_counter()]
+
+    def step(*_: object) -> None:
+        times.append(time.perf_counter())
+        timed = len(times) - 1 - WARM
+        over = timed > 0 and times[-1] - times[WARM] > ENOUGH
+        if timed >= TIMED[1] or (timed >= TIMED[0] and over):
+            raise _Enough
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        long = recipe.lasting(max(1.0, recipe.batch * 40 / len(data.train)))
+        with suppress(_Enough):
+            training.train(case.network, data, long, out=out, watcher=Watcher(step=step))
+    warm = min(WARM, len(times) - 2)
+    each = (times[-1] - times[warm]) / (len(times) - 1 - warm)
+    batch = min(recipe.batch, len(data.train))
+    return Cost(start=max(0.0, times[warm] - times[0] - warm * each), image=each / batch)
+
+
+# Training -----------------------------------------------------------------------------------------
+
+
+class _Sweep:
+    """Trains what is to be trained, and scores the test images after each epoch."""
+
+    def __init__(self, study: Study, data: Data, recipe: Recipe, keep: bool, watch: Watch) -> None:
+        self.study, self.data, self.recipe = study, data, recipe
+        self.keep, self.watch = keep, watch
+        self.tests: dict[str, list[dict[str, Any]]] = study.read("test.json") or {}
+
+    def train(self, todo: Sequence[tuple[Case, int]]) -> None:
+        batch = min(self.recipe.batch, len(self.data.train))
+        steps = self.recipe.total_steps(len(self.data.train) // batch)
+        work = [steps * (summary.counts(self._fit(case)).multiply_adds or 1) for case, _ in todo]
+        self.watch.start(sum(work))
+        for number, (case, seed) in enumerate(todo):
+            name = f"{case.name}-seed{seed}"
+            done, share = sum(work[:number]), work[number] / steps
+            self.watch.say(f"{name} ({number + 1} of {len(todo)})")
+
+            def step(
+                progress: Any, now: Mapping[str, float], done: float = done, share: float = share
+            ) -> None:
+                words = f"{name}, training error {percent(now['error'])}"  # noqa: B023
+                self.watch.step(done + share * progress.step, words)
+
+            self._one(self.study.path / "runs" / name, case, seed, step)
+            results.write(self.study)
+        self.watch.step(sum(work), "done")
+
+    def _fit(self, case: Case) -> Any:
+        return training.fit_to(case.network, self.data)
+
+    def _one(self, path: Path, case: Case, seed: int, step: Callable[..., None]) -> None:
+        """One run to its end, which may be that its loss is no number any more."""
+        if path.exists() and not (path / "run.json").exists():
+            shutil.rmtree(path)  # killed before it was one
+        run = Run.open(path) if path.exists() else None
+        if run is not None:
+            self._score(Scorer(run, self.data))  # what a kill left
+        if run is not None and run.info["status"] in ("done", "failed"):
+            return
+        scorer: list[Scorer] = []
+
+        def start(begun: Run, *_: object) -> None:
+            scorer.append(Scorer(begun, self.data))
+
+        def epoch(progress: Any, line: Mapping[str, Any]) -> None:
+            self._score(scorer[0], line)
+
+        watcher = Watcher(start=start, step=step, epoch=epoch)
+        try:
+            if run is None:
+                training.train(
+                    case.network,
+                    self.data,
+                    self.recipe,
+                    out=path,
+                    seed=seed,
+                    keep_checkpoints=True,
+                    watcher=watcher,
+                )
+            else:
+                training.resume(path, watcher, self.data)
+        except UserError as error:
+            if not path.exists() or Run.open(path).info["status"] != "failed":
+                raise
+            self.watch.say(f"{path.name} failed: {error}")
+
+    def _score(self, scorer: Scorer, line: Mapping[str, Any] | None = None) -> None:
+        """Score the checkpoints that are not yet, and let go of them."""
+        name = scorer.run.name
+        known = self.tests.setdefault(name, [])
+        for path in sorted(scorer.run.checkpoints.glob("epoch-*.safetensors")):
+            number = int(path.stem.removeprefix("epoch-"))
+            if number > 0 and number not in {row["epoch"] for row in known}:
+                known.append({"epoch": number, **scorer(path)})
+                self.study.write("test.json", self.tests)
+            if not self.keep:
+                path.unlink()
+        if line is not None:
+            train, test = percent(line["train_error"]), percent(known[-1]["error"])
+            words = f"{name}, epoch {line['epoch']}: training error {train}, test error {test}"
+            self.watch.say(f"{words}; {line['seconds']:.0f} s")
+
+
+class Scorer:
+    """A second model of a run's network, for the weights of its checkpoints."""
+
+    def __init__(self, run: Run, data: Data) -> None:
+        self.run, self.data = run, data
+
+    @cached_property
+    def model(self) -> keras.Model:
+        return fresh(self.run.network)
+
+    def __call__(self, checkpoint: Path) -> dict[str, Any]:
+        arrays, meta = read_arrays(checkpoint)
+        variables = build.variables(self.model)
+        stacked.assign(variables, {name: arrays[name] for name in variables})
+        assert self.data.test is not None
+        batch = self.run.info["recipe"]["batch"]
+        seen = score(self.model, self.data.test, standard(self.run), batch)
+        loss = seen.loss if math.isfinite(seen.loss) else None
+        return {"step": meta["step"], "loss": loss, "error": seen.error}

@@ -1,0 +1,1 @@
+"""Network + recipe + data -> run."""

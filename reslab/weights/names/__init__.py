@@ -1,0 +1,1 @@
+"""One module per naming scheme of another library's weights."""

@@ -1,0 +1,422 @@
+"""`reslab.accelerate`: the same numbers as stock Keras, by fused operations and a plan."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import reslab
+from reslab.core.errors import UserError
+from reslab.models import stacked
+from reslab.models.build import create
+from reslab.models.optimizers import SGD
+from reslab.training.loop import precision
+from tests.helpers.reference import randomise
+
+
+def fast_only() -> None:
+    if keras.backend.backend() == "jax":
+        pytest.skip("nothing is changed on JAX")
+
+
+def torch_only() -> Any:
+    if keras.backend.backend() != "torch":
+        pytest.skip("this is about PyTorch")
+    import torch
+
+    return torch
+
+
+def both(model: keras.Model, x: np.ndarray, **how: Any) -> list[dict[str, np.ndarray]]:
+    """What stock Keras and the accelerated model make of one batch, from the same weights."""
+    before, results = model.get_weights(), []
+    for undo in (True, False):
+        model.set_weights(before)
+        reslab.accelerate(model, undo=undo)
+        y, to_input, gradients = derivatives(model, x, **how)
+        found = {"output": y, "input gradient": to_input}
+        paths = [v.path for v in model.trainable_variables]
+        found |= {f"gradient of {p}": g for p, g in zip(paths, gradients, strict=True)}
+        found |= {v.path: v.value for v in model.non_trainable_variables if "seed" not in v.path}
+        results.append({k: array(v) for k, v in found.items()})
+    model.set_weights(before)
+    return results
+
+
+def objective(y: Any) -> Any:
+    """A weighted sum of an output and its squares: every weight of a net moves its gradient."""
+    weights = ops.reshape(ops.linspace(-1.0, 1.0, ops.size(y)), y.shape)
+    y = ops.cast(y, "float32")
+    return ops.sum((y + y * y) * weights)
+
+
+def derivatives(model: keras.Model, x: np.ndarray, **how: Any) -> tuple[Any, Any, Any]:
+    """The output, and the derivatives of its `objective` by the input and by the weights."""
+    weights = [v.value for v in model.trainable_variables]
+    if keras.backend.backend() == "torch":
+        import torch
+
+        given = torch.tensor(x, requires_grad=True)
+        y = model(given, **how)
+        to_input, *gradients = torch.autograd.grad(objective(y), [given, *weights])
+        return y, to_input, gradients
+    import tensorflow as tf
+
+    given = tf.Variable(x)
+    with tf.GradientTape() as tape:
+        y = model(given, **how)
+        total = objective(y)
+    to_input, *gradients = tape.gradient(total, [given, *weights])
+    return y, to_input, gradients
+
+
+def hessian_times_ones(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
+    """Of the objective in training, by the weights."""
+    weights = [v.value for v in model.trainable_variables]
+    if keras.backend.backend() == "torch":
+        import torch
+
+        total = objective(model(torch.tensor(x), training=True))
+        first = torch.autograd.grad(total, weights, create_graph=True)
+        return list(map(array, torch.autograd.grad(sum(g.sum() for g in first), weights)))
+    import tensorflow as tf
+
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as tape:
+            total = objective(model(x, training=True))
+        first = tf.add_n([tf.reduce_sum(g) for g in tape.gradient(total, weights)])
+    return list(map(array, outer.gradient(first, weights)))
+
+
+def array(x: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")))
+
+
+def agree(model: keras.Model, **how: Any) -> None:
+    """Outputs and statistics to 2e-5 of their scale, gradients to 1e-4 of the greatest's norm.
+
+    Where a sum is as good as 0, one of the two may rectify what the other lets through, and
+    gradients differ by 1e-2: in one of six batches. Of three, one has no such position.
+    """
+    rng, errors = np.random.default_rng(1), []
+    for _ in range(3):
+        x = rng.normal(size=(16, *model.input_shape[1:])).astype("float32")
+        stock, fast = both(model, x, **how)
+        gradients = {k: v for k, v in stock.items() if "gradient of" in k}
+        for name in stock.keys() - gradients.keys() - {"input gradient"}:
+            value = stock[name]
+            assert np.abs(fast[name] - value).max() <= 2e-5 * np.abs(value).max(), name
+        greatest = max(np.linalg.norm(v) for v in gradients.values())
+        off = [np.linalg.norm(fast[k] - v) / greatest for k, v in gradients.items()]
+        own = "input gradient"
+        off.append(np.linalg.norm(fast[own] - stock[own]) / np.linalg.norm(stock[own]))
+        errors.append(max(off))
+    assert min(errors) <= 1e-4, errors
+
+
+def nets() -> dict[str, Any]:
+    i = keras.Input((9, 8, 6))
+    odd = layers.ZeroPadding2D(2)(i)
+    odd = layers.Conv2D(8, 5, strides=2, activation="relu")(odd)
+    odd = layers.BatchNormalization(scale=False)(odd)
+    left = layers.Conv2D(4, (3, 2), padding="same", dilation_rate=(1, 2), groups=2)(odd)
+    right = layers.MaxPooling2D(1, 1)(layers.MaxPooling2D(3, 1, padding="same")(odd))
+    both = layers.Concatenate()([left, right, layers.AveragePooling2D(3, 1, "same")(odd)])
+    both = layers.ReLU(max_value=6)(layers.BatchNormalization(center=False, momentum=0.7)(both))
+    vector = layers.Dense(5, activation="tanh")(layers.Flatten()(both))
+    vector = layers.BatchNormalization()(vector)
+    inner = keras.Model(i, layers.Dense(4)(vector), name="inner")
+    # what an activation gave is asked for on the way back: no sum and no ReLU may overwrite it
+    k = keras.Input((9, 8, 6))
+    guide = layers.Conv2D(6, 3, padding="same", activation="relu")(k)
+    guide = layers.Add()([guide, k])
+    guide = layers.ReLU()(layers.Conv2D(6, 3, activation="sigmoid")(guide))
+    again = layers.BatchNormalization(momentum=0.6)
+    guide = layers.Add()([again(guide), again(layers.Conv2D(6, 1)(guide))])
+    means = [layers.AveragePooling2D(size, 2, "same")(guide) for size in (2, 3)]
+    means.append(layers.GlobalAveragePooling2D(keepdims=True)(guide))
+    guide = layers.Multiply()([layers.MaxPooling2D(1, 2)(guide), *means])
+    guide = layers.AveragePooling2D(2)(guide)
+    guide = layers.Dense(4)(layers.GlobalAveragePooling2D()(guide))
+    j = keras.Input((9, 8, 6))
+    twice = layers.Add()([inner(j), inner(j * 0.5, training=False)])
+    outer = keras.Model(j, layers.Activation("sigmoid")(twice))
+    return {
+        "resnet20": create("resnet20", input_shape=(16, 16, 6)),
+        "resnet20_first": create("resnet20", input_shape=(6, 9, 8), data_format="channels_first"),
+        "odd": outer,
+        "guide": keras.Model(k, guide),
+    }
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("name", ["resnet20", "resnet20_first", "odd", "guide"])
+@pytest.mark.parametrize("training", [True, False])
+def test_forward_backward_and_statistics_equal_stock_keras(name: str, training: bool) -> None:
+    fast_only()
+    model = nets()[name]
+    randomise(model)
+    agree(model, training=training)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("training", [True, False])
+def test_mixed_precision_equals_stock_keras(training: bool) -> None:
+    """To some of bfloat16's 2^-8; both round at every layer, the fused batch norm once less."""
+    fast_only()
+    with precision("mixed"):
+        model = create("resnet20", input_shape=(8, 8, 3))
+    x = np.random.default_rng(1).normal(size=(8, 8, 8, 3)).astype("float32")
+    stock, fast = both(model, x, training=training)
+    assert np.abs(stock["output"] - fast["output"]).max() <= 2**-5 * np.abs(stock["output"]).max()
+    for name in (v.path for v in model.non_trainable_variables):
+        off = np.abs(stock[name] - fast[name]).max()
+        assert off <= 2**-5 * np.abs(stock[name]).max(), name
+    assert reslab.accelerate(model)(x).dtype == keras.ops.convert_to_tensor(x, "bfloat16").dtype
+
+
+@pytest.mark.core
+def test_mixed_gradients_are_as_near_to_float32s_as_stock_kerass() -> None:
+    """bfloat16 rounds at every layer: what counts is the distance from where nothing does."""
+    fast_only()
+    exact = create("resnet20", input_shape=(8, 8, 3))
+    with precision("mixed"):
+        model = create("resnet20", input_shape=(8, 8, 3))
+    model.set_weights(exact.get_weights())
+    x = np.random.default_rng(1).normal(size=(16, 8, 8, 3)).astype("float32")
+
+    def gradient(found: dict[str, np.ndarray]) -> np.ndarray:
+        return np.concatenate([v.ravel() for k, v in found.items() if "gradient of" in k])
+
+    true = gradient(both(exact, x, training=True)[0])
+    stock, fast = (np.linalg.norm(gradient(f) - true) for f in both(model, x, training=True))
+    assert 0 < fast <= 1.5 * stock < np.linalg.norm(true)
+
+
+OURS = "resnet20", "resnet50", "resnet110_v2", "resnet50_d", "seresnet50", "densenet121"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_plan_leaves_no_layer_of_ours_to_keras(name: str) -> None:
+    torch_only()
+    from reslab.acceleration.torch_plan import Plan, Stock
+
+    steps = Plan(create(name)).steps
+    assert [step.operation.name for step in steps if isinstance(step, Stock)] == []
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet18_d", "seresnet18", "densenet40_k12"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_gradients_lie_in_memory_as_the_maps_do(name: str, data_format: str) -> None:
+    """One that does not is turned again by each operation on its way."""
+    torch = torch_only()
+    shape = (32, 32, 3) if data_format == "channels_last" else (3, 32, 32)
+    model = create(name, input_shape=shape, data_format=data_format)
+    y = model(torch.rand(2, *shape), training=True)
+    nodes, seen = [y.grad_fn], {}
+
+    def look(node: Any) -> Any:
+        kind = node.name()
+
+        def hook(gradients: tuple[Any, ...]) -> None:
+            maps = [g for g in gradients if g is not None and g.dim() == 4 and g[0, 0].numel() > 1]
+            seen.setdefault(kind, []).extend(g.stride(1) for g in maps)
+
+        return hook
+
+    done = set()
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in done:
+            done.add(node)
+            nodes += [before for before, _ in node.next_functions]
+            if node.name() in ("ConvolutionBackward0", "NativeBatchNormBackward0", "ReluBackward0"):
+                node.register_prehook(look(node))
+    y.sum().backward()
+    assert len(seen) == 3
+    assert {kind: set(strides) for kind, strides in seen.items()} == {kind: {1} for kind in seen}
+
+
+@pytest.mark.core
+def test_what_a_layer_was_told_at_the_call_stands() -> None:
+    """Monte Carlo dropout, and batch norm that is not to learn."""
+    fast_only()
+    i = keras.Input((4,))
+    x = layers.BatchNormalization(name="bn")(i, training=False)
+    model = reslab.accelerate(keras.Model(i, layers.Dropout(0.5, seed=1)(x, training=True)))
+    y = keras.ops.convert_to_numpy(model(np.ones((50, 4), "float32")))
+    assert 0 < (y == 0).mean() < 1
+    np.testing.assert_array_equal(model.get_layer("bn").get_weights()[2], np.zeros(4))
+
+
+@pytest.mark.core
+def test_stacked_units_are_accelerated_too() -> None:
+    fast_only()
+    model = create("resnet20", input_shape=(8, 8, 3), stacked=True)
+    inner = [m for held in stacked.holders(model) for m in held.unseen]
+    assert inner
+    assert all(any("call" in vars(x) for x in m._flatten_layers()) for m in inner)
+    reslab.accelerate(model, undo=True)
+    assert not any("call" in vars(x) for m in inner for x in m._flatten_layers())
+
+
+def test_second_derivatives_are_those_of_stock_keras() -> None:
+    torch_only()  # TensorFlow's own are wrong, see below
+    model = create("resnet20", input_shape=(8, 8, 3), classes=3)
+    x = np.random.default_rng(1).normal(size=(8, 8, 8, 3)).astype("float32")
+    products = []
+    for undo in (True, False):
+        reslab.accelerate(model, undo=undo)
+        products.append(hessian_times_ones(model, x))
+    greatest = max(np.abs(p).max() for p in products[0])
+    for p, q in zip(*products, strict=True):
+        assert np.abs(p - q).max() <= 1e-3 * greatest  # sums of thousands of float32 terms
+
+
+@pytest.mark.core
+def test_second_derivatives_are_differences_of_first_ones() -> None:
+    """Those of stock Keras on TensorFlow are not: tf.nn.moments holds the mean still inside the
+    variance."""
+    fast_only()
+    i = x = keras.Input((8, 8, 3))
+    for _ in range(2):
+        x = layers.Conv2D(4, 3, padding="same", use_bias=False)(x)
+        x = layers.Activation("tanh")(layers.BatchNormalization()(x))  # no kinks
+    model = keras.Model(i, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    assert off_the_differences(reslab.accelerate(model)) <= 1e-3
+    if keras.backend.backend() == "tensorflow":
+        assert off_the_differences(reslab.accelerate(model, undo=True)) > 1e-3
+
+
+def off_the_differences(model: keras.Model) -> float:
+    """Of the Hessian's product with ones, in parts of its greatest number."""
+    x = np.random.default_rng(1).normal(size=(8, 8, 8, 3)).astype("float32")
+    product = hessian_times_ones(model, x)
+    before, sides, h = model.get_weights(), [], 1e-3
+    for step in (h, -h):
+        model.set_weights(before)
+        for v in model.trainable_variables:
+            v.assign(v + step)
+        sides.append([array(g) for g in derivatives(model, x, training=True)[2]])
+    model.set_weights(before)
+    off = [p - (up - down) / (2 * h) for p, up, down in zip(product, *sides, strict=True)]
+    return max(np.abs(o).max() for o in off) / max(np.abs(p).max() for p in product)
+
+
+@pytest.mark.core
+def test_saved_files_are_stock_and_undo_restores(tmp_path: Path) -> None:
+    fast_only()
+    model = create("resnet20", input_shape=(8, 8, 3))
+    assert all(type(x).__module__.startswith("keras.") for x in model._flatten_layers())
+    x = np.random.default_rng(1).normal(size=(4, 8, 8, 3)).astype("float32")
+    fast = model.predict_on_batch(x)
+    model.save(tmp_path / "m.keras")
+    stock = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(stock.predict_on_batch(x), fast, rtol=1e-4, atol=1e-5)
+    reslab.accelerate(model, undo=True)
+    assert not any({"call", "train_step"} & vars(x).keys() for x in model._flatten_layers())
+    np.testing.assert_array_equal(model.predict_on_batch(x), stock.predict_on_batch(x))
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"nesterov": True},
+        {"weight_decay": 1.0, "global_clipnorm": 1.0},
+        {"gradient_accumulation_steps": 2},
+    ],
+    ids=lambda options: "-".join(options) or "plain",
+)
+def test_fits_like_stock_keras(options: dict[str, Any]) -> None:
+    """Two epochs of SGD with momentum from one start: the weights end together.
+
+    Where a ReLU's input is nought but for its last bits, either may let the gradient of one
+    position through. At this rate that is a tenth of the tolerance, and a rule's term is not.
+    """
+    fast_only()
+    keras.utils.set_random_seed(1)
+    x = np.random.default_rng(1).normal(size=(32, 8, 8, 3)).astype("float32")
+    y = np.arange(32) % 10
+    ends = []
+    start = create("resnet20", input_shape=(8, 8, 3)).get_weights()
+    for undo in (True, False):
+        model = reslab.accelerate(create("resnet20", input_shape=(8, 8, 3)), undo=undo)
+        model.set_weights(start)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.001, 0.9, **options), loss)
+        model.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0)
+        ends.append(model.get_weights())
+    for a, b in zip(*ends, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("sgd", [keras.optimizers.SGD, SGD])
+def test_sgd_of_any_kernel_goes_in_one_pass(sgd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of one channel and of one position too, which have strides to choose from."""
+    torch_only()
+    from reslab.acceleration import torch_sgd
+
+    lying = []
+
+    def looked(*tensors: Any) -> Any:
+        lying.append(as_it_lies(*tensors))
+        return lying[-1]
+
+    as_it_lies = torch_sgd.as_it_lies
+    monkeypatch.setattr(torch_sgd, "as_it_lies", looked)
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(4, 1)(layers.Conv2D(4, 3, use_bias=False)(inputs))
+    x = layers.Conv2D(1, 3)(layers.BatchNormalization()(x))
+    model = reslab.accelerate(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x))))
+    model.compile(sgd(0.01, 0.9), "mse")
+    for _ in range(2):  # the velocities are made in the first step, and matched in the second
+        lying.clear()
+        model.train_on_batch(np.ones((2, 8, 8, 1)), np.ones((2, 2)))
+    assert len(lying) == len(model.trainable_variables)
+    assert all(lying)
+
+
+@pytest.mark.core
+def test_layers_beyond_the_rules_stay_as_they_are() -> None:
+    fast_only()
+
+    class Own(layers.Conv2D):
+        def call(self, inputs: Any) -> Any:
+            return 2 * super().call(inputs)
+
+    i = keras.Input((8, 8, 3))
+    x = Own(4, 3)(i)
+    x = layers.Masking()(layers.Reshape((36, 4))(x))
+    model = keras.Model(i, layers.BatchNormalization()(x))
+    agree(model, training=True)
+
+
+def test_freed_memory_is_used_again_without_page_faults() -> None:
+    """Counted by the system, in a process of its own, which keeps its memory as it is told."""
+    torch_only()
+    script = (
+        "import resource, sys, torch\n"
+        "from reslab.acceleration.torch_memory import keep_freed_memory\n"
+        "if not keep_freed_memory(): sys.exit()\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def step(): [torch.ones(5_000_000) for _ in range(15)]\n"  # 20 MB each, held together
+        "step(); step(); step(); before = faults(); step(); print(faults() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    if not done.stdout:
+        pytest.skip("no glibc")
+    assert int(done.stdout) < 15 * 20_000_000 / 4096 / 10
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(UserError, match="takes a Keras model, not str"):
+        reslab.accelerate("resnet50")  # type: ignore[type-var]

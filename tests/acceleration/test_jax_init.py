@@ -1,0 +1,78 @@
+"""First weights on JAX: Keras's own numbers, of few compiled programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from reslab.acceleration.accelerate import making
+from tests.acceleration.test_accelerate import array
+
+pytestmark = [
+    pytest.mark.core,
+    pytest.mark.skipif(keras.backend.backend() != "jax", reason="the others draw as ever"),
+]
+LARGE = 4100, 4100  # beyond the longest draw that is shared
+INITIALISERS = [
+    keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal", seed=3),
+    keras.initializers.HeNormal(seed=5),
+    keras.initializers.RandomUniform(-0.3, 0.1, seed=7),
+]
+
+
+@pytest.mark.parametrize("initialiser", INITIALISERS, ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    "shape", [(3, 3, 5, 16), (4096, 1), (64, 10), (17, 243), (1, 70000), (0,), LARGE]
+)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_start_from_keras_s_own_numbers(
+    initialiser: Any, shape: tuple[int, ...], dtype: str
+) -> None:
+    with making():
+        found = initialiser(shape, dtype)
+    assert keras.backend.standardize_dtype(found.dtype) == dtype
+    np.testing.assert_array_equal(array(found), array(initialiser(shape, dtype)))
+
+
+def test_bounds_of_each_number_s_own_are_heeded() -> None:
+    """As a context in a context is, which leaves the outer one as it was."""
+    means = keras.ops.reshape(keras.ops.arange(6.0), (2, 3))
+    wanted = keras.random.normal((2, 3), mean=means, seed=1)
+    with making():
+        with making():
+            pass
+        found = keras.random.normal((2, 3), mean=means, seed=1)
+    np.testing.assert_array_equal(array(found), array(wanted))
+
+
+def test_jax_compiles_its_draws_for_few_lengths() -> None:
+    import jax
+
+    compiled: list[str] = []
+
+    def heard(event: str, _: float, **__: Any) -> None:
+        if "backend_compile" in event:
+            compiled.append(event)
+
+    jax.clear_caches()
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    draw = INITIALISERS[0]
+    try:
+        with making():
+            draw((3, 3, 3, 2))
+            first = len(compiled)
+            for n in range(3, 30):
+                draw((3, 3, 3, n))
+            several = len(compiled)
+            with making():  # nothing is compiled inside of another, nor behind it
+                draw((3, 3, 3, 30))
+            draw((3, 3, 3, 31))
+            nested = len(compiled)
+            traced = jax.jit(lambda: draw((3, 3, 3, 5)))()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(heard)
+    assert first == several == nested > 0
+    np.testing.assert_allclose(traced, draw((3, 3, 3, 5)), rtol=1e-6)  # fused: an ulp

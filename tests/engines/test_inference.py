@@ -1,0 +1,368 @@
+"""Folded and on every engine, a model is the function that it was."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import reslab
+from reslab.core.errors import UserError
+from reslab.engines.folding import fold
+from reslab.engines.program import flatten
+from reslab.engines.rebuild import rebuild
+from reslab.models.build import create
+from reslab.runs.run import Run
+from reslab.training.loop import precision
+from reslab.zoo import NETWORKS
+from tests.helpers.cli import refused, told
+from tests.helpers.reference import randomise
+from tests.models.test_build import LATER, ODD, RARE, SMALL, close
+
+ENGINES = "openvino", "onnxruntime", "backend"
+EACH = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            name != "backend" and not os.environ.get("CI") and find_spec(name) is None,
+            reason=f"{name} is not installed",
+        ),
+    )
+    for name in ENGINES
+]
+SIZES = {**SMALL, **LATER}
+QUICK = (
+    "resnet18",
+    "resnet50_v2",
+    "resnet20",
+    "characters_printed",
+    "googlenet",
+    "seresnet18",
+    "densenet_bc100_k12",
+    "resnet110_exclusive_gating",
+)
+FAMILIES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SIZES]
+GIANT = "1202", "1202_b", "1001_v2"
+OTHERS = [n for n in NETWORKS if n not in SIZES and not n.endswith(GIANT)]
+
+
+def images(model: keras.Model, n: int = 2, size: int = 40) -> np.ndarray:
+    shape = [s or size for s in model.input_shape[1:]]
+    return np.random.default_rng(1).normal(size=(n, *shape)).astype("float32")
+
+
+def agree(model: keras.Model, engines: tuple[str, ...] = ENGINES) -> None:
+    """On all engines that are installed: `test_engines_are_there` sees to it that all are."""
+    x = images(model)
+    wanted = model.predict_on_batch(x)
+    for engine in engines:
+        if not reslab.engines.inference.missing(engine):
+            found = reslab.inference(model, engine)(x)
+            keras.tree.assert_same_structure(found, wanted)
+            for a, b in zip(keras.tree.flatten(found), keras.tree.flatten(wanted), strict=True):
+                assert a.shape == b.shape
+                close(a, np.asarray(b))
+
+
+@pytest.mark.parametrize("engine", EACH)
+def test_engines_are_there(engine: str) -> None:
+    assert not reslab.engines.inference.missing(engine)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_family_on_each_engine(name: str) -> None:
+    model = create(name, input_shape=SIZES[name], data_format="channels_last")
+    randomise(model)
+    agree(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_network_on_each_engine(name: str) -> None:
+    model = create(name)
+    randomise(model)
+    agree(model)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("net", [ODD, RARE], ids=lambda net: net.name)
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_rare_parts_in_both_layouts(net: Any, data_format: str) -> None:
+    shape = net.input_shape if data_format == "channels_last" else (3, 33, 30)
+    model = create(net, input_shape=shape, data_format=data_format)
+    randomise(model)
+    agree(model)
+
+
+@pytest.mark.core
+def test_folding_takes_batch_norm_out_and_leaves_the_model_alone() -> None:
+    model = create("resnet20_b", input_shape=(16, 16, 3), data_format="channels_last")
+    randomise(model)
+    config, weights = model.get_config(), model.get_weights()
+    nodes = [len(layer._inbound_nodes) for layer in model.layers]
+    folded = rebuild(fold(flatten(model)))
+    x = images(model)
+    close(folded.predict_on_batch(x), model.predict_on_batch(x))
+    agree(model)
+    assert not any(isinstance(layer, layers.BatchNormalization) for layer in folded.layers)
+    assert model.get_config() == config
+    assert nodes == [len(layer._inbound_nodes) for layer in model.layers]
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def kinds(model: keras.Model) -> list[str]:
+    return [type(call.op).__name__ for call in fold(flatten(model)).calls]
+
+
+def test_what_folds_and_what_may_not() -> None:
+    given = keras.Input((9, 9, 4))
+    shared = layers.Conv2D(4, 3, padding="same")(given)  # two ask for it: only the sum is normed
+    x = layers.Add()([shared, layers.BatchNormalization()(shared)])
+    x = layers.BatchNormalization()(x)  # into the next, which pads nothing
+    x = layers.Conv2D(6, 3, use_bias=False)(x)
+    x = layers.BatchNormalization(scale=False)(x)
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same")(x)
+    x = layers.BatchNormalization(center=False)(x)
+    x = layers.Conv2D(4, 1, activation="relu")(x)  # the ReLU stands between
+    x = layers.BatchNormalization()(x)
+    x = layers.Conv2D(4, 3, padding="same")(x)  # pads with zeros that were not normed
+    x = layers.BatchNormalization(axis=2)(x)  # not over the channels
+    x = layers.Flatten()(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.Dense(5)(x)
+    x = layers.BatchNormalization()(x)
+    model = keras.Model(given, layers.Rescaling(0.5, 1.0)(x))
+    randomise(model)
+    assert kinds(model).count("BatchNormalization") == 3
+    assert "Rescaling" not in kinds(model)
+    agree(model)
+
+
+def test_taps_are_a_dictionary() -> None:
+    model = create("resnet18", input_shape=(None, None, 3), taps=("conv2_x", "conv3_x"))
+    randomise(model)
+    agree(model)
+
+
+def test_a_whole_model_with_another_in_it(trained: Run) -> None:
+    model = keras.saving.load_model(trained.model_path)
+    x = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1)).astype("uint8")
+    for engine in ENGINES:
+        if not reslab.engines.inference.missing(engine):
+            close(reslab.inference(model, engine)(x), model.predict_on_batch(x))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ResNet50",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("ResNet50V2", "DenseNet121", "VGG16")),
+    ],
+)
+def test_models_of_keras_applications(name: str) -> None:
+    make = getattr(keras.applications, name)
+    model = make(weights=None, input_shape=(40, 40, 3), classes=7, include_top=False)
+    out = layers.Dense(7, activation="softmax")(layers.GlobalAveragePooling2D()(model.output))
+    model = keras.Model(model.input, out)
+    randomise(model)
+    agree(model)
+
+
+def test_a_sequential_model() -> None:
+    model = keras.Sequential([keras.Input((6, 6, 3)), layers.Conv2D(4, 3), layers.ReLU(6)])
+    agree(model)
+
+
+class Own(layers.Layer):
+    """A layer that only Keras knows."""
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.sin(x)
+
+
+def test_mixed_precision_is_float32_at_inference() -> None:
+    """Equal to the same weights in float32, and nearer to those than the model itself."""
+    with precision("mixed"):
+        model = create("resnet20", input_shape=(16, 16, 3), data_format="channels_last")
+    randomise(model)
+    full = create("resnet20", input_shape=(16, 16, 3), data_format="channels_last")
+    full.set_weights(model.get_weights())
+    x = images(model, 4)
+    wanted = full.predict_on_batch(x)
+    for engine in ENGINES:
+        if not reslab.engines.inference.missing(engine):
+            close(reslab.inference(model, engine)(x), wanted)
+    assert np.abs(model.predict_on_batch(x) - wanted).max() > 1e-4 * np.abs(wanted).max()
+
+
+def test_adapters_are_in_the_weights() -> None:
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    model.layers[0].enable_lora(2)
+    for v in model.trainable_variables:
+        v.assign(np.random.default_rng(0).normal(size=v.shape))
+    agree(model)
+
+
+@pytest.mark.parametrize("engine", EACH)
+def test_one_engine_answers_many_threads(engine: str) -> None:
+    model = create("resnet20", input_shape=(16, 16, 3), data_format="channels_last")
+    fast = reslab.inference(model, engine)
+    batches = [images(model, 2) * k for k in range(1, 5)]
+    wanted = [fast(x) for x in batches]
+
+    def ask(n: int) -> bool:
+        k = n % len(batches)
+        return np.array_equal(fast(batches[k]), wanted[k])
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(ask, range(200)))
+
+
+def unknown() -> keras.Model:
+    given = keras.Input((6, 6, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3)(given))
+    model = keras.Model(given, Own(name="wave")(x))
+    randomise(model)
+    return model
+
+
+def test_an_unknown_layer_is_left_to_the_backend(caplog: pytest.LogCaptureFixture) -> None:
+    model = unknown()
+    x = images(model)
+    with caplog.at_level(logging.WARNING):
+        run = reslab.inference(model)
+    close(run(x), model.predict_on_batch(x))
+    assert run.engine == keras.backend.backend()
+    assert [record.getMessage() for record in caplog.records] == [
+        "left to torch itself: layer 'wave' (Own)"
+    ]
+    assert kinds(model) == ["Conv2D", "Own"]
+
+
+def test_a_model_of_its_own_code_runs_as_it_is() -> None:
+    class Mine(keras.Model):
+        def call(self, x: Any) -> Any:
+            return 2 * x
+
+    model = Mine()
+    model(np.zeros((1, 3), "float32"))
+    assert reslab.inference(model, "backend")(np.ones((2, 3)))[0, 0] == 2
+
+
+@pytest.mark.parametrize("engine", EACH[:2])
+def test_a_named_engine_names_what_it_does_not_know(engine: str) -> None:
+    with pytest.raises(UserError, match=rf"{engine} does not run layer 'wave' \(Own\)"):
+        reslab.inference(unknown(), engine)
+
+
+def test_what_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = create("resnet20", input_shape=(8, 8, 1), data_format="channels_last")
+    with pytest.raises(UserError, match="no engine 'tensorrt'; there are auto, openvino"):
+        reslab.inference(model, "tensorrt")
+    with pytest.raises(UserError, match=r"takes a keras\.Model, not str"):
+        reslab.inference("resnet20")  # type: ignore[arg-type]
+    run = reslab.inference(model, "backend")
+    with pytest.raises(UserError, match=r"takes images \(n, 8, 8, 1\), not an array of \(2, 3\)"):
+        run(np.zeros((2, 3)))
+    with pytest.raises(UserError, match="no images were given"):
+        run.predict(np.zeros((0, 8, 8, 1)))
+    with pytest.raises(UserError, match="batch_size is a whole number"):
+        run.predict(np.zeros((1, 8, 8, 1)), 0)
+    monkeypatch.setattr("reslab.engines.runtimes.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"openvino and onnx, which are not.*reslab\[openvino\]"):
+        reslab.inference(model, "openvino")
+    assert reslab.inference(model).engine == keras.backend.backend()
+
+
+def test_batches_of_one_size_cover_all_images() -> None:
+    model = create("resnet20", input_shape=(8, 8, 1), data_format="channels_last")
+    randomise(model)
+    x = images(model, 11)
+    run = reslab.inference(model, "backend")
+    sizes = []
+    engine = run._engines[0]
+    run._engines = [Watched(engine, sizes)]
+    close(run.predict(x, 4), model.predict_on_batch(x))
+    assert sizes == [4, 4, 4]
+
+
+class Watched:
+    """An engine, the sizes of its batches and, if asked, more time for each."""
+
+    def __init__(self, engine: Any, sizes: list[int], name: str = "watched") -> None:
+        self.engine, self.sizes, self.name = engine, sizes, name
+
+    def __call__(self, x: np.ndarray) -> Any:
+        self.sizes.append(len(x))
+        return self.engine(x)
+
+
+def test_the_fastest_is_chosen_for_each_shape() -> None:
+    import time
+
+    def slow(x: np.ndarray) -> np.ndarray:
+        time.sleep(0.02 * len(x))
+        return x
+
+    def even(x: np.ndarray) -> np.ndarray:
+        time.sleep(0.04)
+        return x
+
+    model = create("resnet20", input_shape=(8, 8, 1), data_format="channels_last")
+    run = reslab.inference(model, "backend")
+    run._engines = [Watched(slow, [], "slow"), Watched(even, [], "even")]
+    for n, best in ((1, "slow"), (4, "even")):
+        run(images(model, n))
+        assert run.engine == best
+        assert set(run.seconds[n, 8, 8, 1]) == {"slow", "even"}
+
+
+@pytest.mark.parametrize("engine", [*EACH, "auto"])
+def test_predict_on_each_engine(engine: str, trained: Run, tmp_path: Path) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 256, (8, 8), "uint8")).save(tmp_path / f"{i}.png")
+    found = json.loads(told("predict", trained.path, tmp_path, "--json", "--engine", engine))
+    model, x = keras.saving.load_model(trained.model_path), []
+    for one in found:
+        x.append(np.asarray(Image.open(one["file"]))[..., None])
+    for row, one in zip(model.predict_on_batch(np.stack(x)), found, strict=True):
+        chances = [guess["probability"] for guess in one["predictions"]]
+        np.testing.assert_allclose(chances, np.sort(row)[::-1], atol=1e-4)
+
+
+@pytest.mark.usefixtures("apart")
+def test_predict_refuses_an_engine_that_there_is_not(trained: Run) -> None:
+    assert "--engine" in refused("predict", trained.path, "a.png", "--engine", "tensorrt")
+
+
+@pytest.mark.parametrize("engine", EACH[:1])
+def test_openvino_has_nothing_to_tell_anybody_with(engine: str) -> None:
+    script = (
+        "import sys\n"
+        "from reslab.engines.runtimes import _quiet_openvino\n"
+        "_quiet_openvino().Core()\n"
+        "assert not [m for m in sys.modules if m.startswith('openvino_telemetry')]\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ})
+
+
+@pytest.mark.slow
+def test_a_giant() -> None:
+    model = create("resnet1001_v2", input_shape=(8, 8, 3), data_format="channels_last")
+    randomise(model)
+    agree(model)

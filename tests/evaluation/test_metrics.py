@@ -1,0 +1,210 @@
+"""The numbers of a report against sums done by hand, and what must hold whatever they are."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reslab.core.errors import UserError
+from reslab.evaluation.metrics import Z95, judge, wilson, wrong
+
+# ------------------------------------------------------------------------------------ by hand
+
+
+def test_wilson_matches_published_values():
+    # The first four are method 3 in Table I of Newcombe 1998.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=5e-5)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_three_classes_by_hand():
+    probabilities = np.array(
+        [
+            [0.7, 0.2, 0.1],  # a, right
+            [0.2, 0.7, 0.1],  # a, taken for b
+            [0.1, 0.8, 0.1],  # b, right
+            [0.5, 0.5, 0.0],  # b, tied with a: wrong
+        ]
+    )
+    found = judge(probabilities, np.array([0, 0, 1, 1]), ["a", "b", "c"])
+    assert found["n"] == 4
+    assert found["accuracy"] == 0.5
+    assert found["top1_error"]["value"] == 0.5
+    assert found["top5_error"] is None
+    assert found["balanced_accuracy"] == 0.5
+    assert found["loss"] == pytest.approx(-math.log(0.7 * 0.2 * 0.8 * 0.5) / 4)
+    assert found["classes"] == ["a", "b", "c"]
+    assert found["confusion"] == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert found["confused"] == [
+        {"true": "a", "predicted": "b", "count": 1, "of": 2},
+        {"true": "b", "predicted": "a", "count": 1, "of": 2},
+    ]
+    assert found["per_class"][2] == {"class": "c", "n": 0, "error": None, "low": 0.0, "high": 1.0}
+    assert found["per_class"][0]["error"] == 0.5
+
+
+def test_balanced_accuracy_leaves_the_sizes_of_the_classes_out():
+    probabilities = np.array([[0.9, 0.1]] * 9 + [[0.9, 0.1]])
+    found = judge(probabilities, np.array([0] * 9 + [1]), ["many", "few"])
+    assert found["accuracy"] == 0.9
+    assert found["balanced_accuracy"] == 0.5
+
+
+def test_calibration_by_hand():
+    # Two images at 0.9 (bin 14 of 15), one of them right; two at 0.6 (its upper edge), both right.
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
+    found = judge(probabilities, np.array([0, 1, 0, 0]), ["a", "b"])["calibration"]
+    assert found["ece"] == pytest.approx((2 * abs(0.9 - 0.5) + 2 * abs(0.6 - 1.0)) / 4)
+    filled = [b for b in found["bins"] if b["n"]]
+    assert [(b["n"], b["accuracy"]) for b in filled] == [(2, 1.0), (2, 0.5)]
+    assert [b["confidence"] for b in filled] == pytest.approx([0.6, 0.9])
+    assert (filled[0]["low"], filled[0]["high"]) == pytest.approx((8 / 15, 9 / 15))
+    assert len(found["bins"]) == 15
+    assert found["bins"][0] == {
+        "low": 0.0,
+        "high": pytest.approx(1 / 15),
+        "n": 0,
+        "confidence": None,
+        "accuracy": None,
+    }
+
+
+def test_top5_counts_ties_against_the_net():
+    sixth = [0.3, 0.2, 0.15, 0.15, 0.1, 0.1]  # the last is sixth: it ties with the fifth
+    found = judge(np.array([sixth, sixth]), np.array([5, 3]), list("abcdef"))
+    assert found["top5_error"]["value"] == 0.5
+    same = np.full((3, 10), 0.1)
+    found = judge(same, np.array([0, 1, 2]), list("abcdefghij"))
+    assert found["top1_error"]["value"] == found["top5_error"]["value"] == 1.0
+
+
+def test_zero_probability_costs_the_floor_not_infinity():
+    found = judge(np.array([[1.0, 0.0]]), np.array([1]), ["a", "b"])
+    assert found["loss"] == pytest.approx(-math.log(1e-7))
+
+
+def test_confused_pairs_come_most_first_and_larger_share_first():
+    labels = np.array([0] * 4 + [1] * 2 + [2] * 3)
+    predicted = np.array([1, 1, 2, 0, 0, 1, 1, 1, 2])
+    found = judge(np.eye(3)[predicted], labels, ["a", "b", "c"])["confused"]
+    told = [(p["true"], p["predicted"], p["count"], p["of"]) for p in found]
+    assert told == [("c", "b", 2, 3), ("a", "b", 2, 4), ("b", "a", 1, 2), ("a", "c", 1, 4)]
+
+
+def test_wrong_spreads_over_pairs_most_confident_first():
+    sure = [0.9, 0.8, 0.95, 0.7, 0.85, 0.6]  # class 0 taken for 1
+    rows = [[1 - p, p, 0.0] for p in sure] + [[0.0, 0.4, 0.6], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    labels = np.array([0] * 6 + [1, 1, 0])
+    probabilities = np.array(rows)
+    assert wrong(probabilities, labels, 99).tolist() == [2, 0, 4, 1, 7, 6, 3, 5]
+    assert wrong(probabilities, labels, 5).tolist() == [2, 0, 4, 1, 7]
+    assert wrong(probabilities, labels, 0).size == 0
+    assert wrong(np.eye(3), np.arange(3), 5).size == 0
+
+
+# ---------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "classes", "says"),
+    [
+        (np.zeros((0, 2)), np.zeros(0, int), "ab", "no image"),
+        (np.array([[np.nan, 1.0]]), np.array([0]), "ab", "NaN"),
+        (np.array([[np.inf, 0.0]]), np.array([0]), "ab", "infinity"),
+        (np.array([[3.0, -2.0]]), np.array([0]), "ab", "softmax"),
+        (np.array([[0.2, 0.2]]), np.array([0]), "ab", "softmax"),
+        (np.array([[0.5, 0.5]]), np.array([2]), "ab", "0..1"),
+        (np.array([[0.5, 0.5]]), np.array([-1]), "ab", "0..1"),
+        (np.array([[0.5, 0.5]]), np.array([0.0]), "ab", "whole numbers"),
+        (np.array([[0.5, 0.5]]), np.array([0]), "abc", "2 classes"),
+        (np.array([[0.5, 0.5]]), np.array([0, 1]), "ab", "belong together"),
+        (np.array([0.5, 0.5]), np.array([0]), "ab", "belong together"),
+    ],
+)
+def test_what_cannot_be_judged_is_said(probabilities, labels, classes, says):
+    with pytest.raises(UserError, match=says) as caught:
+        judge(probabilities, labels, list(classes))
+    assert "\n" not in str(caught.value)
+
+
+# --------------------------------------------------------------------------------- properties
+
+
+@st.composite
+def judged(draw):
+    """(probabilities, labels, classes), ties among them, some classes without an image."""
+    k, n = draw(st.integers(1, 9)), draw(st.integers(1, 40))
+    seed, levels = draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from([2, 4, 1000]))
+    dtype = draw(st.sampled_from([np.float16, np.float32, np.float64]))
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(1, levels + 1, (n, k)).astype(np.float64)
+    probabilities = (scores / scores.sum(axis=1, keepdims=True)).astype(dtype)
+    return probabilities, rng.integers(0, k, n), [f"class {i}" for i in range(k)]
+
+
+@given(judged())
+def test_what_holds_for_every_judgement(case):
+    probabilities, labels, classes = case
+    found = judge(probabilities, labels, classes)
+    n, confusion = len(labels), np.array(found["confusion"])
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert confusion.sum() == found["n"] == n
+    assert confusion.trace() / n == found["accuracy"]
+    assert found["accuracy"] + found["top1_error"]["value"] == pytest.approx(1)
+    assert confusion.sum(axis=1).tolist() == [row["n"] for row in found["per_class"]]
+    if found["top5_error"] is not None:
+        assert found["top5_error"]["value"] <= found["top1_error"]["value"]
+    for row in [found["top1_error"], *found["per_class"]]:
+        value = row.get("value", row.get("error"))
+        assert 0 <= row["low"] <= row["high"] <= 1
+        assert value is None or row["low"] <= value <= row["high"]
+    assert sum(b["n"] for b in found["calibration"]["bins"]) == n
+    assert 0 <= found["calibration"]["ece"] <= 1
+    assert sum(p["count"] for p in found["confused"]) <= n - confusion.trace()
+
+
+@given(judged(), st.integers(0, 2**32 - 1))
+def test_the_order_of_images_does_not_matter(case, seed):
+    probabilities, labels, classes = case
+    order = np.random.default_rng(seed).permutation(len(labels))
+    one, other = (
+        judge(probabilities, labels, classes),
+        judge(probabilities[order], labels[order], classes),
+    )
+    assert one["loss"] == pytest.approx(other["loss"])
+    assert one["calibration"]["ece"] == pytest.approx(other["calibration"]["ece"])
+    for key in ("top1_error", "top5_error", "confused", "per_class"):
+        assert one[key] == other[key]
+
+
+@given(judged(), st.integers(0, 60))
+def test_wrong_gives_mistakes_once_each(case, limit):
+    probabilities, labels, classes = case
+    indices = wrong(probabilities, labels, limit)
+    mistakes = round(judge(probabilities, labels, classes)["top1_error"]["value"] * len(labels))
+    assert len(indices) == len(set(indices.tolist())) == min(limit, mistakes)
+    own = probabilities[indices, labels[indices]]
+    others = probabilities[indices].copy()
+    others[np.arange(len(indices)), labels[indices]] = -1
+    assert (others.max(axis=1, initial=-1) >= own).all()
+
+
+@settings(max_examples=200)
+@given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_bounds_are_where_the_score_test_just_rejects(case):
+    hits, n = case
+    for bound in wilson(hits, n):
+        if 0 < bound < 1:
+            score = abs(hits / n - bound) / math.sqrt(bound * (1 - bound) / n)
+            assert score == pytest.approx(Z95, rel=1e-6)
+    low, high = wilson(hits, n)
+    assert wilson(n - hits, n) == pytest.approx((1 - high, 1 - low), abs=1e-12)

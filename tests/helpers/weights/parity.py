@@ -1,0 +1,207 @@
+"""The proof that a net of another library and ours are one function: random weights, logits.
+
+`measure` crosses both ways: their weights into ours, and ours into theirs, read by their own code.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import reslab
+from reslab import weights, zoo
+from reslab.models.build import variables
+from reslab.spec import BN, Network, walk
+from reslab.weights.schemes import schemes, tensors
+from tests.helpers.weights import libraries
+
+CLOSE = 1e-4  # of the largest logit, in float32
+
+
+@dataclass(frozen=True)
+class Case:
+    """`stages` maps our rows to where their value is found in the library's net."""
+
+    library: str
+    theirs: str
+    ours: str
+    stages: Mapping[str, str]
+    size: int = 64
+    slow: bool = False
+
+    @property
+    def net(self) -> Network:
+        return zoo.network(self.ours)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Largest differences as parts of the largest absolute value."""
+
+    to_ours: float
+    to_theirs: float
+    stages: Mapping[str, float]
+
+    @property
+    def worst(self) -> float:
+        return max(self.to_ours, self.to_theirs, *self.stages.values())
+
+
+Values = Callable[[np.ndarray], dict[str, np.ndarray]]  # of images, by row; "logits" last
+
+
+def measure(case: Case) -> Result:
+    shape = (case.size, case.size, 3)
+    images = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+    model = reslab.create(case.net, input_shape=shape, data_format="channels_last")
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = LIBRARIES[case.library](case, Path(folder))
+        _same_epsilons(case, theirs)
+        weights.load(model, theirs.save(), scheme=case.library)
+        mine, other = ours(model, case)(images), theirs.values(images)
+        to_ours = {row: _apart(mine[row], other[row]) for row in other}
+
+        _randomise(model)
+        weights.save(model, theirs.file, scheme=case.library)
+        theirs.load()
+        back = _apart(ours(model, case)(images)["logits"], theirs.values(images)["logits"])
+    return Result(to_ours.pop("logits"), back, to_ours)
+
+
+def _same_epsilons(case: Case, theirs: Any) -> None:
+    """Beside variances near 1 a difference of 1e-8 cannot be seen, beside real ones it can."""
+    layers = walk(case.net)
+    found = tensors(schemes()[case.library], layers)
+    names = {t.ours: theirs_name for theirs_name, t in found.items()}
+    for layer in layers:
+        if isinstance(layer.part, BN):
+            name = names[f"{layer.path}/gamma"].replace("/", ".").rpartition(".")[0]
+            assert theirs.epsilon(name) == layer.part.epsilon, layer.path
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    assert a.shape == b.shape
+    assert np.ptp(b) > 0
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def ours(model: keras.Model, case: Case) -> Values:
+    ends = {layer.row: layer.path for layer in walk(case.net, model.input_shape[1:])}
+    outputs = {row: model.get_layer(ends[row]).output for row in case.stages}
+    seen = keras.Model(model.input, {**outputs, "logits": model.output})
+    return lambda x: {k: np.asarray(v) for k, v in seen.predict_on_batch(x).items()}
+
+
+def _randomise(model: keras.Model) -> None:
+    rng = np.random.default_rng(2)
+    for name, variable in variables(model).items():
+        if not name.endswith("seed_generator_state"):
+            variable.assign(libraries.random(rng, name, tuple(variable.shape), first=False))
+
+
+class Torch:
+    """torchvision or timm."""
+
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.case, self.file = case, folder / "net.pth"
+        options = {"aux_logits": False, "init_weights": False} if case.theirs == "googlenet" else {}
+        self.net = libraries.torch_net(case.library, case.theirs, **options)
+
+    def save(self) -> Path:
+        import torch
+
+        torch.save(self.net.state_dict(), self.file)
+        return self.file
+
+    def load(self) -> None:
+        import torch
+
+        self.net.load_state_dict(torch.load(self.file, weights_only=True))  # strict
+
+    def epsilon(self, name: str) -> float:
+        return self.net.get_submodule(name).eps
+
+    def values(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        import torch
+
+        found: dict[str, np.ndarray] = {}
+
+        def keep(row: str) -> Callable[..., None]:
+            def hook(module: Any, inputs: Any, out: Any) -> None:
+                found[row] = out.numpy().transpose(0, 2, 3, 1).copy()  # before a ReLU in place
+
+            return hook
+
+        hooks = [
+            self.net.get_submodule(name).register_forward_hook(keep(row))
+            for row, name in self.case.stages.items()
+        ]
+        with torch.no_grad():
+            x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+            logits = self.net(x).numpy()
+        for hook in hooks:
+            hook.remove()
+        return {**found, "logits": logits}
+
+
+class Keras:
+    """keras.applications."""
+
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.case, self.file = case, folder / "net.weights.h5"
+        self.net = libraries.fill_keras(self.make())
+
+    def make(self) -> keras.Model:
+        build = getattr(keras.applications, self.case.theirs)
+        shape = (self.case.size, self.case.size, 3)
+        return build(weights=None, input_shape=shape, classifier_activation=None)
+
+    def save(self) -> Path:
+        self.net.save_weights(self.file)
+        return self.file
+
+    def load(self) -> None:
+        self.net.load_weights(self.file)
+
+    def values(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = {row: self.inside.get_layer(n).output for row, n in self.case.stages.items()}
+        if not outputs:
+            return {"logits": np.asarray(self.net.predict_on_batch(images))}
+        seen = keras.Model(self.inside.input, outputs)
+        found = {row: np.asarray(v) for row, v in seen.predict_on_batch(images).items()}
+        return {**found, "logits": np.asarray(self.net.predict_on_batch(images))}
+
+    def epsilon(self, name: str) -> float:
+        return self.inside.get_layer(name).epsilon
+
+    @property
+    def inside(self) -> keras.Model:
+        return self.net
+
+
+class Hub(Keras):
+    """KerasHub: a classifier on a backbone, with a preset's settings but not its weights."""
+
+    def make(self) -> keras.Model:
+        from tests.helpers.weights import hub
+
+        return hub.make(self.case.theirs, self.case.size)
+
+    def load(self) -> None:
+        with warnings.catch_warnings():  # it comes compiled, and the file has no optimiser's state
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            self.net.load_weights(self.file)
+
+    @property
+    def inside(self) -> keras.Model:
+        return self.net.backbone
+
+
+LIBRARIES: dict[str, Any] = {"torchvision": Torch, "timm": Torch, "keras": Keras, "keras_hub": Hub}

@@ -1,0 +1,96 @@
+"""Files that are written while the training goes on."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reslab.core import files
+from reslab.core.errors import UserError
+from reslab.core.interrupts import Interrupted
+from tests.helpers import threads
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """No file is written before it is set."""
+    opened, write = threading.Event(), files.write
+
+    def wait(*args: Any) -> None:
+        assert opened.wait(60)
+        write(*args)
+
+    monkeypatch.setattr(files, "write", wait)
+    yield opened
+    opened.set()
+
+
+def _written_and_interrupted(paths: list[Path]) -> None:
+    with files.behind() as write:
+        for i, path in enumerate(paths):
+            write(path, {"x": np.full(3, i)}, {})
+        raise Interrupted
+
+
+def full(*_: object, **__: object) -> None:
+    raise FULL
+
+
+def test_what_is_written_is_what_was_there_at_the_call(
+    tmp_path: Path, gate: threading.Event
+) -> None:
+    path, weights = tmp_path / "last.safetensors", np.arange(6.0).reshape(2, 3)
+    with files.behind() as write:
+        write(path, {"kernel": weights.T, "bias": weights}, {"step": 1})
+        weights += 1  # the next step, and not a byte is on the disk
+        assert not path.exists()
+        gate.set()
+    arrays, meta = files.read_arrays(path)
+    np.testing.assert_array_equal(arrays["bias"], np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(arrays["kernel"], arrays["bias"].T)
+    assert meta == {"step": 1}
+    assert threads.left() == []
+
+
+def test_files_are_whole_when_the_block_has_ended_however_it_did(
+    tmp_path: Path, gate: threading.Event
+) -> None:
+    names = [tmp_path / name for name in ("best.safetensors", "last.safetensors")]
+    threading.Timer(0.2, gate.set).start()
+    with pytest.raises(Interrupted):
+        _written_and_interrupted(names)
+    for i, path in enumerate(names):
+        np.testing.assert_array_equal(files.read_arrays(path)[0]["x"], [i] * 3)
+
+
+def test_a_disk_that_is_full_is_told_at_the_next_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.numpy
+
+    with files.behind() as write:
+        with monkeypatch.context() as patch:
+            patch.setattr(safetensors.numpy, "save_file", full)
+            write(tmp_path / "a.safetensors", {"x": np.zeros(1)}, {})
+            with pytest.raises(UserError, match=r"a\.safetensors: the disk is full"):
+                write(tmp_path / "b.safetensors", {"x": np.zeros(1)}, {})
+        write(tmp_path / "c.safetensors", {"x": np.zeros(1)}, {})  # there is room again
+    assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_who_interrupts_is_told_that_nothing_was_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.numpy
+
+    monkeypatch.setattr(safetensors.numpy, "save_file", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        _written_and_interrupted([tmp_path / "a.safetensors"])

@@ -1,0 +1,166 @@
+"""Identity Mappings, Tables 1 and 2: the nets, their training, and the published errors beside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+from PIL import Image
+
+from reslab.runs.run import Run
+from reslab.spec import summary, walk
+from reslab.studies import registry
+from reslab.studies.ablation import TABLES, Variant, ablation, network, table, verdicts
+from reslab.studies.folder import Study
+from reslab.studies.sweep import results as measured
+from reslab.studies.sweep.results import Result
+from reslab.studies.sweep.settings import Terms
+from reslab.zoo import NETWORKS
+from tests.helpers.cli import refused, told
+
+torch_only = pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="what is asked does not depend on the backend"
+)
+ZOO = {  # what the zoo calls a case, where it is not resnet110_CASE
+    "original": "resnet110",
+    "plain": "plain110",
+    "relu_only_preactivation": "resnet110_relu_only_v2",
+    "full_preactivation": "resnet110_v2",
+}
+NOT_IN_THE_ZOO = "exclusive_gating_0", "exclusive_gating_7"
+PUBLISHED = [
+    (what, variant, depth)
+    for what, variants in TABLES.items()
+    for variant in variants
+    for depth in variant.published
+]
+
+
+@pytest.mark.parametrize(
+    ("what", "variant", "depth"), PUBLISHED, ids=lambda part: getattr(part, "name", str(part))
+)
+def test_at_the_papers_depth_the_nets_are_those_of_the_zoo(
+    what: str, variant: Variant, depth: int
+) -> None:
+    if variant.name in NOT_IN_THE_ZOO:
+        return
+    name = ZOO.get(variant.name, f"resnet110_{variant.name}").replace("110", str(depth))
+    own, known = network(what, variant, depth), NETWORKS[name]
+    layers = [(layer.path, layer.part, layer.inputs) for layer in walk(own)]
+    assert layers == [(layer.path, layer.part, layer.inputs) for layer in walk(known)]
+
+
+@pytest.mark.parametrize("what", TABLES)
+@pytest.mark.parametrize("depth", [8, 14, 50])
+def test_every_case_is_there_at_other_depths(what: str, depth: int) -> None:
+    for variant in TABLES[what]:
+        net = network(what, variant, depth)
+        assert summary.depth(net) == depth
+        assert net.name == f"resnet{depth}_{variant.name}"
+
+
+def test_against_the_original_by_test_error_and_spread() -> None:
+    errors: dict[str, list[float | None]] = {
+        "original": [0.10, 0.12],
+        "plain": [0.30, 0.31],
+        "shortcut_gating": [0.11, 0.13],
+        "conv_shortcut": [0.05, 0.06],
+        "dropout_shortcut": [None, None],
+    }
+    results = {
+        case: Result(case, tuple({"test_error": e, "status": "done"} for e in each))
+        for case, each in errors.items()
+    }
+    assert verdicts(results) == {
+        "plain": "higher",
+        "shortcut_gating": "not decided",
+        "conv_shortcut": "lower",
+        "dropout_shortcut": "failed",
+    }
+
+
+@pytest.fixture(scope="module")
+def placed(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The activations at 8 layers; to be read only."""
+    out = tmp_path_factory.mktemp("studies") / "placed"
+    changes = {"batch": 16, "rate": 0.05}
+    return ablation("activations", Terms(thirds, changes=changes, epochs=3, width=0.5, out=out), 8)
+
+
+@torch_only
+def test_where_every_unit_changes_the_shape_some_cases_are_the_same(placed: Study) -> None:
+    """With one unit a stage, what stands before a fork might as well stand behind the sum.
+
+    ReLU-only pre-activation is the original then, and full pre-activation is BN after addition.
+    """
+    read = json.loads((placed.path / "results.json").read_text())
+    curves = {row["case"]: (row["train"], row["test"]) for row in read["runs"]}
+    assert curves["relu_only_preactivation"] == curves["original"]
+    assert curves["full_preactivation"] == curves["bn_after_addition"]
+    assert curves["full_preactivation"] != curves["original"]
+
+
+@torch_only
+def test_every_net_warms_up(placed: Study) -> None:
+    """Identity Mappings, Sec. 3; He 2015 warms up its 110 layers only."""
+    recipe = Run.open(placed.path / "runs" / "original-seed0").info["recipe"]
+    assert recipe["warmup"] > 0
+    assert recipe["warmup_layers"] == 0
+
+
+@torch_only
+def test_what_is_shown_is_on_the_page_and_in_the_picture(placed: Study) -> None:
+    text = (placed.path / "page.html").read_text(encoding="utf-8")
+    for section in registry.sections(placed):
+        for chart, _ in section.charts:
+            assert f'id="{chart.id}"' in text
+    assert placed.info["found"]["said"] in text
+    published = [row["published"] for row in placed.info["found"]["cases"]]
+    assert published == [6.61, 8.17, 7.84, 6.71, 6.37]
+    with Image.open(placed.path / "cases.png") as picture:
+        assert picture.width > 800
+
+
+@torch_only
+def test_a_failure_is_told_as_the_paper_tells_its_own(thirds: Path, tmp_path: Path) -> None:
+    changes = {"batch": 48, "rate": 1e30, "warmup": 0}
+    asked = Terms(thirds, changes=changes, epochs=0.5, width=0.25, out=tmp_path / "study")
+    study = ablation("shortcuts", asked, 8)
+    rows = table(study, measured.read(study)).rows
+    assert [row[4] for row in rows] == ["fail"] * 11
+    assert [row[5] for row in rows if "scaling" in row[0]] == ["fail", "fail", "12.35 %"]
+    text = (study.path / "page.html").read_text(encoding="utf-8")
+    assert "fail" in text
+
+
+@torch_only
+@pytest.mark.usefixtures("apart")
+def test_the_command_tells_each_case_beside_the_published_error(thirds: Path) -> None:
+    words = "--depth", 8, "--data", thirds, "--epochs", 0.5, "--width", 0.25, "--seeds", 2
+    lines = told("ablate", "activations", *words, "--set", "batch=16").splitlines()
+    assert lines[0].split("  ")[0] == "case"
+    assert lines[0].endswith("its median  paper, ResNet-110")
+    assert lines[5].startswith("full pre-activation")
+    assert lines[5].endswith("6.37 %")
+    assert lines[6].startswith("Against the original unit, the test error is ")
+    path = "studies/ablation-activations-8-thirds-0.5epochs-0.25width-2seeds"
+    assert lines[7] == f"page: {path}/page.html"
+
+
+@torch_only
+@pytest.mark.usefixtures("apart")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("shortcut",), "did you mean 'shortcuts'"),
+        (("shortcuts", "--depth", "21"), "6n + 2"),
+        (("shortcuts", "--images", "1000"), "192 training images"),
+        ((), "Missing argument"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
+)
+def test_wrong_words_are_one_line(words: tuple[Any, ...], said: str, thirds: Path) -> None:
+    assert said in refused("ablate", *words, "--data", thirds)

@@ -1,0 +1,465 @@
+"""Plain and residual twins under one recipe: what is planned, trained, resumed, found and shown."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+from xml.etree import ElementTree
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from reslab import data as sets
+from reslab.core.errors import UserError
+from reslab.core.progress import Watch
+from reslab.runs.run import Run
+from reslab.spec import summary
+from reslab.studies import registry
+from reslab.studies.degradation import answer, degradation
+from reslab.studies.folder import Study
+from reslab.studies.sweep import (
+    budget,
+    nets,
+    panels,
+)
+from reslab.studies.sweep import (
+    results as measured,
+)
+from reslab.studies.sweep import (
+    run as running,
+)
+from reslab.studies.sweep.budget import Cost, Limits, Size
+from reslab.studies.sweep.results import Result, Spread
+from reslab.studies.sweep.settings import Terms
+from reslab.training import train
+from reslab.zoo import NETWORKS
+from tests.helpers.cli import ask, refused, told
+
+torch_only = pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="what is asked does not depend on the backend"
+)
+
+# The networks ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
+def test_the_nets_are_those_of_the_zoo(depth: int) -> None:
+    plain, residual = nets.twins(depth)
+    assert residual.rows == NETWORKS[f"resnet{depth}"].rows
+    assert plain.rows == NETWORKS[f"plain{depth}"].rows
+
+
+@pytest.mark.parametrize("depth", [8, 14, 50])
+def test_twins_of_any_depth_have_the_layers_and_parameters_of_each_other(depth: int) -> None:
+    plain, residual = nets.twins(depth)
+    assert summary.depth(plain) == summary.depth(residual) == depth
+    assert summary.counts(plain).trainable_params == summary.counts(residual).trainable_params
+
+
+def test_half_the_filters_have_a_quarter_of_the_weights_of_the_inner_layers() -> None:
+    whole, half = nets.residual(20), nets.widened(nets.residual(20), 0.5)
+    inner = [summary.counts(net).trainable_params for net in (whole, half)]
+    assert 3.9 < inner[0] / inner[1] < 4
+    assert nets.widened(whole, 1) is whole
+    summary.counts(nets.widened(whole, 0.3))  # odd numbers of filters fit as well
+
+
+@pytest.mark.parametrize(("depth", "near"), [(18, 20), (7, 8), (1, 8), (57, 56)])
+def test_another_depth_is_answered_with_the_nearest(depth: int, near: int) -> None:
+    with pytest.raises(UserError, match=rf"6n \+ 2 layers, such as {near}$"):
+        nets.units(depth)
+
+
+# The plan -------------------------------------------------------------------------------------
+
+COSTS = st.dictionaries(
+    st.sampled_from(["plain20", "plain56", "resnet20", "resnet56"]),
+    st.builds(Cost, start=st.floats(0, 20), image=st.floats(1e-5, 0.1)),
+    min_size=1,
+)
+FULL, TEST, BATCH = 50_000, 10_000, 128
+LIMITS = Limits.of(164, FULL, fixed=False, sample=False)
+
+
+@given(costs=COSTS, seconds=st.floats(1, 1e6), seeds=st.integers(1, 5))
+def test_a_plan_fits_and_one_more_would_not(
+    costs: dict[str, Cost], seconds: float, seeds: int
+) -> None:
+    size = budget.choose(seconds, costs, LIMITS, TEST, seeds, BATCH)
+    smallest = Size(LIMITS.epochs[0], LIMITS.images[0])
+    if size is None:
+        assert budget.seconds(costs, smallest, TEST, seeds) > seconds * 0.97
+        return
+    assert budget.seconds(costs, size, TEST, seeds) <= seconds * (1 + 1e-9)
+    assert budget.FEW_EPOCHS <= size.epochs <= 164
+    assert budget.FEW_IMAGES <= size.images <= FULL
+    more = [Size(size.epochs + 1, FULL)] if size.epochs < 164 and size.images == FULL else []
+    more += [Size(size.epochs, size.images + BATCH)] if size.images < FULL - 2 * BATCH else []
+    for larger in more:
+        assert budget.seconds(costs, larger, TEST, seeds) > seconds * (1 - 1e-9)
+    if size.images < FULL:  # a sample only where the epochs are at their fewest
+        assert size.epochs == budget.FEW_EPOCHS
+
+
+@given(costs=COSTS, seconds=st.floats(1, 1e6), more=st.floats(1, 10))
+def test_more_time_never_buys_less(costs: dict[str, Cost], seconds: float, more: float) -> None:
+    size = budget.choose(seconds, costs, LIMITS, TEST, 1, BATCH)
+    larger = budget.choose(seconds * more, costs, LIMITS, TEST, 1, BATCH)
+    if size is not None:
+        assert larger is not None
+        assert larger.images >= size.images
+        assert larger.epochs >= size.epochs
+
+
+def test_what_is_fixed_is_not_chosen() -> None:
+    costs = {"net": Cost(0, 1e-3)}
+    fixed = Limits.of(2.5, FULL, fixed=True, sample=False)
+    assert budget.choose(1e9, costs, fixed, TEST, 1, BATCH) == Size(2.5, FULL)
+    sample = Limits.of(164, 1000, fixed=False, sample=True)
+    size = budget.choose(200, costs, sample, TEST, 1, BATCH)
+    assert size is not None
+    assert size.images == 1000
+    assert budget.choose(1, costs, sample, TEST, 1, BATCH) is None
+
+
+# What was measured ----------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=6))
+def test_a_spread_is_of_the_textbook(values: list[float]) -> None:
+    spread = Spread(tuple(values))
+    mean = math.fsum(values) / len(values)
+    assert spread.mean == pytest.approx(mean)
+    variance = math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
+    assert spread.sd == pytest.approx(math.sqrt(variance), abs=1e-7)
+    assert spread.against(spread) == "not decided"
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=3000))
+def test_a_thinned_curve_is_short_and_keeps_its_mean(values: list[float]) -> None:
+    points = [(50 * i, Spread((v, 1 - v))) for i, v in enumerate(values)]
+    thin = panels.thinned(points)
+    assert len(thin) <= panels.MOST
+    size = math.ceil(len(points) / panels.MOST)
+    whole = len(points) // size  # the last bucket may be smaller
+    first = statistics.fmean(spread.values[0] for _, spread in thin[:whole])
+    assert first == pytest.approx(statistics.fmean(values[: whole * size]), abs=1e-9)
+
+
+def made(errors: dict[str, list[float | None]]) -> dict[str, Result]:
+    """Results with these training errors; None failed."""
+    return {
+        case: Result(
+            case,
+            tuple(
+                {"status": "failed" if e is None else "done", "train_error": e, "test_error": e}
+                for e in each
+            ),
+        )
+        for case, each in errors.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("plain56", "resnet56", "verdict"),
+    [
+        ([0.20, 0.21], [0.05, 0.06], "Plain nets degrade, residual nets do not degrade"),
+        ([0.20, 0.21], [0.10, 0.11], "Plain nets degrade, residual nets are not decided"),
+        ([0.20, 0.21], [0.20, 0.21], "Plain nets degrade, residual nets degrade"),
+        ([0.05, 0.20], [0.05, 0.06], "Plain nets are not decided, residual nets do not degrade"),
+        ([None, None], [0.05, 0.06], "Plain nets do not all train, residual nets do not degrade"),
+    ],
+)
+def test_the_answer_is_by_training_error_and_spread(
+    plain56: list[float | None], resnet56: list[float | None], verdict: str
+) -> None:
+    shallow: dict[str, list[float | None]] = {"plain20": [0.1, 0.11], "resnet20": [0.1, 0.11]}
+    found = answer(made({**shallow, "plain56": plain56, "resnet56": resnet56}))
+    assert (found.shallow, found.deep) == (20, 56)
+    assert found.said.startswith(f"{verdict}: from 20 to 56 layers")
+    assert plain56[0] is None or "(10.50 ± 0.71 %, then " in found.said
+
+
+def test_one_seed_or_one_depth_say_so() -> None:
+    one = made({"plain20": [0.1], "plain56": [0.2], "resnet20": [0.1], "resnet56": [0.05]})
+    assert answer(one).said == (
+        "With one seed, so it may be chance: from 20 to 56 layers the training error of the plain "
+        "net rises (10.00 %, then 20.00 %), that of the residual net falls (10.00 %, then 5.00 %)."
+    )
+    three = answer({k: v for k, v in one.items() if k != "resnet56"}).said
+    assert three.endswith("that of the residual net is not known.")
+    two = made({"plain20": [0.1, 0.1], "plain56": [0.2, 0.2], "resnet20": [0.1, 0.1]})
+    assert answer(two).said.startswith("Plain nets degrade, residual nets are not trained yet: ")
+    assert "two or more" in answer({k: v for k, v in one.items() if "20" in k}).said
+
+
+# A study --------------------------------------------------------------------------------------
+
+SETTINGS: dict[str, Any] = {"batch": 16, "rate": 0.05}
+
+
+def terms(source: Path, out: Path, **more: Any) -> Terms:
+    usual = {"changes": SETTINGS, "epochs": 2.5, "images": 96, "width": 0.25}
+    return Terms(source, out=out, **{**usual, **more})
+
+
+@pytest.fixture(scope="module")
+def short(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Of two runs; to be read only."""
+    return degradation(terms(thirds, tmp_path_factory.mktemp("studies") / "short"), (8,))
+
+
+@pytest.fixture(scope="module")
+def study(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Finished, and to be read only."""
+    out = tmp_path_factory.mktemp("studies") / "whole"
+    return degradation(terms(thirds, out, seeds=2), (14, 8))
+
+
+def runs(study: Study) -> dict[str, Run]:
+    return {path.name: Run.open(path) for path in sorted((study.path / "runs").iterdir())}
+
+
+def test_a_study_trains_every_net_with_every_seed(study: Study) -> None:
+    names = {f"{k}{d}-seed{s}" for k in ("plain", "resnet") for d in (8, 14) for s in (0, 1)}
+    assert runs(study).keys() == names
+    for run in runs(study).values():
+        assert run.info["status"] == "done"
+        assert run.info["data"]["counts"] == {"train": 96, "test": 48}
+        assert run.info["recipe"]["validation"] == 0
+        assert [path.stem for path in run.checkpoints.iterdir()] == ["last"]
+    alike = [run.info["recipe"] for run in runs(study).values()]
+    assert all(recipe == alike[0] for recipe in alike)
+
+
+@pytest.mark.core
+def test_the_test_error_of_each_epoch_is_that_of_the_model(short: Study) -> None:
+    """The last epoch's, scored from a checkpoint, is what the whole model's judgement says."""
+    tests = json.loads((short.path / "test.json").read_text())
+    for name, run in runs(short).items():
+        rows = tests[name]
+        assert [row["step"] for row in rows] == [6, 12, 15]
+        judged = run.evaluation
+        assert judged is not None
+        assert rows[-1]["error"] == pytest.approx(judged["top1_error"]["value"])
+        assert rows[-1]["loss"] == pytest.approx(judged["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(("per_epoch", "every"), [(39, 39), (99, 99), (150, 50), (391, 50)])
+def test_short_epochs_are_drawn_whole_and_long_ones_by_the_lines_of_the_log(
+    per_epoch: int, every: int
+) -> None:
+    """A line counts from the beginning of its epoch: after 39 and 11 steps it is of 11 only."""
+    ends = range(per_epoch, 6 * per_epoch + 1, per_epoch)
+    log = {
+        "steps": [{"step": step, "error": 0.5} for step in range(50, ends[-1] + 1, 50)],
+        "epoch": [{"step": step, "train_error": 0.4, "seconds": 1.0} for step in ends],
+    }
+    info = {"status": "done", "params": 1, "multiply_adds": 1}
+    run: Any = SimpleNamespace(name="a run", info=info, log=log.__getitem__)
+    drawn = [step for step, _ in measured._row(run, [])["train"]]
+    assert drawn == list(range(every, ends[-1] + 1, every))
+
+
+def test_the_results_are_those_of_the_logs(study: Study) -> None:
+    results = measured.read(study)
+    for case, result in results.items():
+        logs = [runs(study)[f"{case}-seed{seed}"].log("epoch") for seed in (0, 1)]
+        spread = result.spread("train_error")
+        assert spread is not None
+        assert spread.values == tuple(log[-1]["train_error"] for log in logs)
+        curve = result.curve("train")
+        assert [step for step, _ in curve] == [6, 12, 15]
+        assert curve[0][1].mean == pytest.approx(np.mean([log[0]["train_error"] for log in logs]))
+    assert study.info["found"]["answer"]["said"] == answer(results).said
+
+
+class Killed(BaseException):
+    """As sudden as a kill, within this process."""
+
+
+def in_the_middle_of_a_run(calls: int) -> Callable[..., None]:
+    left = iter(range(calls))
+
+    def step(*_: object) -> None:
+        if next(left, None) is None:
+            raise Killed
+
+    return step
+
+
+@torch_only
+@pytest.mark.parametrize("place", ["in an epoch", "before a score", "after a run", "at the end"])
+def test_killed_and_begun_again_it_ends_with_the_same_numbers(
+    place: str, short: Study, thirds: Path, tmp_path: Path
+) -> None:
+    asked = terms(thirds, tmp_path / "study")
+    spots: dict[str, tuple[Any, str]] = {
+        "before a score": (running.Scorer, "__call__"),
+        "after a run": (measured, "write"),
+        "at the end": (Study, "done"),
+    }
+    killing: AbstractContextManager[Any] = nullcontext()
+    watch = Watch(step=in_the_middle_of_a_run(25))
+    if place in spots:
+        watch, killing = Watch(), mock.patch.object(*spots[place], side_effect=Killed)
+    with killing, pytest.raises(Killed):
+        degradation(asked, (8,), watch)
+    began = [run.info["started"] for run in runs(Study.open(tmp_path / "study")).values()]
+    again = degradation(asked, (8,))
+    assert {run.info["started"] for run in runs(again).values()}.issuperset(began)
+    assert numbers(again) == numbers(short)
+
+
+def numbers(study: Study) -> Any:
+    rows = json.loads((study.path / "results.json").read_text())["runs"]
+    return [{key: row[key] for key in row if key != "seconds"} for row in rows]
+
+
+@torch_only
+def test_a_finished_study_repeats_nothing(study: Study, thirds: Path) -> None:
+    with mock.patch.object(train, "train", side_effect=Killed):
+        degradation(terms(thirds, study.path, seeds=2), (8, 14))
+
+
+@torch_only
+def test_other_terms_in_the_same_folder_are_refused(study: Study, thirds: Path) -> None:
+    for more in ({"epochs": 3}, {"changes": {**SETTINGS, "rate": 0.1}}, {"images": 90}):
+        with pytest.raises(UserError, match="was begun with"):
+            degradation(terms(thirds, study.path, **{"seeds": 2, **more}), (8, 14))
+
+
+@torch_only
+def test_what_is_shown_is_on_the_page_and_in_pictures(study: Study) -> None:
+    text = (study.path / "page.html").read_text(encoding="utf-8")
+    charts = [chart for s in registry.sections(study) for chart, _ in s.charts]
+    assert len({chart.id for chart in charts}) == len(charts) == 3
+    for chart in charts:
+        assert f'id="{chart.id}"' in text
+    assert study.info["found"]["answer"]["said"] in text
+    for name in ("errors", "depth"):
+        assert ElementTree.parse(study.path / f"{name}.svg").getroot().tag.endswith("svg")
+        with Image.open(study.path / f"{name}.png") as picture:
+            assert picture.width > 800
+
+
+@torch_only
+def test_runs_on_a_sample_know_their_data(thirds: Path, study: Study) -> None:
+    data = sets.load(thirds, validation=0)
+    run = runs(study)["plain8-seed0"]
+    again = train.evaluation.reload(run)
+    assert len(again.train) == run.info["data"]["counts"]["train"] < len(data.train)
+    unfinished = Run(run.path, {**run.info, "status": "running"})
+    with (
+        mock.patch.object(Run, "open", return_value=unfinished),
+        pytest.raises(UserError, match="started with other data"),
+    ):
+        train.resume(run.path, data=data)
+
+
+@torch_only
+def test_checkpoints_are_kept_on_request_and_scored_once(thirds: Path, tmp_path: Path) -> None:
+    asked = terms(thirds, tmp_path / "study", epochs=2, keep_checkpoints=True)
+    study = degradation(asked, (8,))
+    for run in runs(study).values():
+        kept = sorted(path.stem for path in run.checkpoints.glob("epoch-*"))
+        assert kept == ["epoch-0000", "epoch-0001", "epoch-0002"]
+    with mock.patch.object(running.Scorer, "__call__", side_effect=Killed):
+        degradation(asked, (8,))
+
+
+@torch_only
+def test_a_loss_that_is_no_number_is_a_result(thirds: Path, tmp_path: Path) -> None:
+    asked = terms(thirds, tmp_path / "study", changes={**SETTINGS, "rate": 1e30}, epochs=1)
+    study = degradation(asked, (8,))
+    assert {run.info["status"] for run in runs(study).values()} == {"failed"}
+    assert [net["train_error"]["mean"] for net in study.info["found"]["nets"]] == [None, None]
+    assert degradation(asked, (8,)).info["status"] == "done"
+
+
+@torch_only
+def test_a_budget_is_planned_once(thirds: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    changes = {"batch": 16, "epochs": 1}
+    asked = Terms(thirds, changes=changes, budget=60.0, out=tmp_path / "study")
+    watch = Watch(say=said.append, step=in_the_middle_of_a_run(3))
+    with pytest.raises(Killed):
+        degradation(asked, (8,), watch)
+    plan = Study.open(tmp_path / "study").info["plan"]
+    assert (plan["epochs"], plan["images"], plan["width"]) == (1, 192, 1)
+    assert plan["seconds"] < 3600
+    assert any(line.startswith("plan: 2 runs of 1 epochs of 192") for line in said)
+    with mock.patch.object(running, "cost", side_effect=Killed):
+        assert degradation(asked, (8,)).info["plan"] == plan
+
+
+@torch_only
+def test_a_budget_that_bears_nothing_says_what_would(thirds: Path, tmp_path: Path) -> None:
+    dear = mock.Mock(return_value=Cost(start=10, image=1.1))
+    asked = Terms(thirds, changes={"batch": 16}, budget=1.0, out=tmp_path / "study")
+    with mock.patch.object(running, "cost", dear), pytest.raises(UserError) as caught:
+        degradation(asked, (8,))
+    # two nets: 10 s each, and 192 images and a third of 48 ten times, and again that third
+    minutes = math.ceil((2 * 10 + 2.2 * (10 * (192 + 16) + 16)) / 0.9 / 60)
+    assert f"take about {minutes} minutes here" in str(caught.value)
+    assert not (tmp_path / "study").exists()
+
+
+# The command ----------------------------------------------------------------------------------
+
+
+@torch_only
+@pytest.mark.usefixtures("apart")
+def test_the_command_tells_the_table_and_the_answer(thirds: Path) -> None:
+    words = "degradation", "--data", thirds, "--depths", "8,14", "--epochs", 0.5, "--width", 0.25
+    answer = ask(*words, "--set", "batch=16")
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert lines[0].split() == ["net", "parameters", "training", "error", "test", "error", "seeds"]
+    assert [line.split()[0] for line in lines[1:5]] == ["plain8", "resnet8", "plain14", "resnet14"]
+    assert "from 8 to 14 layers" in lines[5]
+    path = Path("studies/degradation-8-14-thirds-0.5epochs-0.25width")
+    assert lines[6] == f"page: {path / 'page.html'}"
+    found = json.loads(told(*words, "--set", "batch=16", "--json"))
+    assert found["study"] == str(path)
+    assert found["answer"]["said"] == lines[5]
+
+
+@torch_only
+@pytest.mark.usefixtures("apart")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--depths", "20,57"), "6n + 2"),
+        (("--depths", "deep"), "write it as --depths 20,56"),
+        (("--budget", "0"), "above 0"),
+        (("--budget", "nan"), "above 0"),
+        (("--epochs", "-1"), "above 0"),
+        (("--width", "0"), "above 0"),
+        (("--seeds", "0"), "at least one"),
+        (("--images", "0"), "at least one"),
+        (("--images", "1000"), "192 training images"),
+        (("--images", "2"), "every class"),
+        (("--recipe", "paper-cifer"), "did you mean 'paper-cifar'"),
+        (("--recipe", "paper-imagenet"), "choose another"),
+        (("--set", "validation=0.1"), "validation"),
+        (("--set", "rate"), "field=value"),
+        (("--data", "fashion-mnits"), "fashion-mnist"),
+        (("--backend", "troch"), "did you mean 'torch'"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
+)
+def test_wrong_options_are_one_line(words: tuple[str, ...], said: str, thirds: Path) -> None:
+    data = () if "--data" in words else ("--data", thirds)
+    assert said in refused("degradation", *data, *words)

@@ -1,0 +1,207 @@
+"""The page of the deck: whole without a run, and told with those that there are."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reslab import zoo
+from reslab.cli.main import main
+from reslab.core.errors import UserError
+from reslab.report import page as report
+from reslab.runs.run import Run
+from reslab.spec import summary
+from reslab.studies.explain import published
+from reslab.studies.explain.collect import gather
+from reslab.studies.explain.page import explain
+from reslab.studies.folder import Study
+from reslab.zoo.resnet import TABLE_1
+
+DECK = [
+    "The winning model",
+    "A revolution of depth",
+    "The problem: deeper plain nets are worse",
+    "Do gradients vanish?",
+    "The residual block",
+    "What the loss looks like from above",
+    "Three nets",
+    "Identity mappings",
+    "The architecture",
+    "The code",
+    "Results",
+    "DenseNet: from sums to concatenations",
+    "References",
+]
+
+
+def headings(page: Path) -> list[str]:
+    return re.findall(r"<h2[^>]*>(.*?)</h2>", page.read_text(encoding="utf-8"))
+
+
+def test_without_a_run_it_tells_the_deck_and_how_to_measure(apart: None) -> None:
+    page = explain()
+    text = page.read_text(encoding="utf-8")
+    assert headings(page) == DECK
+    for command in ("degradation", "signals", "responses", "lesions", "landscape", "ablate"):
+        assert f"<code>reslab {command} " in text
+    assert "<code>reslab train resnet20 --data fashion-mnist</code> makes one" in text
+    measured = re.findall(r"Measured here:(.*?)</p>", text, re.DOTALL)
+    assert measured
+    assert not any("reslab train" in command for command in measured)
+
+
+def test_it_asks_for_nothing_from_anywhere(apart: None) -> None:
+    body = explain().read_text(encoding="utf-8").partition("<body>")[2].partition("<script>")[0]
+    assert re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", body) == []
+
+
+def test_a_run_is_told_with_its_error_and_its_command(trained: Run, apart: None) -> None:
+    judged = trained.evaluation
+    assert judged is not None
+    text = explain([trained.path]).read_text(encoding="utf-8")
+    assert f"{judged['n']} {judged['split']} images" in text
+    assert f"{100 * judged['top1_error']['value']:.1f} %" in text
+    assert 'id="curves-error"' in text
+    assert "1 run of your own" in text
+
+
+def test_a_damaged_study_is_left_out_of_the_page(apart: None) -> None:
+    results = Path(__file__).parents[2] / "docs" / "results"
+    for name in ("responses-*", "signals-*"):
+        (kept,) = results.glob(name)
+        shutil.copytree(kept, kept.name)
+    (damaged,) = Path().glob("responses-*/responses.json")
+    data = json.loads(damaged.read_text())
+    del data["runs"][0]["said"]
+    damaged.write_text(json.dumps(data))
+    text = explain([Path()]).read_text(encoding="utf-8")
+    assert f"Left out: {damaged.parent.name}" in text
+    assert "is damaged: KeyError(&#39;said&#39;)" in text
+    assert 'id="signals-1-' in text
+
+
+def test_only_a_thousand_classes_stand_beside_ilsvrc(trained: Run, apart: None) -> None:
+    for name, classes in (("ten", 10), ("a thousand", 1000)):
+        shutil.copytree(trained.path, name)
+        info = json.loads(Path(name, "run.json").read_text())
+        info["data"]["classes"] = [str(i) for i in range(classes)]
+        Path(name, "run.json").write_text(json.dumps(info))
+        judged = json.loads(Path(name, "evaluation.json").read_text())
+        judged["top5_error"] = {"value": 0.2, "low": 0.1, "high": 0.3}
+        Path(name, "evaluation.json").write_text(json.dumps(judged))
+    assert "chart depth" not in explain(["ten"]).read_text(encoding="utf-8")
+    text = explain(["ten", "a thousand"]).read_text(encoding="utf-8")
+    assert "reslab chart depth &#39;a thousand&#39;</code>" in text
+
+
+def test_what_is_found_where(trained: Run, apart: None) -> None:
+    """Runs and studies in folders of folders; what a study trained is the study's."""
+    shutil.copytree(trained.path, "runs/deeper/one")
+    study = Study.begin("studies/d", "degradation", {"depths": [8]}, "torch")
+    shutil.copytree(trained.path, "studies/d/runs/plain8-seed0")
+    found = gather()
+    assert [run.path for run in found.runs] == [Path("runs/deeper/one")]
+    assert found.of("degradation") == ()  # it is not done
+    study.done()
+    assert [s.path for s in gather().of("degradation")] == [Path("studies/d")]
+    assert [run.path for run in gather(["studies/d/runs"]).runs] == [
+        Path("studies/d/runs/plain8-seed0")
+    ]
+
+
+def test_what_is_damaged_is_left_out_and_said(trained: Run, apart: None) -> None:
+    shutil.copytree(trained.path, "runs/one")
+    Path("runs/one/run.json").write_text("{")
+    found = gather()
+    assert found.runs == ()
+    assert "run.json is damaged" in found.unread[0]
+    assert "run.json is damaged" in explain().read_text(encoding="utf-8")
+    with pytest.raises(UserError, match="is not there"):
+        gather(["nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("evaluation.json", lambda found: found.update(top1_error={})),
+        ("evaluation.json", lambda found: found.update(per_class=[{}])),
+        ("evaluation.json", lambda found: found.update(confusion=[[1]])),
+        ("run.json", lambda found: found["recipe"].update(epochs="many")),
+    ],
+)
+def test_a_run_that_cannot_be_shown_costs_no_other(
+    file: str, change: Callable[[dict[str, Any]], None], trained: Run, apart: None
+) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(trained.path, f"runs/{name}")
+    found = json.loads(Path("runs/one", file).read_text())
+    change(found)
+    Path("runs/one", file).write_text(json.dumps(found))
+    with pytest.raises(UserError, match=r"runs/one is damaged: \w+Error"):
+        report.write([Run.open("runs/one")], "report.html")
+    text = explain().read_text(encoding="utf-8")
+    assert "Left out of this page: runs/one is damaged" in text
+    assert "1 run of your own" in text
+
+
+def test_what_is_not_finished_is_left_out_and_said(trained: Run, apart: None) -> None:
+    shutil.copytree(trained.path, "runs/one")
+    Run.open("runs/one").save(status="running")
+    Study.begin("studies/d", "degradation", {"depths": [8]}, "torch").free()
+    text = explain().read_text(encoding="utf-8")
+    assert "Left out of this page: runs/one is not finished: its status is" in text
+    assert "Left out of this page: studies/d is not finished: its status is" in text
+
+
+def test_several_studies_of_a_kind_have_headings_of_their_own(apart: None) -> None:
+    results = Path(__file__).parents[2] / "docs" / "results"
+    (kept,) = results.glob("lesions-*")
+    (other,) = results.glob("responses-*")
+    shutil.copytree(kept, "first")
+    shutil.copytree(kept, "second")
+    shutil.copytree(other, "alone")
+    said = explain([Path()]).read_text(encoding="utf-8")
+    for name in ("first", "second"):
+        assert f">Without one unit ({name})</h3>" in said
+    assert ">Layer responses</h3>" in said
+
+
+def test_the_command_says_what_it_told(
+    trained: Run, apart: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["explain", str(trained.path), "--out", "page.html", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"page": "page.html", "runs": [str(trained.path)], "studies": []}
+    assert headings(Path("page.html")) == DECK
+
+
+def test_quoted_flops_are_what_the_descriptions_count() -> None:
+    """To the paper's two digits, of which it cuts the rest off or counts otherwise: 4 %."""
+    for name in TABLE_1:
+        net = zoo.network(name)
+        adds = summary.counts(net).multiply_adds
+        assert adds == pytest.approx(float(published.FLOPS[summary.depth(net)]), rel=0.04)
+
+
+def test_a_study_goes_on_only_as_it_was_asked(tmp_path: Path) -> None:
+    path = tmp_path / "study"
+    begun = Study.begin(path, "landscape", {"grid": 5, "runs": ("a",)}, "torch")
+    begun.save(seconds=1.5)
+    again = Study.begin(path, "landscape", {"grid": 5, "runs": ("a",)}, "torch")
+    assert again.info["seconds"] == 1.5
+    assert again.info["started"] == begun.info["started"]
+    with pytest.raises(UserError, match="grid 5, not 7"):
+        Study.begin(path, "landscape", {"grid": 7, "runs": ("a",)}, "torch")
+    with pytest.raises(UserError, match="a study of landscape"):
+        Study.begin(path, "lesions", {}, "torch")
+    with pytest.raises(UserError, match="is no study"):
+        Study.begin(tmp_path, "lesions", {}, "torch")
+    (path / "study.json").write_text("[]")
+    with pytest.raises(UserError, match="not written by this version"):
+        Study.open(path)

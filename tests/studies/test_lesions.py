@@ -1,0 +1,275 @@
+"""Nets without units: against descriptions that lack them, numpy, and end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import reslab
+from reslab import zoo
+from reslab.cli import signals as cli
+from reslab.core.errors import UserError
+from reslab.core.interrupts import Interrupted
+from reslab.core.progress import Watch
+from reslab.models import build
+from reslab.runs import run
+from reslab.spec import (
+    BN,
+    Conv,
+    Dense,
+    GlobalAvgPool,
+    Layer,
+    Network,
+    Part,
+    ReLU,
+    Residual,
+    Scale,
+    stage,
+    steps,
+    walk,
+)
+from reslab.spec.transforms import plain
+from reslab.studies import registry
+from reslab.studies import units as places
+from reslab.studies.folder import Study
+from reslab.studies.lesions import measure
+from reslab.studies.lesions.measure import lesions
+from reslab.zoo import identity_mappings as im
+from reslab.zoo.resnet import basic, bottleneck, option_a
+from reslab.zoo.senet import squeezed
+from tests.helpers import tiny
+from tests.helpers.reference import forward, randomise
+
+
+def network(block: Any) -> Network:
+    rows = {
+        "conv1": (Conv(8, 3), BN(), ReLU),
+        "conv2_x": stage(block, 8, 2),
+        "conv3_x": stage(block, 12, 3, 2),
+        "head": (GlobalAvgPool, Dense(3)),
+    }
+    return Network("net", rows, (8, 8, 1))
+
+
+BLOCKS = {
+    "basic": basic,
+    "option_a": option_a,
+    "bottleneck": bottleneck,
+    "preact": im.preact_basic,
+    "preact_bottleneck": im.preact,
+    "squeezed": squeezed(basic, 4),
+    "relu_before_addition": im.varied(basic, im.relu_before_addition),
+    "scaled": im.varied(basic, im.constant_scaling),
+    "gated": im.varied(option_a, im.exclusive_gating, 0.5),
+    "gated_shortcut": im.varied(option_a, im.shortcut_only_gating, 0.5),
+}
+
+
+def batch(n: int = 5) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(n, 8, 8, 1)).astype("float32")
+
+
+def all_of(net: Network) -> tuple[dict[tuple[str, str], np.ndarray], dict[str, np.ndarray]]:
+    """The logits of every lesion of a net with random weights, and these."""
+    model = build.create(net)
+    values = randomise(model)
+    found = dict(measure.lesioned(measure.chain(model, places.units(net)), batch()))
+    for name, variable in build.variables(model).items():  # nothing was left behind
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), values[name])
+    return found, values
+
+
+def silent(net: Network, number: int) -> Network:
+    """The description with the body of its unit of that number, from 0, times zero."""
+    count = -1
+
+    def rule(part: Part) -> Part:
+        nonlocal count
+        if not isinstance(part, Residual):
+            return part
+        count += 1
+        return replace(part, body=(part.body, Scale(0.0))) if count == number else part
+
+    rows = {row: tuple(rule(step) for step in steps(part)) for row, part in net.rows.items()}
+    return replace(net, rows=rows)
+
+
+def logits(net: Network, values: dict[str, np.ndarray]) -> np.ndarray:
+    return forward(walk(net), values, batch())
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_removed_unit_is_its_shortcut(block: str) -> None:
+    """Against numpy on a description whose unit has a body of zero."""
+    net = network(BLOCKS[block])
+    units = places.units(net)
+    assert [unit.name for unit in units] == [f"conv2_x_{i}" for i in (1, 2)] + [
+        f"conv3_x_{i}" for i in (1, 2, 3)
+    ]
+    found, values = all_of(net)
+    np.testing.assert_allclose(found[measure.WHOLE], logits(net, values), rtol=1e-3, atol=1e-4)
+    for number, unit in enumerate(units):
+        expected = logits(silent(net, number), values)
+        np.testing.assert_allclose(
+            found["removed", unit.name], expected, rtol=1e-3, atol=1e-4, err_msg=unit.name
+        )
+
+
+@pytest.mark.core
+def test_lesions_on_every_backend() -> None:
+    net = network(option_a)
+    found, values = all_of(net)
+    expected = logits(silent(net, 3), values)
+    np.testing.assert_allclose(found["removed", "conv3_x_2"], expected, rtol=1e-3, atol=1e-4)
+    assert len(found) == 5 + 2 + 1
+
+
+@pytest.mark.parametrize("block", ["basic", "bottleneck", "preact", "squeezed"])
+def test_a_plain_net_without_a_unit_lacks_its_layers(block: str) -> None:
+    """Against numpy over the walk with these layers cut out, and what took from them rewired."""
+    net = plain(network(BLOCKS[block]))
+    units = places.units(net)
+    twins = places.units(network(BLOCKS[block]))
+    assert [unit.name for unit in units] == [unit.name for unit in twins]
+    assert [unit.keeps for unit in units] == [unit.keeps for unit in twins]
+    found, values = all_of(net)
+    removed = {name for what, name in found if what == "removed"}
+    assert removed == {unit.name for unit in units if unit.keeps}
+    for unit in units:
+        if unit.keeps:
+            gone = {layer.path for layer in unit.layers}
+            left = [
+                replace(x, inputs=tuple(unit.start if i == unit.end else i for i in x.inputs))
+                for x in walk(net)
+                if x.path not in gone
+            ]
+            expected = forward(left, values, batch())
+            np.testing.assert_allclose(
+                found["removed", unit.name], expected, rtol=1e-3, atol=1e-4, err_msg=unit.name
+            )
+
+
+def swapped(layers: Sequence[Layer], one: places.Unit, two: places.Unit) -> list[Layer]:
+    """The walk with the second unit's layers before the first's, and the inputs as that has it."""
+
+    def rewired(unit: places.Unit, start: str) -> list[Layer]:
+        return [
+            replace(x, inputs=tuple(start if i == unit.start else i for i in x.inputs))
+            for x in unit.layers
+        ]
+
+    moved = [*rewired(two, one.start), *rewired(one, two.end)]
+    places_of = [layer.path for layer in layers]
+    begin = places_of.index(one.layers[0].path)
+    behind = layers[begin + len(moved) :]
+    end = [
+        replace(x, inputs=tuple(one.end if i == two.end else i for i in x.inputs)) for x in behind
+    ]
+    return [*layers[:begin], *moved, *end]
+
+
+@pytest.mark.parametrize("net", [network(basic), plain(network(basic)), network(im.preact_basic)])
+def test_swapped_units_run_in_the_other_order(net: Network) -> None:
+    units = places.units(net)
+    found, values = all_of(net)
+    pairs = [(a, b) for a, b in pairwise(units) if places.alike(a, b)]
+    assert {name for what, name in found if what == "swapped"} == {a.name for a, _ in pairs}
+    assert [(a.name, b.name) for a, b in pairs][-1] == ("conv3_x_2", "conv3_x_3")
+    for one, two in pairs:
+        expected = forward(swapped(walk(net), one, two), values, batch())
+        np.testing.assert_allclose(found["swapped", one.name], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_units_of_the_zoo() -> None:
+    for name, count in (("resnet56", 27), ("plain56", 27), ("resnet50", 16), ("vgg16", 0)):
+        assert len(places.units(zoo.network(name))) == count, name
+    assert not places.units(zoo.network("densenet121"))
+    # a deep stem is no unit, though it is three chains one behind the other
+    assert places.units(zoo.network("resnet50_d"))[0].row == "conv2_x"
+    assert places.units(plain(zoo.network("resnet50_d")))[0].row == "conv2_x"
+
+
+def test_logits_that_are_no_numbers_are_wrong() -> None:
+    sums = {"wrong": 0, "loss": 0.0}
+    z = np.array([[np.nan, np.nan], [2.0, 1.0]], "float32")
+    measure._add(sums, z, np.array([0, 0]))
+    assert sums == {"wrong": 1, "loss": None}
+
+
+# End to end ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def twin(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> run.Run:
+    out = tmp_path_factory.mktemp("runs") / "plain"
+    return reslab.train(plain(tiny.NETWORK), thirds, epochs=1, batch=32, out=out)
+
+
+def test_a_study_is_interrupted_and_goes_on(
+    trained: run.Run, twin: run.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "BATCH", 8)
+    whole = lesions([trained, twin], images=19, out=tmp_path / "whole")
+
+    def stop(done: float, words: str) -> None:
+        if done > 0.5:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        lesions([trained, twin], images=19, out=tmp_path / "again", watch=Watch(step=stop))
+    half = Study.open(tmp_path / "again")
+    assert 0 < half.read("lesions.json")["runs"][0]["seen"] < 19
+    registry.sections(half)
+    again = lesions([trained, twin], images=19, out=tmp_path / "again")
+    assert again.read("lesions.json") == whole.read("lesions.json")
+    assert (again.path / "lesions.png").exists()
+    first, second = again.read("lesions.json")["runs"]
+    assert "validation images" in first["said"]
+    assert (first["residual"], second["residual"]) == (True, False)
+    # the whole net's error is the one that the run's own log has for the epoch that was chosen
+    (line,) = [x for x in trained.log("epoch") if x["epoch"] == trained.info["chosen_epoch"]]
+    assert first["n"] == trained.info["data"]["counts"]["validation"]
+    assert first["whole"]["wrong"] / first["n"] == pytest.approx(line["val_error"])
+    (section,) = registry.sections(again)
+    assert any(words.startswith("trained: error") for words in section.words)
+
+
+def test_without_validation_images_the_training_images(
+    thirds: Path, trained: run.Run, tmp_path: Path
+) -> None:
+    bare = reslab.train(
+        tiny.NETWORK,
+        thirds,
+        epochs=1,
+        batch=64,
+        out=tmp_path / "bare",
+        changes={"validation": 0},
+    )
+    study = lesions([bare, trained], images=30, out=tmp_path / "study")
+    entry, other = study.read("lesions.json")["runs"]
+    assert entry["said"] == "30 of 192 train images, drawn with seed 0"
+    assert other["n"] < 30  # all the validation images that there are
+    (section,) = registry.sections(study)
+    assert f"on {entry['said']} and {other['said']};" in section.words[0]
+    assert [row[:2] for row in section.tables[0].rows] == [
+        ("bare", "30"),
+        ("trained", str(other["n"])),
+    ]
+
+
+def test_wrong_words_are_one_line(apart: None, trained: run.Run) -> None:
+    def answer(*words: Any) -> str:
+        with pytest.raises(UserError) as caught:
+            cli.lesions.main([str(word) for word in words], standalone_mode=False)
+        return str(caught.value)
+
+    assert "is no run" in answer("nowhere")
+    assert "is a network" in answer("resnet20")
+    assert "at least one" in answer(trained.path, "--images", -1)

@@ -1,0 +1,225 @@
+"""Stopped at a bad moment: by a signal or a kill, before, between and after the steps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import keras
+import pytest
+
+from reslab.core.files import read_arrays
+from reslab.evaluation import evaluation
+from reslab.models import saved
+from reslab.report import page as report
+from reslab.runs.run import Run
+from reslab.training import loop
+from reslab.training import train as training
+from tests.helpers import tiny
+from tests.helpers.cli import ask, refused, snapshot, told
+
+pytestmark = [
+    pytest.mark.usefixtures("apart"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "torch", reason="where it stops does not depend on the backend"
+    ),
+]
+
+
+@pytest.fixture
+def train(thirds: Path) -> tuple[object, ...]:
+    words = ("train", "tiny", "--data", thirds, "--out", "run", "--batch", 64, "--epochs", 2)
+    return *words, "--set", "rate=0.05"
+
+
+def weights(path: str) -> dict[str, bytes]:
+    arrays, _ = read_arrays(Path(path) / "checkpoints" / "last.safetensors")
+    return {name: array.tobytes() for name, array in arrays.items()}
+
+
+class Killed(BaseException):
+    """As sudden as a kill, within this process."""
+
+
+def raising(error: type[BaseException]) -> Callable[..., Any]:
+    def stop(*_: Any, **__: Any) -> None:
+        raise error
+
+    return stop
+
+
+def signalled(kind: signal.Signals) -> Callable[..., Any]:
+    def stop(*_: Any, **__: Any) -> None:
+        signal.raise_signal(kind)
+
+    return stop
+
+
+LATE = [(saved, "save"), (evaluation, "judge"), (report, "write")]
+
+
+@pytest.mark.parametrize(("place", "name"), LATE, ids=lambda part: getattr(part, "__name__", part))
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_last_step_says_how_to_go_on(
+    place: Any, name: str, kind: signal.Signals, train: tuple[object, ...]
+) -> None:
+    with mock.patch.object(place, name, signalled(kind)):
+        answer = ask(*train)
+    assert answer.code == 130
+    said = answer.err.splitlines()[-1]
+    assert said == "stopped and saved; go on with: reslab train --resume run"
+    told("train", "--resume", "run")
+    complete("run")
+
+
+def test_a_signal_during_the_last_validation_is_heard(train: tuple[object, ...]) -> None:
+    score = loop.score
+
+    def scored(*given: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return score(*given)
+
+    with mock.patch.object(loop, "score", scored):
+        answer = ask(*train)
+    assert answer.code == 130
+    assert Run.open("run").info["status"] == "running"
+    assert len(Run.open("run").log("epoch")) == 1
+    told("train", "--resume", "run")
+    complete("run")
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["load_data", "standardise"])
+def test_a_signal_before_the_first_step_leaves_nothing(
+    name: str, kind: signal.Signals, train: tuple[object, ...]
+) -> None:
+    before = snapshot()
+    with mock.patch.object(training, name, signalled(kind)):
+        answer = ask(*train)
+    assert answer.code == 130
+    assert answer.err.splitlines() == ["stopped before it began: nothing is left"]
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize(("place", "name"), LATE, ids=lambda part: getattr(part, "__name__", part))
+def test_a_kill_after_the_last_step_costs_nothing(
+    place: Any, name: str, train: tuple[object, ...]
+) -> None:
+    told(*train)
+    shutil.move("run", "undisturbed")
+    with mock.patch.object(place, name, raising(Killed)), pytest.raises(Killed):
+        ask(*train)
+    told("train", "--resume", "run")
+    complete("run")
+    assert weights("run") == weights("undisturbed")
+
+
+def complete(path: str) -> None:
+    run = Run.open(path)
+    assert run.info["status"] == "done"
+    assert run.evaluation is not None
+    assert run.evaluation["readings"] == 1
+    assert run.model_path.exists()
+    assert (run.path / "report.html").exists()
+    assert not [name for name in snapshot(run.path) if Path(name).name.startswith(".")]
+
+
+def test_the_readings_of_the_test_set_are_counted(train: tuple[object, ...]) -> None:
+    told(*train)
+    first = Run.open("run").evaluation
+    assert first is not None
+    assert (first["readings"], first["first_read"]) == (1, first["when"])
+    page = Path("run/report.html").read_text(encoding="utf-8")
+    assert "Test set read once, after the choice" in page
+    told("evaluate", "run")
+    told("report", "run")
+    again = Run.open("run").evaluation
+    assert again is not None
+    assert (again["readings"], again["first_read"]) == (2, first["when"])
+    page = Path("run/report.html").read_text(encoding="utf-8")
+    assert "Test set read 2 times, after the choice, first" in page
+
+
+def test_the_test_set_is_not_touched_before_the_choice(
+    train: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test set that notes when its images are asked for: once each, the epoch being chosen."""
+    from reslab.data import ArraySplit
+
+    read: list[tuple[int, int | None]] = []
+    images = ArraySplit.images
+
+    def noted(self: ArraySplit, indices: Any, *rest: Any) -> Any:
+        if len(self) == 48 and self.array.shape[0] == 48:  # of these sizes the test set alone is
+            info = json.loads(Path("run/run.json").read_text())
+            read.append((len(images(self, indices)), info["chosen_epoch"]))
+        return images(self, indices, *rest)
+
+    monkeypatch.setattr(ArraySplit, "images", noted)
+    told(*train)
+    chosen = Run.open("run").info["chosen_epoch"]
+    assert chosen is not None
+    assert read[0] == (48, chosen)
+    assert all(when == chosen for _, when in read)
+    pictures = sum(n for n, _ in read[1:])
+    assert Run.open("run").evaluation is not None
+    assert pictures == len(Run.open("run").evaluation["mistakes"])  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"recipe": 3}, "'recipe' is no dict"),
+        ({"machine": []}, "'machine' is no dict"),
+        ({"seed": "0"}, "'seed' is no int"),
+        ({"data": {}}, "it has no 'name'"),
+        ({"data.provenance": None}, "'provenance' is no dict"),
+        ({"data.checksum": None}, "'checksum' is no str"),
+    ],
+)
+def test_damaged_entries_are_named(changes: dict[str, Any], says: str, trained: Run) -> None:
+    shutil.copytree(trained.path, "cut")
+    info = json.loads(Path("cut/run.json").read_text())
+    for name, value in changes.items():
+        outer, _, inner = name.partition(".")
+        info[outer] = {**info[outer], inner: value} if inner else value
+    Path("cut/run.json").write_text(json.dumps(info))
+    for words in (("train", "--resume"), ("evaluate",), ("report",)):
+        assert says in refused(*words, "cut")
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", '{"n": 3}'])
+def test_a_damaged_judgement_is_named_and_replaced(text: str, trained: Run) -> None:
+    shutil.copytree(trained.path, "cut")
+    Path("cut/evaluation.json").write_text(text)
+    said = refused("report", "cut")
+    assert "cut/evaluation.json is damaged" in said
+    told("evaluate", "cut")
+    told("report", "cut")
+
+
+def test_data_made_in_python_are_judged_where_they_are(trained: Run) -> None:
+    import numpy as np
+
+    from reslab.data import ArraySplit, Data
+
+    x, y = tiny.images(48, seed=3)
+    split = ArraySplit.of(x, y)
+    data = Data("made", "Python", ("0", "1", "2"), (8, 8, 1), split, split, split, "", {}, {})
+    run = training.train(tiny.NETWORK, data, epochs=0.5, batch=16, out="run")
+    complete("run")
+    assert run.evaluation is not None
+    assert np.sum(run.evaluation["confusion"]) == 48
+    assert "were made in Python" in refused("evaluate", "run")
+
+
+def test_a_damaged_line_of_the_log_is_named(trained: Run) -> None:
+    shutil.copytree(trained.path, "cut")
+    lines = Path("cut/log.jsonl").read_text().splitlines()
+    Path("cut/log.jsonl").write_text("\n".join([lines[0], "gar bage", *lines[1:]]) + "\n")
+    assert "line 2 of cut/log.jsonl is damaged" in refused("report", "cut")

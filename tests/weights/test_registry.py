@@ -1,0 +1,387 @@
+"""Weights that libraries publish: fetched from a server with their layout, and used to predict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import reslab
+from reslab import weights, zoo
+from reslab.core.errors import UserError
+from reslab.models.build import create
+from reslab.weights import registry
+from reslab.weights.preprocessing import Preprocessing
+from tests.helpers.cli import refused, told
+from tests.helpers.reference import randomise
+from tests.helpers.weights.libraries import library
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="what is fetched does not depend on the backend"
+)
+V2 = "IMAGENET1K_V2"
+
+
+class Server:
+    """Hands out `files` by path, and counts what was asked for."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.address = ""
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        self.asked.append(handler.path)
+        body = self.files.get(handler.path)
+        handler.send_response(404 if body is None else 200)
+        handler.send_header("Content-Length", str(len(body or b"")))
+        handler.end_headers()
+        handler.wfile.write(body or b"")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    """In the place of all three publishers, with an empty cache."""
+    made = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            made.answer(self)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        made.address = f"http://127.0.0.1:{running.server_port}"
+        monkeypatch.setattr(registry, "TORCH_URL", f"{made.address}/models/")
+        monkeypatch.setattr(registry, "KERAS_URL", f"{made.address}/keras-applications/")
+        monkeypatch.setenv("HF_ENDPOINT", made.address)
+        monkeypatch.delenv("RESLAB_OFFLINE", raising=False)
+        monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
+        for name in ("TORCH_HOME", "KERAS_HOME"):
+            monkeypatch.setenv(name, str(tmp_path / "homes"))
+        try:
+            yield made
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def resnet18(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path]:
+    """One of random weights, whose logits are moderate; and a folder of its files."""
+    model = create("resnet18", data_format="channels_last")
+    randomise(model)
+    folder = tmp_path_factory.mktemp("files")
+    weights.save(model, folder / "a.pth", "torchvision")
+    weights.save(model, folder / "a.safetensors", "timm")
+    return model, folder
+
+
+def photograph(path: Path, size: tuple[int, int] = (300, 260)) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 255, (size[1] // 20, size[0] // 20, 3))
+    Image.fromarray(pixels.astype("uint8")).resize(size).save(path)
+    return path
+
+
+def torchvision_publishes(
+    server: Server, monkeypatch: pytest.MonkeyPatch, body: bytes, network: str = "resnet18"
+) -> str:
+    name = f"{network}-{hashlib.sha256(body).hexdigest()[:8]}.pth"
+    monkeypatch.setitem(registry.TORCHVISION, network, {V2: name})
+    server.files[f"/models/{name}"] = body
+    return name
+
+
+def hub_publishes(server: Server, name: str, body: bytes, **config: Any) -> None:
+    """As the hub lays it out: the pointer is under raw/, the file itself under resolve/."""
+    sha = hashlib.sha256(body).hexdigest()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha}\nsize {len(body)}\n"
+    cfg = {
+        "input_size": [3, 224, 224],
+        "interpolation": "bicubic",
+        "crop_pct": 0.95,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    }
+    said = {"architecture": name.partition(".")[0], "num_classes": 1000, "pretrained_cfg": cfg}
+    server.files |= {
+        f"/timm/{name}/resolve/main/config.json": json.dumps({**said, **config}).encode(),
+        f"/timm/{name}/raw/main/model.safetensors": pointer.encode(),
+        f"/timm/{name}/resolve/main/model.safetensors": body,
+    }
+
+
+def same(a: keras.Model, b: keras.Model) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
+
+
+def test_torchvisions_file_is_fetched_once_and_its_pictures_prepared_as_there(
+    server: Server, resnet18: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
+) -> None:
+    original, folder = resnet18
+    name = torchvision_publishes(server, monkeypatch, (folder / "a.pth").read_bytes())
+    model = reslab.create("resnet18", weights=f"torchvision/{V2}")
+    assert same(model, original)
+    assert (tmp_path / "cache" / "weights" / "torchvision" / name).exists()
+    assert name in capsys.readouterr().err  # the progress bar
+    assert weights.about(model).preprocessing == Preprocessing(resize=232)
+    assert len(weights.about(model).classes or ()) == 1000
+    reslab.create("resnet18", weights=f"torchvision/{V2}")
+    assert server.asked == [f"/models/{name}"]
+
+
+def test_timms_file_brings_its_own_preprocessing(
+    server: Server, resnet18: Any, tmp_path: Path
+) -> None:
+    original, folder = resnet18
+    hub_publishes(server, "resnet18.a9_in1k", (folder / "a.safetensors").read_bytes())
+    model = reslab.create("resnet18", weights="timm/resnet18.a9_in1k")
+    assert same(model, original)
+    how = weights.about(model).preprocessing
+    assert how is not None
+    assert (how.size, how.resize, how.interpolation) == (224, 235, "bicubic")
+    asked = len(server.asked)
+    weights.load(create("resnet18"), "timm/resnet18.a9_in1k")
+    assert len(server.asked) == asked == 3
+
+
+def test_the_size_that_weights_were_trained_at_is_the_models(server: Server, resnet18: Any) -> None:
+    body = (resnet18[1] / "a.safetensors").read_bytes()
+    hub_publishes(server, "resnet18.small", body, pretrained_cfg=small_cfg())
+    assert reslab.create("resnet18", weights="timm/resnet18.small").input_shape[1:] == (64, 64, 3)
+
+
+def small_cfg() -> dict[str, Any]:
+    return {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 1.0}
+
+
+def test_keras_applications_weights_bring_their_variant(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`keras/imagenet` for resnet18 is a stand-in: v1 with biases is a network of its own."""
+    twin = replace(zoo.network("resnet18"), name="keras_resnet18")
+    monkeypatch.setattr(zoo, "NETWORKS", {**zoo.NETWORKS, "keras_resnet18": twin})
+    model = create(twin, data_format="channels_last")
+    randomise(model)
+    weights.save(model, tmp_path / "a.h5", "keras")
+    body = (tmp_path / "a.h5").read_bytes()
+    md5 = hashlib.md5(body).hexdigest()
+    monkeypatch.setitem(registry.KERAS, "resnet18", ("resnet/resnet18", md5, "caffe"))
+    name = "resnet18_weights_tf_dim_ordering_tf_kernels.h5"
+    server.files[f"/keras-applications/resnet/{name}"] = body
+    made = reslab.create("resnet18", weights="keras/imagenet")
+    assert made.name == "keras_resnet18"
+    assert same(made, model)
+    how = weights.about(made).preprocessing
+    assert how is not None
+    assert (how.order, how.mean[0], how.std[0]) == ("bgr", 103.939, 1.0)
+
+
+def test_damaged_on_the_way(
+    server: Server, resnet18: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    body = (resnet18[1] / "a.pth").read_bytes()
+    name = torchvision_publishes(server, monkeypatch, body)
+    server.files[f"/models/{name}"] = body[:-1]
+    sha = name.removesuffix(".pth").rpartition("-")[2]
+    with pytest.raises(UserError, match=rf"cannot download {name} .*sha256 {sha}"):
+        reslab.create("resnet18", weights=f"torchvision/{V2}")
+    here = tmp_path / "cache" / "weights" / "torchvision"
+    assert list(here.iterdir()) == []
+    (here / name).write_bytes(body[:-1])
+    with pytest.raises(UserError, match=rf"has sha256 .* not {sha}: it is damaged"):
+        reslab.create("resnet18", weights=f"torchvision/{V2}")
+
+
+def test_the_librarys_own_download_is_used(
+    server: Server, resnet18: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    body = (resnet18[1] / "a.pth").read_bytes()
+    name = torchvision_publishes(server, monkeypatch, body)
+    hub = tmp_path / "homes" / "hub" / "checkpoints"
+    hub.mkdir(parents=True)
+    (hub / name).write_bytes(body)
+    reslab.create("resnet18", weights=f"torchvision/{V2}")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            "torchvision/IMAGENET1K_V1",
+            ["resnet50-0676ba61.pth", "sha256 0676ba61", "download.pytorch.org"],
+        ),
+        (
+            "timm/resnet50.a1_in1k",
+            ["config.json and model.safetensors", "huggingface.co/timm/resnet50.a1_in1k", "sha256"],
+        ),
+    ],
+)
+def test_offline_is_one_line(
+    source: str, words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RESLAB_OFFLINE", "1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    photograph(tmp_path / "a.png")
+    said = refused("predict", "resnet50", "--weights", source, "a.png")
+    for word in (*words, "RESLAB_OFFLINE is set", str(tmp_path / "cache" / "weights")):
+        assert word in said
+
+
+def test_names_that_are_not_published(server: Server) -> None:
+    for network, source, message in [
+        ("resnet50", "torchvision/IMAGENET1K_V3", "did you mean 'IMAGENET1K_V2'?"),
+        ("resnet20", "torchvision/IMAGENET1K_V1", "publishes no weights for resnet20"),
+        ("resnet20", "keras/imagenet", "publishes no weights for resnet20"),
+        ("resnet50", "timm/../../etc", "is not a name of the hub"),
+        ("resnet50", "timm/resnet50.nothing", "cannot be fetched"),
+        ("resnet50", "tim/resnet50.nothing", "weights are files that end in"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            reslab.create(network, weights=source)
+    hub_publishes(server, "resnet34.a1_in1k", b"", architecture="resnet34")
+    with pytest.raises(UserError, match=r"timm/resnet34.a1_in1k is of resnet34, not of resnet50"):
+        reslab.create("resnet50", weights="timm/resnet34.a1_in1k")
+
+
+def test_every_url_is_the_librarys_own() -> None:
+    """Against torchvision itself: its table of weights, and how their pictures are prepared."""
+    models = library("torchvision").models
+    for network, versions in registry.TORCHVISION.items():
+        theirs = models.get_model_weights(network)
+        for version, name in versions.items():
+            assert theirs[version].url == registry.TORCH_URL + name
+            found = registry.find(network, f"torchvision/{version}")
+            assert found is not None
+            made, how = theirs[version].transforms(), found.preprocessing
+            assert (made.crop_size, made.resize_size) == ([how.size], [how.resize])
+            assert made.interpolation.value == how.interpolation
+            if network != "googlenet":  # which standardises once more in the net
+                assert how.mean == pytest.approx([255 * m for m in made.mean])
+                assert how.std == pytest.approx([255 * s for s in made.std])
+            assert found.classes == tuple(theirs[version].meta["categories"])
+    for network, (place, md5, _) in registry.KERAS.items():
+        assert len(md5) == 32, network
+        assert "/" in place
+
+
+@pytest.mark.parametrize("size", [(300, 260), (224, 400), (1000, 231), (97, 61)])
+def test_a_picture_is_prepared_as_torchvision_does(size: tuple[int, int], tmp_path: Path) -> None:
+    presets = library("torchvision").transforms._presets
+    file = photograph(tmp_path / "a.png", size)
+    how = Preprocessing(resize=232)
+    mine = how.standardise(how.picture(file)[None])
+    with Image.open(file) as opened:
+        theirs = presets.ImageClassification(crop_size=224, resize_size=232)(opened.convert("RGB"))
+    np.testing.assert_allclose(mine[0], theirs.numpy().transpose(1, 2, 0), atol=2e-6)
+
+
+@pytest.mark.parametrize("size", [(300, 260), (97, 61)])
+def test_a_picture_is_prepared_as_timm_does(size: tuple[int, int], tmp_path: Path) -> None:
+    said = {
+        "input_size": (3, 224, 224),
+        "interpolation": "bicubic",
+        "crop_pct": 0.95,
+        "mean": (0.4, 0.5, 0.6),
+        "std": (0.2, 0.3, 0.4),
+    }
+    make = library("timm").data.create_transform
+    how = registry._prepared(said)
+    file = photograph(tmp_path / "a.png", size)
+    with Image.open(file) as opened:
+        theirs = make(**said)(opened.convert("RGB")).numpy()
+    mine = how.standardise(how.picture(file)[None])[0]
+    np.testing.assert_allclose(mine, theirs.transpose(1, 2, 0), atol=2e-6)
+
+
+@pytest.mark.parametrize("mode", ["caffe", "tf", "torch"])
+def test_a_picture_is_standardised_as_keras_does(mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
+    from keras.src.applications import imagenet_utils
+
+    theirs = imagenet_utils.preprocess_input(pixels.copy(), data_format="channels_last", mode=mode)
+    np.testing.assert_allclose(registry.MODES[mode].standardise(pixels), theirs, atol=2e-5)
+
+
+def test_predict_names_imagenets_classes(
+    server: Server, resnet18: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As torchvision itself computes: its transform, its net, its softmax, its names."""
+    import torch
+
+    _, folder = resnet18
+    torchvision_publishes(server, monkeypatch, (folder / "a.pth").read_bytes())
+    file = photograph(tmp_path / "photo.png")
+    words = "predict", "resnet18", "--weights", f"torchvision/{V2}", file, "--json"
+    found = json.loads(told(*words))[0]["predictions"]
+
+    models = library("torchvision").models
+    net = models.resnet18().eval()
+    net.load_state_dict(torch.load(folder / "a.pth", weights_only=True))
+    prepare = library("torchvision").transforms._presets.ImageClassification
+    with Image.open(file) as opened, torch.no_grad():
+        batch = prepare(crop_size=224, resize_size=232)(opened.convert("RGB"))[None]
+        wanted = net(batch).softmax(-1)[0]
+    names = models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
+    for i, best in enumerate(wanted.topk(3).indices.tolist()):
+        assert found[i]["class"] == names[best]
+        assert found[i]["probability"] == pytest.approx(wanted[best].item(), rel=1e-3)
+
+
+def test_a_file_that_does_not_say_how_is_used_as_torchvisions(
+    resnet18: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = photograph(tmp_path / "photo.png")
+    told("predict", "resnet18", "--weights", resnet18[1] / "a.pth", file)
+    assert "does not say how pictures are prepared" in caplog.text
+
+
+def test_convert_and_compare(resnet18: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = resnet18[1] / "a.pth"
+    said = told("weights", "convert", source, "a.weights.h5", "--to", "keras_hub")
+    assert "resnet18, 102 tensors, torchvision to keras_hub" in said
+    said = told("weights", "compare", source, "a.weights.h5")
+    assert "41 of 41 layers are equal" in said
+    model = create("resnet18")
+    weights.load(model, "a.weights.h5")
+    kernel = next(v for v in model.get_layer("conv4_x_1_body_conv1").weights)
+    kernel.assign(np.asarray(kernel) + 1)
+    weights.save(model, "b.safetensors", "timm")
+    rows = json.loads(told("weights", "compare", source, "b.safetensors", "--json"))
+    unlike = [row for row in rows if row["difference"]]
+    assert [row["layer"] for row in unlike] == ["conv4_x_1_body_conv1"]
+    assert unlike[0]["difference"] == pytest.approx(1, abs=1e-5)
+    for words, message in [
+        ((source, "c.h5", "--to", "torch"), "did you mean 'torchvision'?"),
+        ((source, "c.txt", "--to", "timm"), "weights are files that end in"),
+        ((source, "c.h5", "--to", "keras", "--network", "resnet34"), "does not fit resnet34"),
+        ((source, "c.keras", "--to", "reslab"), "would be a model, not weights"),
+        (("nowhere.pth", "c.h5", "--to", "keras"), "there is no file nowhere.pth"),
+    ]:
+        assert message in refused("weights", "convert", *words)
+
+
+def test_a_file_of_no_known_network(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    from safetensors.numpy import save_file
+
+    save_file({"a.weight": np.zeros((2, 2), "float32")}, "a.safetensors")
+    said = refused("weights", "convert", "a.safetensors", "b.pth", "--to", "timm")
+    assert "is of no network that reslab knows: say which with --network NAME" in said
