@@ -14,7 +14,7 @@ from typing import Any
 from reslab.draw import labels
 from reslab.draw.elements import Piece, after, box, few, piece
 from reslab.draw.marks import Box
-from reslab.spec import Concat, Network, Part, Repeat, Residual, image, steps
+from reslab.spec import Concat, Network, Part, Repeat, Residual, input_maps, unroll
 from reslab.spec.shapes import Maps, Shape
 
 LONGEST = 60  # boxes: where a column would have more, repetitions are drawn once, with their number
@@ -67,7 +67,7 @@ class Column:
     size: Size = (OPEN, OPEN)  # of the last item
 
     def __post_init__(self) -> None:
-        x: Shape = image(self.network, self.input_shape)
+        x: Shape = input_maps(self.network, self.input_shape)
         self.size = _size(x)
         for part in self.network.rows.values():
             x = self._add(part, x, (0, 0))
@@ -138,21 +138,21 @@ class Column:
         start = len(self.items)
         f = self._add(part.lead, x, inner)
         y = after(part.body, f)
-        detour = part.detours(x, y)
+        detour = part.takes_shortcut(x, y)
         start = len(self.items) if detour else start
         self._add(part.body, f, inner)
         shortcut = part.shortcut if detour else ()
         look = "identity"
         if after(shortcut, f) != x:
             look = "change"
-        elif any(steps(shortcut)):
+        elif any(unroll(shortcut)):
             look = "projection"
         self._skip(start, look, f, inner)
         self._add(part.tail, out, least)
         return out
 
     def _concat(self, part: Concat, x: Shape, y: Shape, least: Size) -> None:
-        new = [branch for branch in part.branches if any(steps(branch))]
+        new = [branch for branch in part.branches if any(unroll(branch))]
         if len(new) == 1 and len(part.branches) > 1:  # a dense layer: what came in is kept
             start = len(self.items)
             self._add(new[0], x, max(least, min(_size(y), self.size)))

@@ -24,7 +24,7 @@ from reslab.draw.marks import (
     straight,
     width,
 )
-from reslab.spec import Concat, Leaf, Part, Repeat, Residual, Value, steps, thread
+from reslab.spec import Concat, Edge, Leaf, Part, Repeat, Residual, traverse, unroll
 from reslab.spec.shapes import Shape
 
 GAP = 13.0  # between boxes, with an arrow in it
@@ -75,7 +75,7 @@ def few(leaf: Leaf, x: Shape) -> str | None:
 
 def after(part: Part, x: Shape) -> Shape:
     """The shape that the part makes of x."""
-    return thread(part, Value(x), "", lambda *_: None).shape
+    return traverse(part, Edge(x), "", lambda *_: None).shape
 
 
 def line(length: float = FORK) -> Piece:
@@ -140,7 +140,7 @@ def _residual(part: Residual, x: Shape, say: Say) -> Piece:
     """
     lead, f = piece(part.lead, x, say), after(part.lead, x)
     body, y = piece(part.body, f, say), after(part.body, f)
-    detour = part.detours(x, y)
+    detour = part.takes_shortcut(x, y)
     down = lead.then(line(), body) if detour else line().then(lead, body)
     top = lead.height + FORK / 2 if detour else FORK / 2
     # Fig. 3 shows of a projection only that its line is dotted
@@ -205,7 +205,7 @@ def is_dense(part: Part) -> bool:
     """Whether it is a layer of a dense block: all that came in is kept, something is added."""
     if not isinstance(part, Concat) or len(part.branches) != 2:
         return False
-    kept, new = (list(steps(branch)) for branch in part.branches)
+    kept, new = (list(unroll(branch)) for branch in part.branches)
     return not kept and bool(new)
 
 

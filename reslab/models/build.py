@@ -16,7 +16,7 @@ from reslab.acceleration.accelerate import accelerate, making
 from reslab.core.errors import UserError
 from reslab.models.rules import Tensor, visitor
 from reslab.models.stacked import Stacked, slices
-from reslab.spec import Network, Value, all_leaves, branches, image
+from reslab.spec import Edge, Network, input_maps, iter_rows, leaves
 from reslab.spec.shapes import Vector, axes
 from reslab.spec.stacks import Stack, chain
 from reslab.spec.transforms import headless, row_names, with_classes
@@ -60,7 +60,7 @@ def create(
     if not top:
         net = headless(net)
     data_format = _data_format(data_format or net.data_format)
-    maps = image(net, _channels_last(input_shape, data_format))
+    maps = input_maps(net, _channels_last(input_shape, data_format))
     inside = data_format if _runs(data_format) else "channels_last"
 
     inputs = keras.Input(axes(maps, data_format), name="image")
@@ -72,9 +72,9 @@ def create(
     taps = row_names(net, taps)
     make = partial(_stacked, data_format=inside, remat=remat) if stacked else None
     with making():
-        rows = _rows(net, Value(maps, x), inside, taps, aux and not taps, make)
+        rows = _rows(net, Edge(maps, x), inside, taps, aux and not taps, make)
     outputs = {
-        name: value.made if inside == data_format else _to_channels_first(name, value)
+        name: value.result if inside == data_format else _to_channels_first(name, value)
         for name, value in rows.items()
     }
     end = outputs if taps or aux else outputs.popitem()[1]
@@ -97,7 +97,7 @@ def allow_depth(network: Network) -> None:
 
     The limit stays up, so that cloning, saving and loading work as well.
     """
-    allow_layers(sum(1 for part in network.rows.values() for _ in all_leaves(part)))
+    allow_layers(sum(1 for part in network.rows.values() for _ in leaves(part)))
 
 
 def allow_layers(layers: int) -> None:
@@ -111,23 +111,23 @@ def _stacked(stack: Stack, x: Tensor, data_format: str, remat: bool) -> Tensor:
 
 def _rows(
     net: Network,
-    value: Value,
+    value: Edge,
     data_format: str,
     taps: tuple[str, ...],
     aux: bool,
     make: Callable[[Stack, Tensor], Tensor] | None,
-) -> dict[str, Value]:
+) -> dict[str, Edge]:
     """The values at the taps; without taps those of the auxiliary heads and of the end.
 
     `make` builds what can be stacked; None writes it out.
     """
     visit = visitor(data_format)
-    found: dict[str, Value] = {}
+    found: dict[str, Edge] = {}
     allow_depth(net)
-    for row, part, aside in branches(net, aux):
+    for row, part, is_aux in iter_rows(net, aux):
         end = chain(part, value, row, visit, make)
-        value = value if aside else end
-        if row in taps or aside:
+        value = value if is_aux else end
+        if row in taps or is_aux:
             found[row] = end
         if taps and len(found) == len(taps):
             return {row: found[row] for row in taps}
@@ -167,10 +167,10 @@ def _channels_last(shape: Any, data_format: str) -> tuple[int | None, int | None
     return height, width, channels
 
 
-def _to_channels_first(name: str, value: Value) -> Tensor:
+def _to_channels_first(name: str, value: Edge) -> Tensor:
     if isinstance(value.shape, Vector):
-        return value.made
-    return layers.Permute((3, 1, 2), name=f"{name}_to_channels_first")(value.made)
+        return value.result
+    return layers.Permute((3, 1, 2), name=f"{name}_to_channels_first")(value.result)
 
 
 def _identifier(name: str) -> str:

@@ -28,6 +28,7 @@ from reslab.spec import (
     Conv,
     Dense,
     Dropout,
+    Edge,
     Flatten,
     Gate,
     GlobalAverage,
@@ -38,7 +39,6 @@ from reslab.spec import (
     Multiply,
     Scale,
     StochasticDepth,
-    Value,
     Visit,
     ZeroPadShortcut,
 )
@@ -69,11 +69,11 @@ def rule(leaf: Leaf, site: Site) -> Rule:
 
 
 def visitor(data_format: str) -> Visit:
-    """For `spec.thread`: every leaf as its layers, on Keras tensors in this order of axes."""
+    """For `spec.traverse`: every leaf as its layers, on Keras tensors in this order of axes."""
 
-    def visit(leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape) -> Tensor:
+    def visit(leaf: Leaf, path: str, inputs: tuple[Edge, ...], out: Shape) -> Tensor:
         site = Site(path, tuple(v.shape for v in inputs), out, data_format)
-        return rule(leaf, site)([v.made for v in inputs])
+        return rule(leaf, site)([v.result for v in inputs])
 
     return visit
 

@@ -2,7 +2,7 @@
 
 A part is a leaf (`Conv`, `BN`, ...), a tuple of parts (a chain; `()` is the identity), `Residual`,
 `Concat` or `Repeat`. A `Network` names a chain of parts row by row, as the papers' tables do.
-`thread` is the one traversal: it hands every layer, with its stable path and its shapes, to a
+`traverse` is the one traversal: it hands every layer, with its stable path and its shapes, to a
 visitor. `walk` lists the layers, `reslab.models.build` calls Keras, pictures and tables follow.
 """
 
@@ -38,15 +38,15 @@ class Residual:
     join: Leaf = field(default_factory=Add)
     when: str = "change"
 
-    def thread(self, x: Value, path: str, visit: Visit) -> Value:
-        f = thread(self.lead, x, f"{path}_lead", visit)
-        y = thread(self.body, f, f"{path}_body", visit)
-        if self.detours(x.shape, y.shape):
-            x = thread(self.shortcut, f, f"{path}_shortcut", visit)
+    def traverse(self, x: Edge, path: str, visit: Visit) -> Edge:
+        f = traverse(self.lead, x, f"{path}_lead", visit)
+        y = traverse(self.body, f, f"{path}_body", visit)
+        if self.takes_shortcut(x.shape, y.shape):
+            x = traverse(self.shortcut, f, f"{path}_shortcut", visit)
         total = _visit(self.join, (y, x), f"{path}_{self.join.kind}", visit)
-        return thread(self.tail, total, f"{path}_tail", visit)
+        return traverse(self.tail, total, f"{path}_tail", visit)
 
-    def detours(self, x: Shape, y: Shape) -> bool:
+    def takes_shortcut(self, x: Shape, y: Shape) -> bool:
         """Whether the shortcut is taken, where the body makes y of x."""
         return self.when == "always" or _changes(x, y)
 
@@ -57,9 +57,9 @@ class Concat:
 
     branches: tuple[Part, ...]
 
-    def thread(self, x: Value, path: str, visit: Visit) -> Value:
+    def traverse(self, x: Edge, path: str, visit: Visit) -> Edge:
         ends = tuple(
-            thread(branch, x, f"{path}_branch{i}", visit)
+            traverse(branch, x, f"{path}_branch{i}", visit)
             for i, branch in enumerate(self.branches, 1)
         )
         join = Join()
@@ -103,7 +103,7 @@ class Network:
     @property
     def classes(self) -> int | None:
         """Outputs of the classifier: None where there is no head."""
-        dense = [s for s in steps(self.rows.get("head", ())) if isinstance(s, Dense)]
+        dense = [s for s in unroll(self.rows.get("head", ())) if isinstance(s, Dense)]
         return dense[-1].units if dense else None
 
 
@@ -111,42 +111,42 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Value:
+class Edge:
     """What flows along an arrow: a shape, and whatever the visitor made of it."""
 
     shape: Shape
-    made: Any = None
+    result: Any = None
 
 
-Visit = Callable[[Leaf, str, tuple[Value, ...], Shape], Any]
+Visit = Callable[[Leaf, str, tuple[Edge, ...], Shape], Any]
 
 
-def steps(part: Part) -> Iterator[Leaf | Residual | Concat]:
+def unroll(part: Part) -> Iterator[Leaf | Residual | Concat]:
     """A part as a flat sequence: chains are spliced, repetitions written out."""
     if isinstance(part, tuple):
         for each in part:
-            yield from steps(each)
+            yield from unroll(each)
     elif isinstance(part, Repeat):
         for _ in range(part.times):
-            yield from steps(part.part)
+            yield from unroll(part.part)
     else:
         yield part
 
 
-def all_leaves(part: Part) -> Iterator[Leaf]:
+def leaves(part: Part) -> Iterator[Leaf]:
     """Every leaf of a part, those of shortcuts too, whether or not they will be taken."""
-    for step in steps(part):
+    for step in unroll(part):
         if isinstance(step, Residual):
-            yield from all_leaves((step.lead, step.body, step.shortcut, step.join, step.tail))
+            yield from leaves((step.lead, step.body, step.shortcut, step.join, step.tail))
         elif isinstance(step, Concat):
-            yield from all_leaves(step.branches)
+            yield from leaves(step.branches)
         else:
             yield step
 
 
-def thread(
-    part: Part, x: Value, path: str, visit: Visit, seen: Counter[str] | None = None
-) -> Value:
+def traverse(
+    part: Part, x: Edge, path: str, visit: Visit, seen: Counter[str] | None = None
+) -> Edge:
     """Send x through the part; `visit(leaf, path, inputs, out_shape)` is called layer by layer.
 
     A layer's path is its kind and its number among its kind in the chain; units (residual units,
@@ -155,24 +155,24 @@ def thread(
     to: a chain may be sent piece by piece.
     """
     seen = Counter() if seen is None else seen
-    for step in steps(part):
+    for step in unroll(part):
         kind = step.kind if isinstance(step, Leaf) else ""
         seen[kind] += 1
         here = f"{path}_{kind}{seen[kind]}"
         x = (
             _visit(step, (x,), here, visit)
             if isinstance(step, Leaf)
-            else step.thread(x, here, visit)
+            else step.traverse(x, here, visit)
         )
     return x
 
 
-def _visit(leaf: Leaf, inputs: tuple[Value, ...], path: str, visit: Visit) -> Value:
+def _visit(leaf: Leaf, inputs: tuple[Edge, ...], path: str, visit: Visit) -> Edge:
     try:
         out = leaf.out(*(value.shape for value in inputs))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return Value(out, visit(leaf, path, inputs, out))
+    return Edge(out, visit(leaf, path, inputs, out))
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Layer:
     multiply_adds: int | None
 
 
-def branches(network: Network, aux: bool = False) -> Iterator[tuple[str, Part, bool]]:
+def iter_rows(network: Network, aux: bool = False) -> Iterator[tuple[str, Part, bool]]:
     """Each row with its name; then, on request, the auxiliary head that branches off behind it.
 
     The third is whether it leads aside: what follows begins where it began.
@@ -212,11 +212,11 @@ def walk(
     UserError where the image is too small, or a part does not fit the one before it.
     """
     layers: list[Layer] = []
-    value = Value(image(network, input_shape), "")
-    for row, part, aside in branches(network, aux):
+    value = Edge(input_maps(network, input_shape), "")
+    for row, part, is_aux in iter_rows(network, aux):
 
         def visit(
-            leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape, row: str = row
+            leaf: Leaf, path: str, inputs: tuple[Edge, ...], out: Shape, row: str = row
         ) -> str:
             shapes = tuple(v.shape for v in inputs)
             first = shapes[0]
@@ -225,7 +225,7 @@ def walk(
                     path=path,
                     row=row,
                     part=leaf,
-                    inputs=tuple(v.made for v in inputs),
+                    inputs=tuple(v.result for v in inputs),
                     in_shapes=shapes,
                     out_shape=out,
                     weights=leaf.weights(first),
@@ -235,12 +235,14 @@ def walk(
             )
             return path
 
-        end = thread(part, value, row, visit)
-        value = value if aside else end
+        end = traverse(part, value, row, visit)
+        value = value if is_aux else end
     return layers
 
 
-def image(network: Network, input_shape: tuple[int | None, int | None, int] | None = None) -> Maps:
+def input_maps(
+    network: Network, input_shape: tuple[int | None, int | None, int] | None = None
+) -> Maps:
     """The network's input as a shape."""
     return Maps(*(input_shape or network.input_shape))
 

@@ -19,16 +19,16 @@ from reslab.core.errors import UserError
 from reslab.spec import serialize, summary
 from reslab.spec.network import (
     Concat,
+    Edge,
     Network,
     Part,
     Repeat,
     Residual,
-    Value,
     Visit,
-    branches,
-    image,
-    steps,
-    thread,
+    input_maps,
+    iter_rows,
+    traverse,
+    unroll,
 )
 from reslab.spec.parts import Dropout, Leaf, StochasticDepth
 from reslab.spec.shapes import Maps, Shape, Vector, axes
@@ -54,7 +54,7 @@ class Stack:
     def name(self) -> str:
         """`conv2_x_units2_to_111`: no leaf is of that kind, so no path is called so."""
         first = self.seen.get("", 0) + 1
-        units = sum(not isinstance(step, Leaf) for step in steps(self.unit))
+        units = sum(not isinstance(step, Leaf) for step in unroll(self.unit))
         if units != 1:  # a chain of leaves: it goes by how many came before
             return f"{self.path}_stack{sum(self.seen.values()) + 1}_of_{self.times}"
         return f"{self.path}_units{first}_to_{first + self.times - 1}"
@@ -64,11 +64,11 @@ class Stack:
         for i in range(self.times):
             yield with_rates(self.unit, [each[i] for each in self.rates])
 
-    def thread(self, x: Value, visit: Visit) -> Value:
-        """Send x through every unit, as `spec.thread` does."""
+    def traverse(self, x: Edge, visit: Visit) -> Edge:
+        """Send x through every unit, as `spec.traverse` does."""
         seen = Counter(self.seen)
         for unit in self.written_out():
-            x = thread(unit, x, self.path, visit, seen)
+            x = traverse(unit, x, self.path, visit, seen)
         return x
 
     @cached_property
@@ -76,10 +76,10 @@ class Stack:
         """Those of the first unit, in order of computation, with path and input shape."""
         found: list[tuple[Leaf, str, Shape]] = []
 
-        def visit(leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape) -> None:
+        def visit(leaf: Leaf, path: str, inputs: tuple[Edge, ...], out: Shape) -> None:
             found.append((leaf, path, inputs[0].shape))
 
-        thread(self.unit, Value(self.shape), self.path, visit, Counter(self.seen))
+        traverse(self.unit, Edge(self.shape), self.path, visit, Counter(self.seen))
         return tuple(found)
 
     @cached_property
@@ -101,7 +101,7 @@ class Stack:
     @cached_property
     def _all(self) -> list[tuple[Leaf, str]]:
         found: list[tuple[Leaf, str]] = []
-        self.thread(Value(self.shape), lambda leaf, path, inputs, out: found.append((leaf, path)))
+        self.traverse(Edge(self.shape), lambda leaf, path, inputs, out: found.append((leaf, path)))
         return found
 
     @cached_property
@@ -171,26 +171,26 @@ def rates_of(unit: Part) -> list[float]:
     return found
 
 
-def chain(part: Part, x: Value, path: str, visit: Visit, stacked: Any = None) -> Value:
-    """Send x through the part as `spec.thread` does; where units can be stacked, `stacked(stack,
+def chain(part: Part, x: Edge, path: str, visit: Visit, stacked: Any = None) -> Edge:
+    """Send x through the part as `spec.traverse` does; where units can be stacked, `stacked(stack,
     x)` says what is made of x instead. It may be None: then all is written out."""
     if stacked is None:
-        return thread(part, x, path, visit)
+        return traverse(part, x, path, visit)
     seen: Counter[str] = Counter()
     for units, alike in _runs(part):
         left = units
         while left:
             if alike and len(left) > 1 and (stack := _stack(left, x.shape, path, seen)):
-                x = Value(x.shape, stacked(stack, x.made))
+                x = Edge(x.shape, stacked(stack, x.result))
                 seen += Counter(_steps(stack))
                 break
-            x = thread(left[0], x, path, visit, seen)
+            x = traverse(left[0], x, path, visit, seen)
             left = left[1:]
     return x
 
 
 def _steps(stack: Stack) -> dict[str, int]:
-    kinds = [step.kind if isinstance(step, Leaf) else "" for step in steps(stack.unit)]
+    kinds = [step.kind if isinstance(step, Leaf) else "" for step in unroll(stack.unit)]
     return {kind: n * stack.times for kind, n in Counter(kinds).items()}
 
 
@@ -198,10 +198,10 @@ def _stack(units: list[Part], shape: Shape, path: str, seen: Counter[str]) -> St
     """The units as one stack, where they keep the shape and hold weights."""
     weights: list[bool] = []
 
-    def visit(leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape) -> None:
+    def visit(leaf: Leaf, path: str, inputs: tuple[Edge, ...], out: Shape) -> None:
         weights.append(bool(leaf.weights(inputs[0].shape)))
 
-    end = thread(units[0], Value(shape), path, visit, Counter(seen))
+    end = traverse(units[0], Edge(shape), path, visit, Counter(seen))
     if end.shape != shape or not any(weights):
         return None
     if isinstance(shape, Maps):  # what the image's stride was does not matter to the units
@@ -224,7 +224,7 @@ def _units(part: Part) -> Iterator[tuple[Part, Part, bool]]:
         for each in part:
             yield from _units(each)
     elif isinstance(part, Repeat):
-        inner = tuple(steps(part.part))
+        inner = tuple(unroll(part.part))
         unit = inner[0] if len(inner) == 1 else inner
         if inner:
             yield from [(unit, _without_rates(unit), True)] * part.times
@@ -240,10 +240,10 @@ def _without_rates(unit: Part) -> Part:
 def stacks(network: Network, aux: bool = False) -> list[Stack]:
     """All that can be stacked in the network."""
     found: list[Stack] = []
-    value = Value(image(network))
-    for row, part, aside in branches(network, aux):
+    value = Edge(input_maps(network))
+    for row, part, is_aux in iter_rows(network, aux):
         end = chain(part, value, row, lambda *_: None, lambda stack, _: found.append(stack))
-        value = value if aside else end
+        value = value if is_aux else end
     return found
 
 
@@ -254,20 +254,20 @@ def kept(network: Network) -> int | None:
     single: list[Shape] = []
     units: list[list[Shape]] = []
 
-    def visit(leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape) -> None:
+    def visit(leaf: Leaf, path: str, inputs: tuple[Edge, ...], out: Shape) -> None:
         single.append(out)
 
     def stacked(stack: Stack, made: Any) -> None:
         single.extend([stack.shape] * stack.times)
         outs: list[Shape] = []
         units.append(outs)
-        start = Value(stack.shape)
-        thread(stack.unit, start, stack.path, lambda leaf, path, inputs, out: outs.append(out))
+        start = Edge(stack.shape)
+        traverse(stack.unit, start, stack.path, lambda leaf, path, inputs, out: outs.append(out))
 
-    value = Value(image(network))
-    for row, part, aside in branches(network, aux=True):
+    value = Edge(input_maps(network))
+    for row, part, is_aux in iter_rows(network, aux=True):
         end = chain(part, value, row, visit, stacked)
-        value = value if aside else end
+        value = value if is_aux else end
     kept, largest = summary.total(single), [summary.total(outs) for outs in units]
     if kept is None or None in largest:
         return None

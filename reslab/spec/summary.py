@@ -12,15 +12,15 @@ from typing import Any
 from reslab.core.errors import UserError
 from reslab.spec.network import (
     Concat,
+    Edge,
     Network,
     Part,
     Residual,
-    Value,
-    all_leaves,
-    branches,
-    image,
-    steps,
-    thread,
+    input_maps,
+    iter_rows,
+    leaves,
+    traverse,
+    unroll,
     walk,
 )
 from reslab.spec.parts import (
@@ -76,19 +76,19 @@ def _rows(
     network: Network, input_shape: InputShape | None, aux: bool = False
 ) -> dict[str, tuple[Counts, Shape]]:
     """What each row weighs and costs, and the shape it ends in."""
-    rows, value = {}, Value(image(network, input_shape))
-    for row, part, aside in branches(network, aux):
+    rows, value = {}, Edge(input_maps(network, input_shape))
+    for row, part, is_aux in iter_rows(network, aux):
         sums, end = _chain(part, value, row)
         rows[row] = sums, end.shape
-        value = value if aside else end
+        value = value if is_aux else end
     return rows
 
 
-def _chain(part: Part, value: Value, path: str) -> tuple[Counts, Value]:
+def _chain(part: Part, value: Edge, path: str) -> tuple[Counts, Edge]:
     """The counts of a row. Of equal units that keep the shape one is visited for all."""
     found: list[Counts] = []
 
-    def visit(leaf: Leaf, path: str, inputs: tuple[Value, ...], out: Shape) -> None:
+    def visit(leaf: Leaf, path: str, inputs: tuple[Edge, ...], out: Shape) -> None:
         shape = inputs[0].shape
         trainable = _size(leaf.weights(shape))
         whole = trainable + _size(leaf.state(shape))
@@ -96,16 +96,16 @@ def _chain(part: Part, value: Value, path: str) -> tuple[Counts, Value]:
 
     sums, start = Counts(), value
     try:
-        for step, same in groupby(steps(part)):
+        for step, same in groupby(unroll(part)):
             left = len(list(same))
             while left:
                 found.clear()
-                after = thread(step, value, path, visit)
+                after = traverse(step, value, path, visit)
                 times = left if after.shape == value.shape else 1
                 sums = sums.plus(_sum(found), times)
                 value, left = after, left - times
     except UserError:
-        thread(part, start, path, lambda *_: None)  # the same fault, with the layer's whole path
+        traverse(part, start, path, lambda *_: None)  # the same fault, with the layer's whole path
         raise
     return sums, value
 
@@ -139,7 +139,7 @@ def depth(network: Network) -> int:
 
     def longest(part: Any) -> int:
         deep = 0
-        for step in steps(part):
+        for step in unroll(part):
             if isinstance(step, Residual) and isinstance(step.join, Multiply):
                 continue  # squeeze-and-excitation stands beside the way, not in it
             if isinstance(step, Residual):
@@ -231,7 +231,7 @@ def summary(network: Network, input_shape: InputShape | None = None) -> dict[str
 
 def _runs(part: Any) -> Iterator[str]:
     """The words of a chain, equal neighbours counted: `[3x3, 64; 3x3, 64] x 2`."""
-    for words, same in groupby(filter(None, map(_words, steps(part)))):
+    for words, same in groupby(filter(None, map(_words, unroll(part)))):
         n = len(list(same))
         yield f"{words} x {n}" if n > 1 or words.startswith("[") else words
 
@@ -239,11 +239,11 @@ def _runs(part: Any) -> Iterator[str]:
 def _words(step: Leaf | Residual | Concat, inner: bool = False) -> str:
     match step:
         case Residual(join=Multiply()):  # as SENet's Table 1 writes it: fc, [16, 256]
-            widths = [str(leaf.filters) for leaf in all_leaves(step.body) if isinstance(leaf, Conv)]
+            widths = [str(leaf.filters) for leaf in leaves(step.body) if isinstance(leaf, Conv)]
             return f"se, {', '.join(widths)}"
         case Residual():
             # strides and shortcuts are left out, as in Table 1: its stages repeat one bracket
-            chain = steps((step.lead, step.body, step.tail))
+            chain = unroll((step.lead, step.body, step.tail))
             return f"[{'; '.join(filter(None, (_words(s, inner=True) for s in chain)))}]"
         case Concat():
             branches = (", ".join(_runs(branch)) or "identity" for branch in step.branches)

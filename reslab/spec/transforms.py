@@ -11,7 +11,7 @@ from operator import index
 from typing import Any, SupportsIndex
 
 from reslab.core.errors import UserError, unknown
-from reslab.spec.network import Concat, Network, Part, Repeat, Residual, steps
+from reslab.spec.network import Concat, Network, Part, Repeat, Residual, unroll
 from reslab.spec.parts import BN, Dense, Multiply, StochasticDepth
 
 
@@ -75,7 +75,7 @@ def stochastic(network: Network, survival: float = 0.5) -> Network:
     """
     if not 0 < survival <= 1:
         raise UserError(f"survival is a probability above 0, not {survival}")
-    units = sum(_is_unit(part) for row in network.rows.values() for part in steps(row))
+    units = sum(_is_unit(part) for row in network.rows.values() for part in unroll(row))
     if not units:
         raise UserError(f"{network.name} has no residual unit to drop")
     number = 0
@@ -88,7 +88,7 @@ def stochastic(network: Network, survival: float = 0.5) -> Network:
         return replace(part, body=(part.body, StochasticDepth(number / units * (1 - survival))))
 
     rows = {
-        row: tuple(dropping(step) for step in steps(part)) for row, part in network.rows.items()
+        row: tuple(dropping(step) for step in unroll(part)) for row, part in network.rows.items()
     }
     return replace(network, name=f"stochastic({network.name})", rows=rows)
 
@@ -119,7 +119,7 @@ def with_classes(network: Network, classes: int) -> Network:
 
 def _with_last_units(head: Part, units: int) -> Part:
     """The head with so many outputs of its last full connection."""
-    parts = list(steps(head))
+    parts = list(unroll(head))
     last = max(i for i, step in enumerate(parts) if isinstance(step, Dense))
     dense = parts[last]
     assert isinstance(dense, Dense)

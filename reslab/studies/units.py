@@ -17,6 +17,7 @@ from reslab.spec import (
     Conv,
     Dense,
     Dropout,
+    Edge,
     Layer,
     MaxPool,
     Multiply,
@@ -26,11 +27,10 @@ from reslab.spec import (
     Residual,
     Scale,
     StochasticDepth,
-    Value,
-    all_leaves,
-    image,
-    steps,
-    thread,
+    input_maps,
+    leaves,
+    traverse,
+    unroll,
     walk,
 )
 from reslab.spec.shapes import Shape
@@ -129,7 +129,7 @@ def units(network: Network) -> list[Unit]:
     """
     found: list[Unit] = []
     layers = {layer.path: layer for layer in walk(network)}
-    value = Value(image(network), "")
+    value = Edge(input_maps(network), "")
     for row, part in network.rows.items():
         seen: Counter[str] = Counter()
         count = 0
@@ -140,11 +140,11 @@ def units(network: Network) -> list[Unit]:
                 paths.append(path)
                 return path
 
-            end = thread(piece, value, row, visit, seen)
+            end = traverse(piece, value, row, visit, seen)
             if _is_unit(piece):
                 count += 1
                 inside = tuple(layers[path] for path in paths)
-                ends = value.made, end.made, value.shape, end.shape
+                ends = value.result, end.result, value.shape, end.shape
                 residual = isinstance(piece, Residual)
                 found.append(Unit(f"{row}_{count}", row, residual, inside, *ends))
             value = end
@@ -174,8 +174,8 @@ def _is_unit(part: Part) -> bool:
 
 def _weighs(part: Part) -> bool:
     """Whether it holds a convolution, and no residual unit."""
-    inner = any(_is_unit(step) for step in steps(part) if isinstance(step, Residual))
-    return not inner and any(isinstance(leaf, Conv) for leaf in all_leaves(part))
+    inner = any(_is_unit(step) for step in unroll(part) if isinstance(step, Residual))
+    return not inner and any(isinstance(leaf, Conv) for leaf in leaves(part))
 
 
 KEEP_ZERO = Activation, Scale, Dropout, StochasticDepth, AvgPool, MaxPool

@@ -27,7 +27,7 @@ from reslab.spec import (
     Scale,
     ZeroPadShortcut,
     stage,
-    steps,
+    unroll,
 )
 from reslab.zoo.resnet import bottleneck_v1, option_a
 from reslab.zoo.resnet import cifar as resnet_cifar
@@ -58,7 +58,7 @@ def preact_released(width: int, stride: int = 1) -> Residual:
 
 def bn_after_addition(unit: Residual) -> Residual:
     """Fig. 4(b), from the original unit: the sum is normalised, and then rectified."""
-    *body, _ = steps(unit.body)
+    *body, _ = unroll(unit.body)
     return replace(unit, body=tuple(body), tail=(BN(), ReLU))
 
 

@@ -28,7 +28,7 @@ from reslab.spec import (
     Repeat,
     Residual,
     ZeroPadShortcut,
-    image,
+    input_maps,
     walk,
 )
 from reslab.spec.parts import Join
@@ -186,7 +186,7 @@ def test_any_description_draws(net: Network) -> None:
 @settings(few, max_examples=60)
 def test_any_description_draws_layer_by_layer(net: Network) -> None:
     layers = walk(net)
-    made = piece(tuple(net.rows.values()), image(net))
+    made = piece(tuple(net.rows.values()), input_maps(net))
     boxes = [mark for mark in made.marks if isinstance(mark, Box)]
     joins = [layer for layer in layers if layer.part.kind in ("add", "concat")]
     assert sum(box.layer for box in boxes) == len(layers) - len(joins)

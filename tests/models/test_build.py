@@ -39,7 +39,7 @@ from reslab.spec import (
     Sigmoid,
     StochasticDepth,
     ZeroPadShortcut,
-    all_leaves,
+    leaves,
     walk,
 )
 from reslab.zoo import NETWORKS, network
@@ -324,9 +324,7 @@ def test_every_network_trains_a_step_saves_and_loads(name: str, tmp_path: Path) 
     """The giants stacked, as `reslab train` has them; on TensorFlow without tracing, which would
     take most of the time and is tested with the small ones."""
     net = network(name)
-    flattens = any(
-        isinstance(leaf, Flatten) for part in net.rows.values() for leaf in all_leaves(part)
-    )
+    flattens = any(isinstance(leaf, Flatten) for part in net.rows.values() for leaf in leaves(part))
     height, width, channels = net.input_shape
     shape = (height, width, channels) if flattens else (min(height or 64, 64),) * 2 + (channels,)
     model = create(
@@ -354,7 +352,7 @@ def test_every_network_trains_a_step_saves_and_loads(name: str, tmp_path: Path) 
 UNNORMALISED = sorted(
     name
     for name, net in NETWORKS.items()
-    if not any(isinstance(leaf, BN) for part in net.rows.values() for leaf in all_leaves(part))
+    if not any(isinstance(leaf, BN) for part in net.rows.values() for leaf in leaves(part))
 )
 
 

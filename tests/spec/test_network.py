@@ -23,8 +23,8 @@ from reslab.spec import (
     Residual,
     StochasticDepth,
     serialize,
-    steps,
     summary,
+    unroll,
     walk,
 )
 from reslab.spec.shapes import Maps
@@ -57,7 +57,7 @@ def test_repetition_is_the_same_as_writing_it_out() -> None:
     short = Network("n", rows(Repeat(unit, 3)), (8, 8, 3))  # type: ignore[arg-type]
     long = Network("n", rows((unit, unit, unit)), (8, 8, 3))  # type: ignore[arg-type]
     assert walk(short) == walk(long)
-    assert len(list(steps(Repeat((unit, ReLU), 3)))) == 6
+    assert len(list(unroll(Repeat((unit, ReLU), 3)))) == 6
 
 
 def test_the_shortcut_is_taken_where_channels_or_stride_change() -> None:
@@ -112,7 +112,7 @@ def test_classes() -> None:
     assert with_classes(network("characters"), 10).classes == 10
     dense = [
         s
-        for s in steps(with_classes(network("characters"), 10).rows["head"])
+        for s in unroll(with_classes(network("characters"), 10).rows["head"])
         if isinstance(s, Dense)
     ]
     assert [d.units for d in dense] == [512, 10]

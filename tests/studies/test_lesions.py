@@ -32,7 +32,7 @@ from reslab.spec import (
     Residual,
     Scale,
     stage,
-    steps,
+    unroll,
     walk,
 )
 from reslab.spec.transforms import plain
@@ -97,7 +97,7 @@ def silent(net: Network, number: int) -> Network:
         count += 1
         return replace(part, body=(part.body, Scale(0.0))) if count == number else part
 
-    rows = {row: tuple(rule(step) for step in steps(part)) for row, part in net.rows.items()}
+    rows = {row: tuple(rule(step) for step in unroll(part)) for row, part in net.rows.items()}
     return replace(net, rows=rows)
 
 

@@ -14,7 +14,7 @@ from keras import ops
 from reslab.models.rules import Site, Tensor, drop, visitor
 from reslab.models.scopes import policy
 from reslab.models.stacked.loops import Slices, States, loop
-from reslab.spec import Dropout, Leaf, StochasticDepth, Value, stacks, thread
+from reslab.spec import Dropout, Edge, Leaf, StochasticDepth, stacks, traverse
 from reslab.spec.shapes import Shape, axes
 from reslab.spec.stacks import Stack
 
@@ -140,7 +140,7 @@ class Stacked(keras.layers.Layer):
     def written_out(self, x: Tensor) -> Tensor:
         """The units one by one on x, as stock layers of their own with fresh weights."""
         with policy(self.dtype_policy):
-            return self.stack.thread(Value(self.stack.shape, x), visitor(self.data_format)).made
+            return self.stack.traverse(Edge(self.stack.shape, x), visitor(self.data_format)).result
 
     @property
     def trainable(self) -> bool:
@@ -172,17 +172,17 @@ class Template:
         self.stack = stack
         alike = visitor(data_format)
 
-        def visit(leaf: Leaf, path: str, given: tuple[Value, ...], out: Shape) -> Tensor:
+        def visit(leaf: Leaf, path: str, given: tuple[Edge, ...], out: Shape) -> Tensor:
             if isinstance(leaf, Dropout | StochasticDepth) and len(set(stack.drops[path])) > 1:
                 site = Site(path, tuple(v.shape for v in given), out, data_format)
-                return drop(leaf, site, VaryingDropout)(given[0].made)
+                return drop(leaf, site, VaryingDropout)(given[0].result)
             return alike(leaf, path, given, out)
 
         compute = keras.config.dtype_policy().compute_dtype
         inputs = keras.Input(axes(stack.shape, data_format), dtype=compute, name="unit")
-        start = Value(stack.shape, inputs)
-        end = thread(stack.unit, start, stack.path, visit, Counter(stack.seen))
-        self.model = keras.Model(inputs, end.made)
+        start = Edge(stack.shape, inputs)
+        end = traverse(stack.unit, start, stack.path, visit, Counter(stack.seen))
+        self.model = keras.Model(inputs, end.result)
         by_name = {layer.name: layer for layer in self.model.layers}
         self.owners = [by_name.get(path) for _, path, _ in stack.leaves]
         self.variables = [self._variable(leaf, name) for leaf, name in stack.variables]
