@@ -35,21 +35,9 @@ def create(
     stacked: bool = False,
     remat: bool = False,
 ) -> keras.Model:
-    """A Keras model of the network: standardised images to logits.
+    """Build the Keras model of a network without pretrained weights.
 
-    `network` is a name of the zoo or a description. `classes` defaults to the network's own
-    number (1000, 10, 62); `input_shape` to its own size, given without the batch, in the order
-    of `data_format`; height and width may be None. `data_format` defaults to the network's, else
-    to Keras's configured one. `top=False` ends at the last maps. With `taps` (rows of the table,
-    as `("conv3_x", "conv4_x")`) the outputs are a dictionary of those rows' maps and nothing after
-    the last of them is built. With `aux` the outputs are a dictionary as well: the logits as
-    "head", those of the auxiliary heads as their rows' names and "_aux".
-
-    With `stacked`, units that repeat are one layer with stacked variables (`stacked.Stacked`), and
-    with `remat` these are computed anew on the way back. The model is accelerated
-    (`reslab.accelerate`); its layers are stock ones all the same.
-
-    Raises UserError for a name, row, size or number of classes that does not fit.
+    `reslab.create` documents the arguments.
     """
     net = zoo.network(network)
     if remat and not stacked:

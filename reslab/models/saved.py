@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +49,23 @@ def whole(net: keras.Model, shape: tuple[int, int, int], mean: Any, std: Any) ->
     return keras.Model(inputs, x, name=f"{net.name}_whole")
 
 
-def save(model: keras.Model, path: Path, card: dict[str, Any]) -> None:
-    """Write the model with its card, whole or not at all."""
+def save(model: keras.Model, path: Path, card: Mapping[str, Any], member: str = CARD) -> None:
+    """Write a `.keras` file with the card as one more member, in JSON; atomic.
 
-    def fill(temp: Path) -> None:
-        place = temp.with_suffix(".tmp.keras")  # Keras insists on the ending
+    Plain Keras ignores the member.
+    """
+
+    def write(temporary: Path) -> None:
+        archive = temporary.with_suffix(".tmp.keras")  # Keras requires the suffix .keras
         try:
-            model.save(place)
-            with zipfile.ZipFile(place, "a") as file:
-                file.writestr(CARD, json.dumps(card, ensure_ascii=False))
-            place.replace(temp)
+            model.save(archive)
+            with zipfile.ZipFile(archive, "a") as file:
+                file.writestr(member, json.dumps(card, ensure_ascii=False))
+            archive.replace(temporary)
         finally:
-            place.unlink(missing_ok=True)
+            archive.unlink(missing_ok=True)
 
-    files.write(path, fill)
+    files.write(path, write)
 
 
 def read_card(path: Path) -> dict[str, Any]:

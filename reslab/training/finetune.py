@@ -14,7 +14,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from reslab import zoo
 from reslab.core.errors import UserError
 from reslab.data import Normalization
 from reslab.models import saved, stacked
@@ -118,9 +117,7 @@ def start(weights: str | Path, net: Network) -> Start:
     elif how is not None:
         turn = -1 if how.order == "bgr" else 1
         mean, std = (np.array(x, "float32")[None, None, ::turn] for x in (how.mean, how.std))
-    twin = given.network
-    if twin and twin.name in zoo.NETWORKS and twin.name.endswith(f"_{net.name}"):
-        net = zoo.network(twin.name)
+    net = transfer.library_variant(given, net)
     scheme = given.scheme
     if scheme == "auto":
         scheme = match.best(walk(net), contents, net.name).scheme.name

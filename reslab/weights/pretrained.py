@@ -1,9 +1,10 @@
-"""Models that come with weights."""
+"""Networks as Keras models, with or without pretrained weights."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -30,58 +31,88 @@ def create(
     stacked: bool = False,
     remat: bool = False,
 ) -> keras.Model:
-    """A Keras model of the network: standardised images to logits.
+    """Create a Keras model of a network, with or without pretrained weights.
 
-    `network` is a name of the zoo or a description. `classes` defaults to the network's own
-    number (1000, 10, 62); `input_shape` to its own size, given without the batch, in the order
-    of `data_format`; height and width may be None. `data_format` defaults to the network's, else
-    to Keras's configured one. `top=False` ends at the last maps. With `taps` (rows of the table,
-    as `("conv3_x", "conv4_x")`) the outputs are a dictionary of those rows' maps and nothing after
-    the last of them is built. With `aux` the outputs are a dictionary as well: the logits as
-    "head", those of auxiliary heads (GoogLeNet's) as their rows' names and "_aux".
+    The model maps normalised images to logits. It consists of stock Keras layers wherever Keras
+    has the layer, and is accelerated (`reslab.accelerate`).
 
-    `weights` is a file, or "torchvision/IMAGENET1K_V2", "timm/resnet50.a1_in1k",
-    "keras/imagenet": fetched once. Classes and size then default to the weights'. Where a library
-    has another variant of the network (keras.applications strides in the first 1x1), that one is
-    made, and the log says so. With other `classes` the head starts afresh; auxiliary heads always
-    do.
+    Args:
+        network: The name of a network of the zoo (`reslab list` prints them), such as
+            "resnet50", or a `Network`.
+        classes: The number of classes. Default: that of the weights, else the network's own
+            (1000 for ImageNet, 10 for CIFAR-10, 62 for characters).
+        input_shape: The shape of one image, without the batch, in the order of `data_format`:
+            (height, width, channels) or (channels, height, width). Height and width may be None.
+            Default: the size that the weights were trained at, else the network's own.
+        data_format: "channels_last" (NHWC) or "channels_first" (NCHW). Default: the network's,
+            else the one that Keras is configured with.
+        top: Whether the model ends in the classifier. If False, it ends at the last feature maps.
+        taps: Rows of the network's table, such as ("conv3_x", "conv4_x"). If given, the model
+            returns a dictionary of the feature maps of these rows, and nothing behind the last of
+            them is built.
+        aux: Whether to add the auxiliary classifiers (GoogLeNet has two). If True, the model
+            returns a dictionary of logits: "head", and one entry per auxiliary classifier, such
+            as "inception_4a_aux".
+        weights: The path of a weight file, or the name of published weights:
+            "torchvision/IMAGENET1K_V2", "timm/resnet50.a1_in1k" or "keras/imagenet". Published
+            weights are downloaded once. Default: None, a random initialisation.
+        stacked: Whether repeated units become one layer with stacked variables. Such a model
+            compiles faster, and its file needs reslab to be loaded. bench/depth.py measures both.
+        remat: Whether stacked units recompute their activations in the backward pass (gradient
+            checkpointing): less memory, more time. Requires `stacked`.
 
-    With `stacked`, units that repeat are one layer with stacked variables, whose file needs reslab
-    to be opened. With `remat` too, they are computed anew on the way back: less memory, more time.
-    bench/depth.py measures both.
+    Returns:
+        A `keras.Model` with input (n, *input_shape) and output (n, classes) of logits; with `top`
+        False, feature maps; with `taps` or `aux`, a dictionary.
 
-    Raises UserError for a name, row, size or number of classes that does not fit.
+        If the library of the weights has another variant of the network, that variant is built,
+        and a warning names it: keras.applications strides in the first 1x1 convolution, so that
+        `resnet50` with "keras/imagenet" becomes `keras_resnet50`. If `classes` differs from the
+        number of classes of the weights, the classifier keeps its random initialisation.
+        Auxiliary classifiers always do.
+
+    Raises:
+        UserError: An argument does not fit the network, or the weights do not fit it, or they
+            cannot be read or downloaded.
     """
+    build_model = partial(
+        build.create,
+        data_format=data_format,
+        top=top,
+        taps=taps,
+        aux=aux,
+        stacked=stacked,
+        remat=remat,
+    )
     if weights is None:
-        return build.create(
-            network, classes, input_shape, data_format, top, taps, aux, stacked, remat
-        )
-    net = zoo.network(network)
-    given = transfer.source(weights, net.name)
-    twin = given.network
-    if twin and twin.name in zoo.NETWORKS and twin.name.endswith(f"_{net.name}"):
-        log.warning("%s is of %s, which is what is made", weights, twin.name)
-        net = zoo.network(twin.name)
-    if input_shape is None and given.preprocessing and not taps:
-        input_shape = _size(net, given.preprocessing, data_format)
+        return build_model(network, classes, input_shape)
+    requested = zoo.network(network)
+    source = transfer.source(weights, requested.name)
+    net = transfer.library_variant(source, requested)
+    if net is not requested:
+        log.warning("%s belongs to %s: that network is built", weights, net.name)
+    if input_shape is None and source.preprocessing and not taps:
+        input_shape = _input_shape(net, source.preprocessing, data_format)
     if classes is None and top and not taps:
-        classes = _classes(net, given)
-    model = build.create(net, classes, input_shape, data_format, top, taps, aux, stacked, remat)
-    main = build.main_output(model) if aux else model  # its layers are the model's
-    transfer.fill(main, transfer.about(main), given)
+        classes = _classes(net, source)
+    model = build_model(net, classes, input_shape)
+    main = build.main_output(model) if aux else model  # `main` shares the layers of `model`
+    transfer.fill(main, transfer.about(main), source)
     model.reslab = main.reslab
     return model
 
 
-def _size(
-    net: Network, how: Preprocessing, data_format: str | None
+def _input_shape(
+    net: Network, preprocessing: Preprocessing, data_format: str | None
 ) -> tuple[int | None, int | None, int | None]:
-    order = data_format or net.data_format or keras.config.image_data_format()
-    return (3, how.size, how.size) if order == "channels_first" else (how.size, how.size, 3)
+    size = preprocessing.size
+    data_format = data_format or net.data_format or keras.config.image_data_format()
+    return (3, size, size) if data_format == "channels_first" else (size, size, 3)
 
 
-def _classes(net: Network, given: transfer.Source) -> int | None:
+def _classes(net: Network, source: transfer.Source) -> int | None:
+    """The number of classes of the weights; None if they have no classifier."""
     layers = walk(net)
-    if given.scheme == "auto":
-        return match.best(layers, given.contents, net.name).classes
-    return match.fit(scheme(given.scheme), layers, given.contents).classes
+    if source.scheme == "auto":
+        return match.best(layers, source.contents, net.name).classes
+    return match.fit(scheme(source.scheme), layers, source.contents).classes

@@ -14,8 +14,7 @@ import numpy as np
 
 from reslab import zoo
 from reslab.core.errors import UserError
-from reslab.core.files import write as write_file
-from reslab.models import stacked
+from reslab.models import saved, stacked
 from reslab.models.build import allow_depth, variables
 from reslab.spec import Layer, Network, walk
 from reslab.spec.serialize import decode_network, encode_network
@@ -130,6 +129,18 @@ def source(name: str | Path, network: str, scheme: str = "auto") -> Source:
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     return Source(contents, scheme, net, how, _class_names(contents))
+
+
+def library_variant(source: Source, network: Network) -> Network:
+    """The network of the zoo that fits the weights: `network`, or a library's variant of it.
+
+    keras.applications, for example, strides in the first 1x1 convolution. Its weights for
+    `resnet50` fit `keras_resnet50`.
+    """
+    trained = source.network
+    if trained and trained.name in zoo.NETWORKS and trained.name.endswith(f"_{network.name}"):
+        return zoo.network(trained.name)
+    return network
 
 
 def _class_names(contents: Contents) -> tuple[str, ...] | None:
@@ -319,17 +330,4 @@ def _save_keras(model: keras.Model, path: Path, known: About, named: str) -> Non
             ".weights.h5 or .safetensors"
         )
 
-    def put(temp: Path) -> None:
-        import json
-        import zipfile
-
-        place = temp.with_suffix(".tmp.keras")  # Keras insists on the ending
-        try:
-            model.save(place)
-            with zipfile.ZipFile(place, "a") as file:
-                file.writestr(files.NOTE, json.dumps(note(known, named)))
-            place.replace(temp)
-        finally:
-            place.unlink(missing_ok=True)
-
-    write_file(path, put)
+    saved.save(model, path, note(known, named), files.NOTE)

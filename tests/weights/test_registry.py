@@ -172,7 +172,7 @@ def test_keras_applications_weights_bring_their_variant(
 ) -> None:
     """`keras/imagenet` for resnet18 is a stand-in: v1 with biases is a network of its own."""
     twin = replace(zoo.network("resnet18"), name="keras_resnet18")
-    monkeypatch.setattr(zoo, "NETWORKS", {**zoo.NETWORKS, "keras_resnet18": twin})
+    monkeypatch.setitem(zoo.NETWORKS, "keras_resnet18", twin)  # type: ignore[index]
     model = create(twin, data_format="channels_last")
     randomise(model)
     weights.save(model, tmp_path / "a.h5", "keras")
