@@ -1,6 +1,6 @@
-"""The tables of bench/README.md, from bench/results/: `write.py` puts them in.
+"""The tables of docs/results/benchmarks.md, from bench/results/; `write.py` fills them in.
 
-Every run of a benchmark is a row, those that fell short as well.
+Every run of a benchmark has a row, also where it missed its goal.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from reslab.spec import summary
 Lines = list[list[str]]
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
 KEYS = {"torch": "torch", "tensorflow": "tensorflow-cpu", "jax": "jax"}
-# what reslab means to be, so many times as fast as: the best eager loop, the compiled one, Keras
+# The goals: so many times as fast as the best eager loop, the compiled loop, and stock Keras.
 EAGER, COMPILED = "best by hand, eager", "by hand, torch.compile"
 GOALS = {EAGER: 1.0, COMPILED: 0.95}
-GPU_GOALS = {False: {"stock Keras": 3.0}, True: {COMPILED: 1.0}}  # of small nets, of ResNet-50
+GPU_GOALS = {False: {"stock Keras": 3.0}, True: {COMPILED: 1.0}}  # small nets; ResNet-50
 WAYS = {"reslab, loaded": ", from a loaded file", "reslab, torch.compile": ", compiled"}
 STOCK = {("torch", False): 1.8, ("torch", True): 1.2, ("tensorflow", False): 1.2}
 
@@ -29,20 +29,33 @@ def runs(name: str) -> list[dict[str, Any]]:
     return json.loads(path.read_text())["runs"] if path.exists() else []
 
 
-def times(found: dict[str, Any] | None) -> str:
-    if found is None:
+def times(comparison: dict[str, Any] | None) -> str:
+    if comparison is None:
         return ""
-    low, high = found["interval"]
-    return f"{found['ratio']:.2f} ({low:.2f} to {high:.2f})"
+    low, high = comparison["interval"]
+    return f"{comparison['ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def speedup(network: str, backend: str) -> tuple[float, float, int]:
+    """The smallest and largest ratio of `fit` to stock Keras over all runs; the number of runs."""
+    ratios = [
+        comparisons["stock Keras"]["ratio"]
+        for run in runs("training.json")
+        if (run["network"], run["backend"], run["path"]) == (network, backend, "fit")
+        and not run["machine"]["gpu"]
+        for name, comparisons in run["ratios"].items()
+        if name == "reslab"
+    ]
+    return min(ratios), max(ratios), len(ratios)
 
 
 def speed(run: dict[str, Any], name: str) -> str:
-    found = run["images_per_second"].get(name)
-    return "" if found is None else f"{found:.3g}" if found < 1000 else f"{found:.0f}"
+    rate = run["images_per_second"].get(name)
+    return "" if rate is None else f"{rate:.3g}" if rate < 1000 else f"{rate:.0f}"
 
 
 def table(head: list[str], lines: list[list[str]]) -> str:
-    """In Markdown."""
+    """A table in Markdown."""
     if not lines:
         return "Not measured yet."
     return "\n".join(
@@ -54,14 +67,14 @@ def table(head: list[str], lines: list[list[str]]) -> str:
     )
 
 
-def by_place(
-    found: list[dict[str, Any]], head: list[str], lines: Callable[[dict[str, Any]], Lines]
+def by_machine(
+    results: list[dict[str, Any]], head: list[str], lines: Callable[[dict[str, Any]], Lines]
 ) -> str:
-    """A table for each machine and backend, of each run's lines."""
+    """One table for each machine and backend, with the lines of its runs."""
     parts = []
-    for place in dict.fromkeys(map(where, found)):
-        here = [line for run in found if where(run) == place for line in lines(run)]
-        parts.append(f"{place}\n\n{table(head, here)}")
+    for machine in dict.fromkeys(map(where, results)):
+        rows = [line for run in results if where(run) == machine for line in lines(run)]
+        parts.append(f"{machine}\n\n{table(head, rows)}")
     return "\n\n".join(parts) or table(head, [])
 
 
@@ -76,8 +89,8 @@ def where(run: dict[str, Any]) -> str:
 
 def training() -> str:
     head = ["network", "batch", "path", "reslab", "stock Keras", "by hand", "by hand, compiled"]
-    head += ["times stock Keras", "times by hand", "times compiled", "goals", "commit"]
-    return by_place(runs("training.json"), head, _trained)
+    head += ["reslab / stock Keras", "reslab / by hand", "reslab / compiled", "goals", "commit"]
+    return by_machine(runs("training.json"), head, _trained)
 
 
 def _trained(run: dict[str, Any]) -> Lines:
@@ -108,8 +121,8 @@ def _goals(run: dict[str, Any], ratios: dict[str, Any]) -> str:
     goals = on_gpu or GOALS | {"stock Keras": STOCK.get((run["backend"], large))}
     short = [
         f"{name}: below {goals[name]:g}"
-        for name, found in ratios.items()
-        if goals.get(name) and found["ratio"] < goals[name]
+        for name, comparison in ratios.items()
+        if goals.get(name) and comparison["ratio"] < goals[name]
     ]
     if not any(goals.get(name) for name in ratios):
         return "none"
@@ -121,26 +134,26 @@ def made_by(run: dict[str, Any]) -> str:
 
 
 def inference() -> str:
-    head = ["batch", "", "images/s", "`reslab.inference` is so many times as fast", "commit"]
-    return by_place(runs("inference.json"), head, _served)
+    head = ["batch", "", "images/s", "speed of `reslab.inference` as a multiple", "commit"]
+    return by_machine(runs("inference.json"), head, _served)
 
 
 def _served(run: dict[str, Any]) -> Lines:
     lines = []
     for name in run["images_per_second"]:
-        words = name + (", the best of those alone" if name == run["best_alone"] else "")
+        label = name + (", the fastest single engine" if name == run["best_alone"] else "")
         if name == "reslab.inference":
-            words += f", which chose {run['chose']['engine']}"
+            label += f", which chose {run['chose']['engine']}"
         ratio = times(run["ratios"]["reslab.inference"].get(name))
-        lines.append([str(run["batch"]), words, speed(run, name), ratio, made_by(run)])
+        lines.append([str(run["batch"]), label, speed(run, name), ratio, made_by(run)])
     return lines
 
 
 def startup() -> str:
-    found = runs("startup.json")
-    names = list(found[-1]["median_seconds"]) if found else []
+    results = runs("startup.json")
+    names = list(results[-1]["median_seconds"]) if results else []
     lines = []
-    for run in found:
+    for run in results:
         medians = run["median_seconds"]
         cells = [f"{medians[name]:.3f}" if name in medians else "" for name in names]
         lines.append([*cells, (run["commit"] or "")[:7]])
@@ -148,9 +161,9 @@ def startup() -> str:
 
 
 def landscape() -> str:
-    head = ["network", "images", "grid, images/s", "plain inference, images/s", "times plain"]
-    head += ["several points in one call, times as fast", "commit"]
-    return by_place(runs("landscape.json"), head, _surveyed)
+    head = ["network", "images", "grid, images/s", "plain inference, images/s", "grid / plain"]
+    head += ["speed-up of several points in one call", "commit"]
+    return by_machine(runs("landscape.json"), head, _surveyed)
 
 
 def _surveyed(run: dict[str, Any]) -> Lines:
@@ -159,7 +172,7 @@ def _surveyed(run: dict[str, Any]) -> Lines:
     return [[run["network"], str(run["images"]), *speeds, *ratios, made_by(run)]]
 
 
-DEEP = {  # what bench/depth.py measures, in order
+COSTS = {  # what bench/depth.py measures, in order
     "build": "build (s)",
     "save": "save (s)",
     "load": "load (s)",
@@ -171,41 +184,41 @@ DEEP = {  # what bench/depth.py measures, in order
 
 
 def depth() -> str:
-    found = []
+    cases = []
     for path in sorted(RESULTS.glob("depth-*.json"), reverse=True):
-        measured = json.loads(path.read_text())
-        found += [case | {"backend": measured["backend"]} for case in measured["cases"]]
-    ways = list(dict.fromkeys(case["way"] for case in found))
-    order = {name: summary.depth(zoo.network(name)) for name in {c["network"] for c in found}}
-    found.sort(key=lambda case: (order[case["network"]], ways.index(case["way"])))
-    head = ["network", "layers", "built", *DEEP.values(), "commit"]
-    return by_place(found, head, lambda case: [_deep(case, order[case["network"]])])
+        results = json.loads(path.read_text())
+        cases += [case | {"backend": results["backend"]} for case in results["cases"]]
+    methods = list(dict.fromkeys(case["way"] for case in cases))
+    depths = {name: summary.depth(zoo.network(name)) for name in {c["network"] for c in cases}}
+    cases.sort(key=lambda case: (depths[case["network"]], methods.index(case["way"])))
+    head = ["network", "layers", "built", *COSTS.values(), "commit"]
+    return by_machine(cases, head, lambda case: [_deep(case, depths[case["network"]])])
 
 
 def _deep(case: dict[str, Any], layers: int) -> list[str]:
-    costs = [f"{case[cost]:.2f}" if cost in case else "" for cost in DEEP]
-    if "ended" in case:  # behind what it had reached; the memory stands, as far as it went
+    costs = [f"{case[cost]:.2f}" if cost in case else "" for cost in COSTS]
+    if "ended" in case:  # the reason goes after the last cost that was measured
         reached = max((i for i, c in enumerate(costs[:-1]) if c), default=-1)
         costs[reached + 1] = case["ended"]
     return [case["network"], str(layers), case["way"], *costs, made_by(case)]
 
 
 def step() -> str:
-    head = ["network", "batch", "whose", "step (ms)", "convolutions (ms)", "at (GFLOP/s)"]
-    head += ["matrices at (GFLOP/s)", "copies (ms)", "all else (ms)", "times stock Keras"]
-    head += ["were all but convolutions free", "commit"]
-    return by_place(runs("step.json"), head, _spent)
+    head = ["network", "batch", "program", "step (ms)", "convolutions (ms)"]
+    head += ["convolutions (GFLOP/s)", "matrix product (GFLOP/s)", "copies (ms)", "rest (ms)"]
+    head += ["stock Keras / this step", "stock Keras / convolutions alone", "commit"]
+    return by_machine(runs("step.json"), head, _spent)
 
 
 def _spent(run: dict[str, Any]) -> Lines:
     lines, stock = [], run["seconds"]["stock Keras"]["step"]
-    for whose, seconds in run["seconds"].items():
+    for program, seconds in run["seconds"].items():
         step, convolved, copied = (seconds[k] for k in ("step", "convolutions", "copies"))
         lines.append(
             [
                 run["network"],
                 str(run["batch"]),
-                whose,
+                program,
                 f"{1000 * step:.0f}",
                 f"{1000 * convolved:.0f}",
                 f"{run['gflop_of_convolutions'] / convolved:.0f}",
@@ -221,15 +234,17 @@ def _spent(run: dict[str, Any]) -> Lines:
 
 
 def convolutions() -> str:
-    head = ["maps", "what", "JAX (ms)", "PyTorch (ms)", "commit"]
-    return by_place(runs("convolutions.json"), head, _convolved)
+    head = ["feature maps", "operation", "JAX (ms)", "PyTorch (ms)", "commit"]
+    return by_machine(runs("convolutions.json"), head, _convolved)
 
 
 def _convolved(run: dict[str, Any]) -> Lines:
     lines = []
     for row in run["rows"]:
-        found = row["median_seconds"]
-        cells = [f"{1000 * found[name]:.1f}" if name in found else "" for name in ("jax", "torch")]
+        seconds = row["median_seconds"]
+        cells = [
+            f"{1000 * seconds[name]:.1f}" if name in seconds else "" for name in ("jax", "torch")
+        ]
         one = row["what"] in ("forward", "input gradient", "kernel gradient")
         what = row["what"] if one else f"{run['times']} and both gradients, {row['what']}"
         lines.append([row["case"], what, *cells, made_by(run)])

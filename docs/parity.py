@@ -1,11 +1,11 @@
-"""Writes docs/parity.md: how far other libraries' nets and ours are apart, with equal weights.
+"""Write docs/results/parity.md: differences between other libraries' networks and ours.
 
-    python docs/parity.py                measure every net (minutes; 4 GB), then write the table
-    python docs/parity.py timm/resnet50  measure these alone, keep the others' numbers
-    python docs/parity.py --write        write the table from what was measured before
+    python docs/parity.py                measure every network (minutes; 4 GB), write the page
+    python docs/parity.py timm/resnet50  measure this network only, keep the other numbers
+    python docs/parity.py --write        write the page from the numbers measured before
 
-Measured by `tests.helpers.weights.parity.measure`, which the tests call. The numbers are kept
-in docs/results/parity.json.
+`tests.helpers.weights.parity.measure` does the measurement; the tests call it too. The numbers
+are in docs/results/parity.json.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reslab.core.environment import machine  # noqa: E402
 from tests.helpers.weights.cases import CASES  # noqa: E402
 from tests.helpers.weights.parity import CLOSE, Case, measure  # noqa: E402
 
-PAGE, KEPT = HERE / "parity.md", HERE / "results" / "parity.json"
+PAGE, KEPT = HERE / "results" / "parity.md", HERE / "results" / "parity.json"
 PACKAGES = {
     "torchvision": "torchvision",
     "timm": "timm",
@@ -43,14 +43,14 @@ TITLES = {
 }
 
 
-def main(words: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    if "--write" not in words:
+    if "--write" not in arguments:
         for case in CASES:
-            if not words or name(case) in words:
+            if not arguments or name(case) in arguments:
                 kept[name(case)] = entry(case)
-                found = {c: kept[c] for c in map(name, CASES) if c in kept}
-                KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                kept = {c: kept[c] for c in map(name, CASES) if c in kept}
+                KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
                 print(name(case), f"{kept[name(case)]['seconds']} s", flush=True)
     PAGE.write_text(page(kept), encoding="utf-8")
 
@@ -61,13 +61,13 @@ def name(case: Case) -> str:
 
 def entry(case: Case) -> dict[str, Any]:
     start = time.perf_counter()
-    found = measure(case)
+    result = measure(case)
     return {
         "reslab": case.ours,
         "size": case.size,
-        "to_ours": found.to_ours,
-        "to_theirs": found.to_theirs,
-        "stages": dict(found.stages),
+        "to_ours": result.to_ours,
+        "to_theirs": result.to_theirs,
+        "stages": dict(result.stages),
         "backend": keras.backend.backend(),
         "versions": {
             package: importlib.metadata.version(package)
@@ -80,17 +80,19 @@ def entry(case: Case) -> dict[str, Any]:
 
 def page(kept: dict[str, Any]) -> str:
     lines = [
-        "# The same function: other libraries' nets and ours",
+        "# Parity with other libraries",
         "",
-        "Each net of another library is filled with random numbers, running statistics too; its"
-        " weights are loaded into ours, and two random images go through both. Then ours is filled"
-        " anew, saved under the library's names, and loaded by the library's own code. The numbers"
-        " are the largest difference as a part of the largest absolute value, in float32:"
-        f" {CLOSE:g} is what the tests allow. It is 0 where both are made of the same Keras layers."
-        " *Stages* is the worst of the maps after each stage.",
+        "Each network of another library gets random weights and random running statistics. Its"
+        " weights are loaded into the network of reslab, and both compute the logits of two random"
+        " images (*theirs to ours*). Then the network of reslab gets new random weights; they are"
+        " saved under the names of the other library and loaded by its own code (*ours to"
+        " theirs*). The numbers are the largest absolute difference, divided by the largest"
+        f" absolute logit, in float32. The tests allow {CLOSE:g}. The difference is 0 where both"
+        " networks consist of the same Keras layers. *Stages* is the largest difference of the"
+        " feature maps after each stage, and the number of stages.",
         "",
-        "`python docs/parity.py` wrote this page; `tests/weights/test_parity.py` measures the"
-        " same.",
+        "`python docs/parity.py` writes this page; `tests/weights/test_parity.py` makes the same"
+        " measurement.",
     ]
     for library, title in TITLES.items():
         rows = {n: kept[n] for n in map(name, CASES) if n.startswith(f"{library}/") and n in kept}
@@ -104,22 +106,22 @@ def page(kept: dict[str, Any]) -> str:
             "",
             f"{versions}; Keras on {first['backend']}; {first['machine']['cpu']}.",
             "",
-            "| theirs | reslab's | image | theirs to ours | ours to theirs | stages |",
+            "| theirs | reslab | image side | theirs to ours | ours to theirs | stages |",
             "|---|---|---|---|---|---|",
-            *(row(n, found) for n, found in rows.items()),
+            *(row(n, result) for n, result in rows.items()),
         ]
     return "\n".join(lines) + "\n"
 
 
-def row(name: str, found: dict[str, Any]) -> str:
-    stages = list(found["stages"].values())
+def row(name: str, result: dict[str, Any]) -> str:
+    stages = list(result["stages"].values())
     worst = f"{_n(max(stages))} ({len(stages)})" if stages else ""
-    numbers = f"{_n(found['to_ours'])} | {_n(found['to_theirs'])} | {worst}"
-    return f"| {name.partition('/')[2]} | {found['reslab']} | {found['size']} | {numbers} |"
+    numbers = f"{_n(result['to_ours'])} | {_n(result['to_theirs'])} | {worst}"
+    return f"| {name.partition('/')[2]} | {result['reslab']} | {result['size']} | {numbers} |"
 
 
-def _n(part: float) -> str:
-    return f"{part:.1e}" if part else "0"
+def _n(difference: float) -> str:
+    return f"{difference:.1e}" if difference else "0"
 
 
 if __name__ == "__main__":
