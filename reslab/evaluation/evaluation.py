@@ -88,6 +88,12 @@ def reload(run: Run) -> Data:
         raise UserError(f"the data of {run.path} were made in Python: only there they can be given")
     data = sets.load(**run.info["data"]["provenance"])
     if data.checksum != run.info["data"]["checksum"]:
+        version = data.facts.get("version", 1)  # of glyphs, whose images reslab draws
+        if version != (old := run.info["data"]["facts"].get("version", 1)):
+            raise UserError(
+                f"{run.path} was trained on version {old} of {data.name}, but this reslab has"
+                f" version {version}: train again, or use the reslab that made the run"
+            )
         raise UserError(
             f"the data of {run.path} have changed since it was started: {data.source} has checksum "
             f"{data.checksum[:12]}, not {run.info['data']['checksum'][:12]}"

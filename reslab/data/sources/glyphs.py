@@ -1,12 +1,12 @@
-"""`glyphs`: 62 classes of characters, rendered from fonts; needs no download.
+"""`glyphs`: 62 classes of characters in 40 font families. It needs no download.
 
-The classes are 0-9, A-Z, a-z, in the order of EMNIST ByClass; images are 28x28 grey, white on
-black. Parts are split by font family: the test part asks for type that was never seen. Letters
-stand on one base line with capitals of one height, so that `o` and `O` differ by their size.
+The classes are 0-9, A-Z and a-z, in the order of EMNIST ByClass. Images are 28x28 grey, white on
+black. The parts are split by font family: no font of validation or test is in training. Letters
+stand on one baseline and capitals have one height, so that `o` and `O` differ in size.
 
-The rendering is integer arithmetic throughout: FreeType's, then a nearest-neighbour affine
-transform in fixed point at 6x6 samples a pixel, then a box average. So the same versions give
-the same bits on every machine.
+The package contains a mask of each character in each face (`glyphs.npz`, which
+scripts/draw_glyphs.py draws from the fonts). Images are drawn from the masks in integer
+arithmetic, so they are the same, bit for bit, on every machine and with every version of NumPy.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import math
 import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,44 +27,134 @@ from reslab.core.rng import Stream
 from reslab.data.dataset import ArraySplit, Parts
 from reslab.spec.catalogue import CHARACTERS
 
-from . import fonts
 from .download import cache_dir, write_atomically
 
-if TYPE_CHECKING:
-    from PIL import Image, ImageFont
-
+VERSION = 2  # recorded in runs; raise it when the images change
+MASKS = Path(__file__).with_name("glyphs.npz")
 SIZE = 28
-_FORMAT = 1  # raise it when the rendering changes
-_SAMPLES = 6  # a pixel's side, in samples
-_CANVAS = SIZE * _SAMPLES
-_CAPITAL = 15 * _SAMPLES  # height of an H
-_BASELINE = 20.5 * _SAMPLES  # leaves 7 pixels below for descenders; a face may need more
-_MARGIN = 2 * _SAMPLES  # kept free above and below: letters move by a pixel, and turn
-_WIDEST = 22.5 * _SAMPLES  # a wider letter is narrowed
-# Images of each class and family: 27 * 11, 6 * 8 and 7 * 10 a class.
+_SCALE = 6  # a pixel's side on the canvas of the masks
+_CANVAS = SIZE * _SCALE
+_WIDEST = 22.5 * _SCALE  # a wider character is narrowed
+_WHITE = 15  # in the masks
+_BOX = 3  # the side of the squares over which masks are summed; a pixel takes 2x2 of these sums
+_BORDER = 4  # of zeros around a mask: what is outside of its frame is read as the frame's edge
+_ONE = 1 << 16  # in fixed-point numbers
+# Images of each class and family: 27 * 11, 6 * 8 and 7 * 10 of a class.
 _EACH = {"train": 11, "validation": 8, "test": 10}
-_FAMILIES = {"train": fonts.TRAIN, "validation": fonts.VALIDATION, "test": fonts.TEST}
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """The masks of one face: uint8 (height, width) with values 0 to 15, cropped."""
+
+    name: str  # the file name, for a variable font with @ and the weight
+    masks: Sequence[np.ndarray]
+    tops: np.ndarray  # int64 (62,), the masks' first rows on the canvas
+
+    @property
+    def widths(self) -> np.ndarray:
+        """int64 (62,)."""
+        return np.array([mask.shape[1] for mask in self.masks])
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        """The sums over 3x3 pixels: int32 (62, height, width). Masks are centred by columns."""
+        bottom = max(top + len(mask) for top, mask in zip(self.tops, self.masks, strict=True))
+        height, width = int(bottom - self.tops.min()), int(self.widths.max())
+        frames = np.zeros((len(self.masks), height + 2 * _BORDER, width + 2 * _BORDER), np.int32)
+        rows = self.tops - self.tops.min() + _BORDER
+        columns = (width - self.widths) // 2 + _BORDER
+        for frame, mask, row, column in zip(frames, self.masks, rows, columns, strict=True):
+            frame[row : row + mask.shape[0], column : column + mask.shape[1]] = mask
+        frames = frames[:, :-2] + frames[:, 1:-1] + frames[:, 2:]
+        return frames[:, :, :-2] + frames[:, :, 1:-1] + frames[:, :, 2:]
+
+    def draw(
+        self,
+        characters: np.ndarray,
+        angles: np.ndarray,
+        stretches: np.ndarray,
+        right: np.ndarray,
+        down: np.ndarray,
+    ) -> np.ndarray:
+        """Draw `n` images.
+
+        Args:
+            characters: int (n,), positions in CHARACTERS.
+            angles: float (n,), clockwise, in degrees.
+            stretches: float (n,), factors of the width.
+            right: float (n,), shifts in pixels.
+            down: float (n,), shifts in pixels.
+
+        Returns:
+            uint8 (n, 28, 28).
+        """
+        widths = self.widths
+        stretches = stretches * np.minimum(1.0, _WIDEST / widths)[characters]
+        # From the canvas to the frame: x' = a x + b y, y' = d x + e y, about the centre.
+        cosines, sines = np.cos(np.radians(angles)), np.sin(np.radians(angles))
+        a, b, d, e = cosines / stretches, sines / stretches, -sines, cosines
+        frame_x = _BORDER + (widths.max() - widths) // 2 + widths / 2
+        frame_y = _BORDER + _CANVAS / 2 - self.tops.min()
+        total = np.zeros((len(characters), SIZE, SIZE), np.int64)
+        for offset_y in (_BOX / 2, _SCALE - _BOX / 2):
+            for offset_x in (_BOX / 2, _SCALE - _BOX / 2):
+                x = offset_x - _CANVAS / 2 - right * _SCALE
+                y = offset_y - _CANVAS / 2 - down * _SCALE
+                # A sum over pixels k to k + 2 has its centre at k + 1.5.
+                columns = _grid(a, b, a * x + b * y + frame_x[characters] - _BOX / 2)
+                rows = _grid(d, e, d * x + e * y + frame_y - _BOX / 2)
+                total += _bilinear(self.frames, characters, rows, columns)
+        white = 4 * _WHITE * _BOX**2 * 256**2
+        return ((total * 255 + white // 2) // white).astype(np.uint8)
+
+
+def _grid(across: np.ndarray, along: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """across x + along y + origin at each pixel: fixed-point int32 (n, 28, 28)."""
+    across, along, origin = (
+        np.rint(values * _ONE).astype(np.int32)[:, None, None]
+        for values in (across * _SCALE, along * _SCALE, origin)
+    )
+    steps = np.arange(SIZE, dtype=np.int32)
+    return across * steps + along * steps[:, None] + origin
+
+
+def _bilinear(
+    frames: np.ndarray, characters: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """The frames' values, times 256**2, between pixels at these fixed-point coordinates."""
+    _, height, width = frames.shape
+    rows = np.clip(rows, 0, (height - 1) * _ONE - 1)
+    columns = np.clip(columns, 0, (width - 1) * _ONE - 1)
+    corner = (rows >> 16) * width + (columns >> 16)
+    corner += (characters * (height * width)).astype(np.int32)[:, None, None]
+    down, right = (rows >> 8) & 255, (columns >> 8) & 255
+    pixels = frames.ravel()
+    upper = pixels[corner]
+    upper = (upper << 8) + (pixels[corner + 1] - upper) * right
+    lower = pixels[corner + width]
+    lower = (lower << 8) + (pixels[corner + width + 1] - lower) * right
+    return (upper << 8) + (lower - upper) * down
 
 
 def load(seed: int, cache: Path | None) -> Parts:
-    """Renders, or reads what an earlier call with the same seed and versions left in the cache.
+    """Draw the images, or read them from the cache.
 
     The test part is the same for every seed.
     """
-    files = [fonts.find(f) for part in _FAMILIES.values() for f in part]
-    key = _key(seed, [path for faces in files for path in faces.values()])
-    path = cache_dir(cache) / "glyphs" / f"{key}.npz"
+    content = MASKS.read_bytes()
+    path = cache_dir(cache) / "glyphs" / f"{_key(seed, content)}.npz"
     arrays = _read(path)
     if arrays is None:
-        arrays = {part: _render_part(part, seed) for part in _FAMILIES}
+        arrays = _draw(faces(content), seed)
         _write(path, arrays)
-    splits = {p: ArraySplit.of(a, _labels(p)) for p, a in arrays.items()}
-    names = {p: [f.name for f in families] for p, families in _FAMILIES.items()}
+    names = families(content)
+    splits = {p: ArraySplit.of(a, _labels(p, len(names[p]))) for p, a in arrays.items()}
     facts = {
         "split": "by font family: no family of validation or test is in training",
         "mirrors": False,
+        "version": VERSION,
         "families": names,
-        "rendered_by": _versions(),
     }
     return Parts(
         "glyphs",
@@ -74,134 +166,86 @@ def load(seed: int, cache: Path | None) -> Parts:
     )
 
 
-def _labels(part: str) -> np.ndarray:
+def _labels(part: str, n: int) -> np.ndarray:
     """Images are ordered by family, then class, then copy."""
-    each = np.repeat(np.arange(len(CHARACTERS)), _EACH[part])
-    return np.tile(each, len(_FAMILIES[part]))
+    return np.tile(np.repeat(np.arange(len(CHARACTERS)), _EACH[part]), n)
 
 
-def _render_part(part: str, seed: int) -> np.ndarray:
-    """uint8 (n, 28, 28)."""
-    drawn = 0 if part == "test" else seed
-    return np.concatenate([render(f, _EACH[part], drawn) for f in _FAMILIES[part]])
+def _draw(parts: dict[str, dict[str, list[Face]]], seed: int) -> dict[str, np.ndarray]:
+    """uint8 (n, 28, 28) for each part."""
+    seeds = {"train": seed, "validation": seed, "test": 0}
+    return {
+        part: np.concatenate(
+            [draw_family(f, n, _EACH[part], seeds[part]) for n, f in named.items()]
+        )
+        for part, named in parts.items()
+    }
 
 
-def render(family: fonts.Family, each: int, seed: int) -> np.ndarray:
-    """uint8 (62 * each, 28, 28): `each` images of every character, its faces in turn."""
-    faces = [Face(path, face) for face, path in fonts.find(family).items()]
-    images = np.empty((len(CHARACTERS) * each, SIZE, SIZE), np.uint8)
-    draw = Stream("glyphs", family.name, seed).uniform(len(images) * 4, -1, 1).reshape(-1, 4)
-    for i, (angle, width, right, down) in enumerate(draw):
-        face = faces[(i + i // each) % len(faces)]  # so that classes begin with different faces
-        images[i] = face.image(CHARACTERS[i // each], angle * 8, 1 + width * 0.12, right, down)
+def draw_family(family: Sequence[Face], name: str, each: int, seed: int) -> np.ndarray:
+    """uint8 (62 * each, 28, 28): `each` images of every character, with the faces in turn."""
+    n = len(CHARACTERS) * each
+    images = np.empty((n, SIZE, SIZE), np.uint8)
+    angles, widths, right, down = (
+        Stream("glyphs", name, seed).uniform(n * 4, -1, 1).reshape(-1, 4).T
+    )
+    characters = np.arange(n) // each
+    turns = (np.arange(n) + characters) % len(family)  # classes start with different faces
+    for number, face in enumerate(family):
+        i = np.flatnonzero(turns == number)
+        images[i] = face.draw(characters[i], angles[i] * 8, 1 + widths[i] * 0.12, right[i], down[i])
     return images
 
 
-class Face:
-    """One font at the size at which its H is `_CAPITAL` high, or less if it would not fit."""
-
-    def __init__(self, path: Path, face: str) -> None:
-        weight = face.partition("@")[2]
-        font = _open(path, _CAPITAL, weight)
-        # Two rounds: the height of H is nearly, but not quite, proportional to the size.
-        for _ in range(2):
-            font = _open(path, font.size * _CAPITAL / _extent(font, "H")[0], weight)
-        above, below = _extent(font, "".join(CHARACTERS))
-        room = _CANVAS - 2 * _MARGIN
-        if above + below > room:
-            font = _open(path, math.floor(font.size * room / (above + below)), weight)
-            above, below = _extent(font, "".join(CHARACTERS))
-        self._font = font
-        self._baseline = round(max(above + _MARGIN, min(_BASELINE, _CANVAS - _MARGIN - below)))
-        self._drawn: dict[str, tuple[Image.Image, float]] = {}
-
-    def _canvas(self, character: str) -> tuple[Image.Image, float]:
-        """The character in the middle, on the base line, and how much it must be narrowed."""
-        if character not in self._drawn:
-            from PIL import Image, ImageDraw
-
-            left, _, right, _ = self._font.getbbox(character, anchor="ls")
-            # Twice as wide, so that a W that has to be narrowed is whole on it.
-            image = Image.new("L", (2 * _CANVAS, _CANVAS))
-            at = (_CANVAS - round((left + right) / 2), self._baseline)
-            ImageDraw.Draw(image).text(at, character, fill=255, font=self._font, anchor="ls")
-            self._drawn[character] = image, min(1.0, _WIDEST / (right - left))
-        return self._drawn[character]
-
-    def image(
-        self, character: str, angle: float, width: float, right: float, down: float
-    ) -> np.ndarray:
-        """uint8 (28, 28): turned by `angle` degrees, `width` times as wide, moved by pixels."""
-        from PIL import Image
-
-        canvas, fit = self._canvas(character)
-        radians = math.radians(angle)
-        cos, sin = math.cos(radians), math.sin(radians)
-        across = width * fit
-        middle = _CANVAS / 2
-        x, y = middle + right * _SAMPLES, middle + down * _SAMPLES
-        # Pillow wants the way back: from a place in the result to its source.
-        a, b, d, e = cos / across, sin / across, -sin, cos
-        way = (a, b, _CANVAS - a * x - b * y, d, e, middle - d * x - e * y)
-        turned = canvas.transform(
-            (_CANVAS, _CANVAS), Image.Transform.AFFINE, way, Image.Resampling.NEAREST
-        )
-        return np.asarray(turned.reduce(_SAMPLES))
+def faces(content: bytes) -> dict[str, dict[str, list[Face]]]:
+    """The faces of each part and family, from the content of the file MASKS."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        shapes = np.stack([file["heights"], file["widths"]], axis=-1).astype(np.int64)
+        names, tops, levels = file["faces"].tolist(), file["tops"].astype(np.int64), file["levels"]
+    ends = np.cumsum(shapes.prod(-1)).reshape(shapes.shape[:2])
+    parts: dict[str, dict[str, list[Face]]] = {}
+    for i, name in enumerate(names):
+        part, family, file_name = name.split("/")
+        masks = [
+            levels[end - height * width : end].reshape(height, width)
+            for end, (height, width) in zip(ends[i], shapes[i], strict=True)
+        ]
+        parts.setdefault(part, {}).setdefault(family, []).append(Face(file_name, masks, tops[i]))
+    return parts
 
 
-def _open(path: Path, size: float, weight: str) -> ImageFont.FreeTypeFont:
-    """The font at a whole size; a variable one at this weight, its other axes at their default."""
-    from PIL import ImageFont
-
-    font = ImageFont.truetype(str(path), round(size), layout_engine=ImageFont.Layout.BASIC)
-    if weight:
-        axes = font.get_variation_axes()
-        font.set_variation_by_axes(
-            [float(weight) if a["name"] == b"Weight" else float(a["default"] or 0) for a in axes]
-        )
-    return font
+def families(content: bytes) -> dict[str, list[str]]:
+    """The font families of each part."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        names = [name.split("/") for name in file["faces"].tolist()]
+    return {part: list(dict.fromkeys(n[1] for n in names if n[0] == part)) for part in _EACH}
 
 
-def _extent(font: ImageFont.FreeTypeFont, characters: str) -> tuple[float, float]:
-    """How far any of the characters reaches above and below the base line."""
-    boxes = [font.getbbox(c, anchor="ls") for c in characters]
-    return -min(box[1] for box in boxes), max(box[3] for box in boxes)
-
-
-def _versions() -> dict[str, str]:
-    import PIL
-    from PIL import features
-
-    return {"pillow": PIL.__version__, "freetype": str(features.version("freetype2"))}
-
-
-def _key(seed: int, files: list[Path]) -> str:
-    digest = hashlib.sha256(repr((_FORMAT, seed, _EACH, sorted(_versions().items()))).encode())
-    for path in files:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:32]
+def _key(seed: int, content: bytes) -> str:
+    text = repr((VERSION, seed, _EACH, hashlib.sha256(content).hexdigest()))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:
-    """The cached arrays; None where there are none, or where they are not what was written."""
+    """The cached arrays. None if there are none, or if they are not as they were written."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = {part: file[part] for part in _FAMILIES}
-            stored = file["sha256"].tobytes()
+            arrays = {part: file[part] for part in _EACH}
+            checksum = file["sha256"].tobytes()
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    return arrays if stored == _sum(arrays) else None
+    return arrays if checksum == _checksum(arrays) else None
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """A cache that cannot be written is no reason to stop: it is rendered again the next time."""
-    stored = np.frombuffer(_sum(arrays), np.uint8)
-    content: dict[str, Any] = {"sha256": stored, **arrays}
+    """A cache that cannot be written is no error: the images are drawn again the next time."""
+    checksum = np.frombuffer(_checksum(arrays), np.uint8)
+    content: dict[str, Any] = {"sha256": checksum, **arrays}
     with contextlib.suppress(OSError):
         write_atomically(path, lambda file: np.savez_compressed(file, **content))
 
 
-def _sum(arrays: dict[str, np.ndarray]) -> bytes:
+def _checksum(arrays: dict[str, np.ndarray]) -> bytes:
     digest = hashlib.sha256()
     for part in sorted(arrays):
         digest.update(f"{part}{arrays[part].shape}".encode())

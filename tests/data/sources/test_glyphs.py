@@ -1,18 +1,27 @@
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reslab import data
 from reslab.core.errors import UserError
-from reslab.data.sources import fonts, glyphs
+from reslab.data.sources import glyphs
+from reslab.evaluation import evaluation
+from reslab.spec.catalogue import CHARACTERS
+from tests.helpers.runs import make_run
 
-# sha256 over the images of seed 0 as rendered by Pillow 13.0.0 with the pinned fonts.
-REFERENCE = "324c455c6962bc4148f942c67b121992ad86b96a78477c0cea3fc894ba4ee5c9"
+MASKS_SHA256 = "15b9386cba53223d28de8546793ce7dd26b1da4cce63f2eb61e5a2fa2ecd20f9"
+# Of version 2 of the images, with seed 0.
+CHECKSUM = "1bd3bdb6c9ec9897270c001ae4dbb4f0654c9fed3bcde5d65dddcb1ecc326e11"
+
+SCRIPT = Path(__file__).parents[3] / "scripts/draw_glyphs.py"
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +29,55 @@ def loaded():
     return data.load("glyphs")
 
 
-def test_bit_for_bit_as_published(loaded):
-    assert loaded.facts["rendered_by"]["pillow"] == "13.0.0"
-    assert loaded.checksum == REFERENCE
+@pytest.fixture(scope="module")
+def faces():
+    return glyphs.faces(glyphs.MASKS.read_bytes())
+
+
+def draw(face: glyphs.Face, character: str, angle=0.0, stretch=1.0, right=0.0, down=0.0):
+    """One image."""
+    numbers = (np.array([float(number)]) for number in (angle, stretch, right, down))
+    return face.draw(np.array([CHARACTERS.index(character)]), *numbers)[0]
+
+
+def test_the_masks_are_those_of_the_checksum():
+    content = glyphs.MASKS.read_bytes()
+    assert hashlib.sha256(content).hexdigest() == MASKS_SHA256
+    assert len(content) < 4_000_000
+    parts = glyphs.faces(content)
+    all_faces = [face for named in parts.values() for family in named.values() for face in family]
+    assert len(all_faces) == 98
+    assert all(len(face.masks) == 62 for face in all_faces)
+    assert all(mask[[0, -1]].any(1).all() for face in all_faces for mask in face.masks)  # cropped
+
+
+def test_every_font_has_its_licence():
+    text = glyphs.MASKS.with_name("glyphs_licences.txt").read_text(encoding="utf-8")
+    for part in glyphs.families(glyphs.MASKS.read_bytes()).values():
+        for family in part:
+            assert f"\n\n{family}\nCopyright" in text
+    assert text.count("SIL OPEN FONT LICENSE Version 1.1") == 1
+    assert text.count("Apache License\n") == 1
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("fontpkg_bitter") is None, reason="needs scripts/install glyphs"
+)
+def test_the_script_draws_the_same_masks():
+    script = runpy.run_path(str(SCRIPT))
+    licences = glyphs.MASKS.with_name("glyphs_licences.txt")
+    assert script["licences"]() == licences.read_text(encoding="utf-8")
+    drawn = script["draw"]()
+    with np.load(glyphs.MASKS, allow_pickle=False) as file:
+        assert set(file) == set(drawn)
+        for name, array in drawn.items():
+            assert array.dtype == file[name].dtype
+            np.testing.assert_array_equal(array, file[name])
+
+
+def test_the_images_are_those_of_version_2(loaded):
+    assert loaded.facts["version"] == 2
+    assert loaded.checksum == CHECKSUM
 
 
 def test_shape_and_classes(loaded):
@@ -46,15 +101,14 @@ def test_no_family_is_in_two_parts(loaded):
     roots = {part: {n.split("-")[0] for n in all_} for part, all_ in families.items()}
     assert not roots["train"] & roots["test"]  # nor siblings, such as PT Sans and PT Serif
     assert not roots["train"] & roots["validation"]
-    assert len({f.package for f in fonts.TRAIN + fonts.VALIDATION + fonts.TEST}) == 40
 
 
-def test_letters_stand_on_a_line_and_keep_their_size():
-    family = next(f for f in fonts.TRAIN if f.name == "open-sans")
-    face = glyphs.Face(fonts.find(family)["OpenSans[wdth,wght].ttf@400"], "x@400")
+def test_letters_stand_on_a_line_and_keep_their_size(faces):
+    face = faces["train"]["open-sans"][0]
+    assert face.name == "OpenSans[wdth,wght].ttf@400"
 
     def rows(character: str) -> tuple[int, int]:
-        ink = np.flatnonzero(face.image(character, 0, 1, 0, 0).max(1) > 127)
+        ink = np.flatnonzero(draw(face, character).max(1) > 127)
         return int(ink[0]), int(ink[-1])
 
     assert rows("H")[1] - rows("H")[0] == pytest.approx(14, abs=1)
@@ -64,37 +118,72 @@ def test_letters_stand_on_a_line_and_keep_their_size():
     assert rows("o")[0] > rows("O")[0] + 2
 
 
-def test_turning_and_moving():
-    family = next(f for f in fonts.TRAIN if f.name == "roboto")
-    face = glyphs.Face(fonts.find(family)["Roboto[wdth,wght].ttf@400"], "x@400")
+def test_rotations_shifts_and_widths(faces):
+    face = faces["train"]["roboto"][0]
 
-    def centre(**moved: float) -> np.ndarray:
-        given = {"angle": 0.0, "width": 1.0, "right": 0.0, "down": 0.0} | moved
-        image = face.image("H", **given).astype(float)
+    def centre(**how: float) -> np.ndarray:
+        image = draw(face, "H", **how).astype(float)
         return np.array([(image.sum(1 - a) * np.arange(28)).sum() / image.sum() for a in (0, 1)])
 
-    np.testing.assert_allclose(centre(right=2, down=1) - centre(), [1, 2], atol=0.1)
-    wide = face.image("H", 0, 1.2, 0, 0).max(0) > 127
-    narrow = face.image("H", 0, 0.8, 0, 0).max(0) > 127
+    np.testing.assert_allclose(centre()[1], 13.5, atol=0.05)
+    np.testing.assert_allclose(centre(right=2, down=1) - centre(), [1, 2], atol=0.01)
+    np.testing.assert_allclose(centre(right=0.3, down=-0.7) - centre(), [-0.7, 0.3], atol=0.02)
+    wide = draw(face, "H", stretch=1.2).max(0) > 127
+    narrow = draw(face, "H", stretch=0.8).max(0) > 127
     assert wide.sum() > narrow.sum() + 2
-    # A positive angle turns with the clock: the stroke of an I leans to the right at its top.
-    turned = face.image("I", 8, 1, 0, 0)
-    assert turned[6].argmax() > turned[19].argmax()
+    # A positive angle is clockwise: the stroke of an I leans to the right at its top.
+    rotated = draw(face, "I", angle=8)
+    assert rotated[6].argmax() > rotated[19].argmax()
 
 
-def test_nothing_is_cut_off():
-    for family in fonts.TRAIN + fonts.VALIDATION + fonts.TEST:
-        images = glyphs.render(family, 2, 0)
-        border = np.concatenate(
-            [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1
-        )
-        touching = (border.max(1) > 60).mean()
-        assert touching < 0.02, family.name
+def test_a_pixel_is_the_mean_of_its_part_of_the_mask(faces):
+    """Without rotation and stretch, where a pixel is exactly 6x6 pixels of the mask."""
+    rng = np.random.default_rng(0)
+    for family in list(faces["train"].values())[:5]:
+        face = family[0]
+        for n in rng.integers(0, 62, 8):
+            mask = face.masks[n].astype(float) * 17
+            if mask.shape[1] > 135 or mask.shape[1] % 2:
+                continue  # narrowed, or half a pixel off the canvas's grid
+            canvas = np.zeros((168, 168))
+            left = 84 - mask.shape[1] // 2
+            canvas[face.tops[n] : face.tops[n] + len(mask), left : left + mask.shape[1]] = mask
+            expected = canvas.reshape(28, 6, 28, 6).mean((1, 3))
+            assert abs(draw(face, CHARACTERS[n]) - expected).max() <= 0.51
 
 
-def test_the_seed_draws_training_but_not_the_test(loaded, tmp_path):
-    family = fonts.TRAIN[0]
-    one, again, other = (glyphs.render(family, 2, seed) for seed in (0, 0, 1))
+def test_rotated_images_are_smooth(faces):
+    """Against Pillow's bicubic rotation of the mask at full size."""
+    from PIL import Image
+
+    face = faces["train"]["open-sans"][0]
+    for character in "A8ge":
+        n = CHARACTERS.index(character)
+        mask = face.masks[n] * np.uint8(17)
+        left = 84 - mask.shape[1] // 2
+        canvas = np.zeros((168, 168), np.uint8)
+        canvas[face.tops[n] : face.tops[n] + len(mask), left : left + mask.shape[1]] = mask
+        rotated = Image.fromarray(canvas).rotate(-7, Image.Resampling.BICUBIC)
+        expected = np.asarray(rotated, float).reshape(28, 6, 28, 6).mean((1, 3))
+        shift = mask.shape[1] % 2 / 2 / 6  # of a mask that is half a pixel off the canvas's grid
+        image = draw(face, character, angle=7, right=shift)
+        assert np.sqrt(((image - expected) ** 2).mean()) < 2
+
+
+def test_nothing_is_cut_off(faces):
+    for named in faces.values():
+        for name, family in named.items():
+            images = glyphs.draw_family(family, name, 2, 0)
+            border = np.concatenate(
+                [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1
+            )
+            touching = (border.max(1) > 60).mean()
+            assert touching < 0.02, name
+
+
+def test_the_seed_draws_training_but_not_the_test(loaded, faces, tmp_path):
+    family = faces["train"]["lobster"]
+    one, again, other = (glyphs.draw_family(family, "lobster", 2, seed) for seed in (0, 0, 1))
     assert (one == again).all()
     assert (one != other).any()
     other_seed = data.load("glyphs", seed=1, cache=tmp_path)
@@ -110,9 +199,22 @@ def test_without_validation_its_families_are_trained_on(loaded):
     assert everything.checksum == loaded.checksum
 
 
-def test_a_damaged_cache_is_rendered_again(loaded, tmp_path, monkeypatch):
-    small = {"train": fonts.TRAIN[:1], "validation": fonts.VALIDATION[:1], "test": fonts.TEST[:1]}
-    monkeypatch.setattr(glyphs, "_FAMILIES", small)
+@pytest.fixture
+def small(monkeypatch):
+    """One image of each character and family, which is fast to draw."""
+    monkeypatch.setattr(glyphs, "_EACH", {"train": 1, "validation": 1, "test": 1})
+
+
+@pytest.mark.usefixtures("small")
+def test_a_run_on_the_old_version_is_refused(tmp_path):
+    run = make_run(tmp_path / "run", "resnet20", "glyphs", CHARACTERS)  # as version 1 recorded it
+    assert "version" not in run.info["data"]["facts"]
+    with pytest.raises(UserError, match="on version 1 of glyphs, but this reslab has version 2"):
+        evaluation.reload(run)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_damaged_cache_is_drawn_again(tmp_path):
     first = data.load("glyphs", cache=tmp_path)
     (path,) = (tmp_path / "glyphs").iterdir()  # and nothing else was left behind
     whole = path.read_bytes()
@@ -124,20 +226,10 @@ def test_a_damaged_cache_is_rendered_again(loaded, tmp_path, monkeypatch):
         assert data.load("glyphs", cache=tmp_path).checksum == first.checksum
 
 
-def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch):
-    small = {"train": fonts.TRAIN[:1], "validation": fonts.VALIDATION[:1], "test": fonts.TEST[:1]}
-    monkeypatch.setattr(glyphs, "_FAMILIES", small)
+@pytest.mark.usefixtures("small")
+def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    assert len(data.load("glyphs", cache=tmp_path / "file").train) == 62 * 11
-
-
-def test_missing_fonts_say_what_to_install(monkeypatch):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda n: None if n == "fontpkg_bitter" else real(n)
-    )
-    with pytest.raises(UserError, match="fontpkg-bitter, which is not installed"):
-        data.load("glyphs")
+    assert len(data.load("glyphs", cache=tmp_path / "file").train) == 62 * 27
 
 
 def test_importing_data_loads_nothing_heavy():
