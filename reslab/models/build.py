@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from operator import index
 from typing import Any, SupportsIndex
@@ -34,12 +35,15 @@ def create(
     aux: bool = False,
     stacked: bool = False,
     remat: bool = False,
+    name: str | None = None,
 ) -> keras.Model:
     """Build the Keras model of a network without pretrained weights.
 
     `reslab.create` documents the arguments.
     """
     net = zoo.network(network)
+    # PyTorch keeps one parameter for each path of a variable, and its names have no dots
+    scope = nullcontext() if name is None else keras.name_scope(_checked(name).replace(".", "_"))
     if remat and not stacked:
         raise UserError("remat computes stacked units anew: it needs stacked=True")
     if classes is not None and top and not taps:
@@ -59,14 +63,14 @@ def create(
     )
     taps = row_names(net, taps)
     make = partial(_stacked, data_format=inside, remat=remat) if stacked else None
-    with making():
+    with making(), scope:
         rows = _rows(net, Edge(maps, x), inside, taps, aux and not taps, make)
     outputs = {
-        name: value.result if inside == data_format else _to_channels_first(name, value)
-        for name, value in rows.items()
+        row: value.result if inside == data_format else _to_channels_first(row, value)
+        for row, value in rows.items()
     }
     end = outputs if taps or aux else outputs.popitem()[1]
-    model = keras.Model(inputs, end, name=_identifier(net.name))
+    model = keras.Model(inputs, end, name=name or _identifier(net.name))
     model.reslab_network = whole  # for `reslab.weights`
     return accelerate(model)
 
@@ -163,6 +167,15 @@ def _to_channels_first(name: str, value: Edge) -> Tensor:
 
 def _identifier(name: str) -> str:
     return "".join(c if c.isalnum() or c in "_-." else "_" for c in name).strip("_") or "network"
+
+
+def _checked(name: str) -> str:
+    if not isinstance(name, str) or _identifier(name) != name:
+        raise UserError(
+            f"{name!r} cannot be the name of a model: use letters, digits, '_', '-' and '.', "
+            "with no '_' at either end"
+        )
+    return name
 
 
 def variables(model: keras.Model) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def create(
     weights: str | Path | None = None,
     stacked: bool = False,
     remat: bool = False,
+    name: str | None = None,
 ) -> keras.Model:
     """Create a Keras model of a network, with or without pretrained weights.
 
@@ -60,6 +61,9 @@ def create(
             compiles faster, and its file needs reslab to be loaded. bench/depth.py measures both.
         remat: Whether stacked units recompute their activations in the backward pass (gradient
             checkpointing): less memory, more time. Requires `stacked`.
+        name: The name of the model. Default: the network's. Two models of one network need
+            different names if both are called inside one outer model, where each is one layer.
+            The names of their own layers do not change.
 
     Returns:
         A `keras.Model` with input (n, *input_shape) and output (n, classes) of logits; with `top`
@@ -83,6 +87,7 @@ def create(
         aux=aux,
         stacked=stacked,
         remat=remat,
+        name=name,
     )
     if weights is None:
         return build_model(network, classes, input_shape)
