@@ -34,7 +34,9 @@ def convert(source: str, out: Path, to: str, named: str, network: str | None) ->
 
     opened = conversion.convert(source, out, to, network, named)
     theirs = opened.fit.scheme.name
-    click.echo(f"{out}: {opened.network.name}, {len(opened.fit.tensors)} tensors, {theirs} to {to}")
+    click.echo(
+        f"{out}: {opened.network.name}, {len(opened.fit.mappings)} tensors, {theirs} to {to}"
+    )
 
 
 @weights.command()

@@ -1,1 +1,1 @@
-"""A trained model on inference engines: OpenVINO, ONNX Runtime or the backend itself."""
+"""Inference engines for a trained model: OpenVINO, ONNX Runtime, or Keras's backend."""

@@ -1,8 +1,8 @@
-"""Batch norm folded into the convolutions and full connections around it.
+"""Fold batch norm into the neighbouring convolutions and dense layers.
 
-At inference batch norm is y = a x + b for each channel. Behind a convolution the a goes into the
-kernel's filters and the b into the bias; in front of one that pads nothing, a goes into the
-kernel's inputs, and the bias takes the sum over the kernel of what b adds.
+At inference batch norm computes y = a x + b per channel. After a convolution, a scales the
+kernel's output channels and b is added to the bias. Before a convolution without padding, a scales
+the kernel's input channels, and the sum over the kernel of b is added to the bias.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from keras import activations, layers, tree
 
-from reslab.engines.program import Call, Program, Value, is_a, values
+from reslab.engines.program import Call, Program, SymbolicTensor, is_a, symbolic_tensors
 
 
 @dataclass(frozen=True)
 class Affine:
-    """a x + b along an axis, counted from the front; float64. None: the same for all."""
+    """y = a x + b in float64; `axis` is the channel axis, or None for scalars a and b."""
 
     a: np.ndarray
     b: np.ndarray
@@ -27,18 +27,18 @@ class Affine:
 
 
 def fold(program: Program) -> Program:
-    """The same function with fewer calls; the program given is left as it is."""
+    """A program that computes the same function with fewer calls."""
     uses = Counter(v for call in program.calls for v in call.inputs)
-    uses.update(values(program.outputs))
-    made: dict[Value, Call] = {}  # by output, in order
+    uses.update(symbolic_tensors(program.outputs))
+    folded: dict[SymbolicTensor, Call] = {}  # by output, in order of execution
     for call in program.calls:
-        call = _behind(call, made, uses) or _in_front(call, made, uses) or call
-        made[call.output] = call
-    return replace(program, calls=tuple(made.values()))
+        call = _fold_backward(call, folded, uses) or _fold_forward(call, folded, uses) or call
+        folded[call.output] = call
+    return replace(program, calls=tuple(folded.values()))
 
 
 def affine(call: Call) -> Affine | None:
-    """What a call does to each channel, where that is all that it does."""
+    """The call as one affine map per channel; None if it computes anything else."""
     op, rank = call.op, len(call.output.shape)
     if is_a(op, layers.BatchNormalization):
         w = {name: value.astype("float64") for name, value in call.weights.items()}
@@ -49,14 +49,16 @@ def affine(call: Call) -> Affine | None:
     return None
 
 
-def _behind(call: Call, made: dict[Value, Call], uses: Counter[Value]) -> Call | None:
-    """A convolution that does what the batch norm `call` behind it did as well."""
-    norm, before = affine(call), made.get(call.inputs[0])
+def _fold_backward(
+    call: Call, folded: dict[SymbolicTensor, Call], uses: Counter[SymbolicTensor]
+) -> Call | None:
+    """Fold the batch norm `call` into the linear layer before it, which is returned."""
+    norm, before = affine(call), folded.get(call.inputs[0])
     if norm is None or before is None or uses[before.output] > 1 or not is_linear(before):
         return None
     if norm.axis not in (None, channel_axis(before)):
         return None
-    del made[before.output]
+    del folded[before.output]
     kernel = before.weights["kernel"].astype("float64")
     a = norm.a
     if is_a(before.op, layers.DepthwiseConv2D):  # (h, w, channels, multiplier)
@@ -65,21 +67,23 @@ def _behind(call: Call, made: dict[Value, Call], uses: Counter[Value]) -> Call |
     return replace(before, output=call.output, weights=_weights(before, kernel * a, bias))
 
 
-def _in_front(call: Call, made: dict[Value, Call], uses: Counter[Value]) -> Call | None:
-    """The convolution `call`, if it can do what a batch norm in front of it did as well."""
+def _fold_forward(
+    call: Call, folded: dict[SymbolicTensor, Call], uses: Counter[SymbolicTensor]
+) -> Call | None:
+    """Fold the batch norm before it into the linear layer `call`, which is returned."""
     if not is_a(call.op, layers.Conv2D, layers.Dense):
         return None
-    before = made.get(call.inputs[0])
+    before = folded.get(call.inputs[0])
     norm = affine(before) if before else None
     if before is None or norm is None or uses[before.output] > 1:
         return None
-    if norm.axis not in (None, channel_axis(call)) or not _meets_all(call, bool(norm.b.any())):
+    if norm.axis not in (None, channel_axis(call)) or not _is_exact(call, bool(norm.b.any())):
         return None
-    del made[before.output]
+    del folded[before.output]
     kernel = call.weights["kernel"].astype("float64")
     a, b = (np.broadcast_to(x, kernel.shape[-2])[:, None] for x in (norm.a, norm.b))
     bias = (kernel * b).sum(tuple(range(kernel.ndim - 1))) + call.weights.get("bias", 0.0)
-    # what else is said at the norm's call (a mask, perhaps) is no business of the convolution
+    # the norm's other arguments (a mask, for example) do not apply to the convolution
     args, kwargs = tree.map_structure(
         lambda x: before.inputs[0] if x is before.output else x, (call.args, dict(call.kwargs))
     )
@@ -87,10 +91,10 @@ def _in_front(call: Call, made: dict[Value, Call], uses: Counter[Value]) -> Call
 
 
 def _weights(call: Call, kernel: np.ndarray, bias: Any) -> dict[str, np.ndarray]:
-    width = channels_out(call, kernel)
+    channels = channels_out(call, kernel)
     return {
         "kernel": kernel.astype("float32"),
-        "bias": np.broadcast_to(bias, width).astype("float32"),
+        "bias": np.broadcast_to(bias, channels).astype("float32"),
     }
 
 
@@ -100,20 +104,24 @@ def channels_out(call: Call, kernel: np.ndarray) -> int:
 
 
 def is_linear(call: Call) -> bool:
-    """Whether it is a convolution or a full connection, and nothing comes after its sum."""
+    """Whether the call is a convolution or dense layer without an activation function."""
     kinds = layers.Conv2D, layers.DepthwiseConv2D, layers.Dense
     return is_a(call.op, *kinds) and call.op.activation in (None, activations.linear)
 
 
 def channel_axis(call: Call) -> int:
-    """Of a convolution's or full connection's output, counted from the front."""
-    first = getattr(call.op, "data_format", None) == "channels_first"
-    return 1 if first else len(call.output.shape) - 1
+    """The (non-negative) channel axis of the output of a convolution or dense layer."""
+    nchw = getattr(call.op, "data_format", None) == "channels_first"
+    return 1 if nchw else len(call.output.shape) - 1
 
 
-def _meets_all(call: Call, shifts: bool) -> bool:
-    """Whether all inputs meet all filters and, where norm shifts them, no padding."""
+def _is_exact(call: Call, shifts: bool) -> bool:
+    """Whether a norm before the linear layer `call` can be folded into it without an error.
+
+    Grouped convolutions are excluded. If the norm shifts its input, zero padding is excluded: the
+    padded zeros are not shifted.
+    """
     if is_a(call.op, layers.Dense):
         return True
-    whole = call.op.padding == "valid" or tuple(call.op.kernel_size) == (1, 1)
-    return call.op.groups == 1 and (whole or not shifts)
+    unpadded = call.op.padding == "valid" or tuple(call.op.kernel_size) == (1, 1)
+    return call.op.groups == 1 and (unpadded or not shifts)

@@ -1,6 +1,6 @@
-"""A computation as a list of plain operations on named arrays, with ONNX's names and meanings.
+"""A computation as a list of operations on named arrays, with the semantics of ONNX.
 
-Maps lie as (n, channels, height, width) wherever it matters. No engine is needed to make one.
+Operations on feature maps expect NCHW. Building a graph needs no inference engine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Size = int | None
 
 @dataclass(frozen=True)
 class Op:
-    """`kind` is ONNX's name for it (operator set 17), and so are the attributes."""
+    """One operation; `kind` and the attributes have the names of ONNX operator set 17."""
 
     kind: str
     inputs: tuple[str, ...]
@@ -27,7 +27,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Graph:
-    """Shapes have the batch in front; None is an open size. Inputs and outputs are float32."""
+    """Shapes include the batch; None is an unknown size. Inputs and outputs are float32."""
 
     name: str
     input: str
@@ -38,37 +38,37 @@ class Graph:
 
 
 class Builder:
-    """Appends operations, each with an output of its own name."""
+    """Appends operations and gives each output a unique name."""
 
     def __init__(self) -> None:
-        self.ops: dict[str, Op] = {}  # by output
+        self.ops: dict[str, Op] = {}  # by the name of the output
         self.constants: dict[str, np.ndarray] = {}
-        self.names: Counter[str] = Counter()
+        self.name_counts: Counter[str] = Counter()
 
     def add(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        output = self.name(name or kind.lower())
+        output = self.unique_name(name or kind.lower())
         self.ops[output] = Op(kind, inputs, output, attributes)
         return output
 
     def constant(self, value: Any, name: str = "constant", dtype: str = "float32") -> str:
-        key = self.name(name)
+        key = self.unique_name(name)
         self.constants[key] = np.ascontiguousarray(value, dtype)
         return key
 
-    def name(self, wanted: str) -> str:
-        self.names[wanted] += 1
-        number = self.names[wanted]
-        return wanted if number == 1 else self.name(f"{wanted}_{number}")
+    def unique_name(self, name: str) -> str:
+        self.name_counts[name] += 1
+        number = self.name_counts[name]
+        return name if number == 1 else self.unique_name(f"{name}_{number}")
 
     def graph(
-        self, name: str, given: str, shape: tuple[Size, ...], outputs: Mapping[str, Any]
+        self, name: str, input: str, input_shape: tuple[Size, ...], outputs: Mapping[str, Any]
     ) -> Graph:
-        """With what the outputs need, and no more."""
+        """The operations and constants that the outputs depend on."""
         needed = set(outputs)
-        kept: list[Op] = []
+        ops: list[Op] = []
         for op in reversed(self.ops.values()):
             if op.output in needed:
                 needed.update(op.inputs)
-                kept.append(op)
+                ops.append(op)
         constants = {k: v for k, v in self.constants.items() if k in needed}
-        return Graph(name, given, shape, tuple(reversed(kept)), constants, outputs)
+        return Graph(name, input, input_shape, tuple(reversed(ops)), constants, outputs)

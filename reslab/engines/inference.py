@@ -1,4 +1,4 @@
-"""A trained model at full speed: batch norm folded, on the fastest engine that is installed."""
+"""Inference with a trained model: batch norm folded, on the fastest engine that is installed."""
 
 from __future__ import annotations
 
@@ -12,68 +12,97 @@ from keras import tree
 
 from reslab.core.environment import machine
 from reslab.core.errors import UserError
-from reslab.engines.runtimes import ENGINES, NEEDS, Engine, Plan, missing, unsupported
+from reslab.engines.runtimes import ENGINES, Engine, ModelForms, missing_packages, unsupported
 
 log = logging.getLogger("reslab.inference")
 CHOICES = "auto", *ENGINES
-SPENT = 2.0  # seconds of comparing engines, about, for each shape of a batch
+COMPARISON_SECONDS = 2.0  # approximate, per batch shape
 
 
 def inference(model: keras.Model, engine: str = "auto", compare: bool = True) -> Inference:
-    """The model with batch norm folded into its convolutions, on a fast engine; float32.
+    """Prepare a trained model for fast inference in float32.
 
-    `engine` is "openvino", "onnxruntime" or "backend" (PyTorch, JAX or TensorFlow, whichever
-    Keras runs on). "auto" times those that are installed on the first batch of each shape, for
-    about two seconds, and keeps to the fastest. Without `compare` it takes the first that there is
-    in this order, as it does with "backend" where that has a GPU. What comes out equals what the
-    model's weights give in float32 to 1e-4 of its scale, and to the bit only on one engine.
+    Batch norm is folded into the convolutions and dense layers, and the model runs on a fast
+    engine. The outputs equal those of the model's weights in float32 to within 1e-4 of their
+    largest absolute value. Different engines do not give bit-identical outputs.
 
-    The model is any functional or sequential Keras model in inference, of mixed precision too. It
-    is left as it is, and what is trained later does not show. Where it has a layer that the engines
-    do not know, "auto" leaves it to the backend, and logs the layer's name; what cannot be folded
-    at all (stacked units: `weights.flatten` writes them out) runs as it is, and follows the model.
+    The model is not modified, and later training does not change the returned object. Exception:
+    a model that cannot be folded runs as it is and does follow its training. Models with stacked
+    units are of this kind; `reslab.weights.flatten` converts them.
 
-    Raises UserError for an engine that there is not, is not installed or does not know a layer.
+    Args:
+        model: Any functional or sequential `keras.Model` with one input, of any dtype policy with
+            float32 weights (mixed precision too).
+        engine: "openvino", "onnxruntime", or "backend" (PyTorch, JAX or TensorFlow, whichever
+            Keras uses). "auto" measures the installed engines on the first batch of each shape,
+            for about two seconds, and keeps the fastest. On a machine with a GPU "auto" is
+            "backend". If a layer is not supported by the other engines, "auto" is "backend" too,
+            and a warning names the layer.
+        compare: Whether "auto" measures. If False, it takes the first installed engine in the
+            order given above.
+
+    Returns:
+        An `Inference`, which maps images to outputs.
+
+    Raises:
+        UserError: `model` is not a Keras model with one input, or the engine does not exist, is
+            not installed, or does not support a layer of the model.
     """
     if not isinstance(model, keras.Model):
         raise UserError(f"inference takes a keras.Model, not {type(model).__name__}")
     if len(getattr(model, "inputs", None) or [0]) != 1:
-        raise UserError(f"inference takes a model of one input: {model.name} has several")
-    check(engine)
-    return Inference(Plan(model), engine, compare)
+        raise UserError(f"inference takes a model with one input; {model.name} has several")
+    check_engine(engine)
+    return Inference(ModelForms(model), engine, compare)
 
 
-def check(engine: str) -> None:
-    """Raises UserError for an engine that there is not, or that is not installed."""
+def check_engine(engine: str) -> None:
+    """Raises UserError for an engine that does not exist or is not installed."""
     if engine not in CHOICES:
-        raise UserError(f"there is no engine {engine!r}; there are {', '.join(CHOICES)}")
-    if engine != "auto" and (absent := missing(engine)):
-        verb = "is" if len(absent) == 1 else "are"
+        raise UserError(f"no engine {engine!r}; choose one of {', '.join(CHOICES)}")
+    if engine != "auto" and (packages := missing_packages(engine)):
+        verb = "is" if len(packages) == 1 else "are"
         raise UserError(
-            f"the engine {engine} wants {' and '.join(absent)}, which {verb} not installed: "
+            f"the engine {engine} needs {' and '.join(packages)}, which {verb} not installed: "
             f'pip install "reslab[{engine}]"'
         )
 
 
 class Inference:
-    """What `reslab.inference` gives: call it with a batch, or let `predict` cut batches.
+    """A model on an inference engine, as `reslab.inference` returns it.
 
-    Images are as the model takes them, and the answers arrays in the structure of its outputs.
-    `engine` is the name of what runs: "openvino", "onnxruntime", "torch", "jax" or "tensorflow";
-    after a comparison, of what ran last. `seconds` has the times of the comparisons: for each
-    shape, the least that each engine took for a batch.
+    Call it with one batch, or use `predict` for any number of images. It may be used from several
+    threads at once.
+
+    Attributes:
+        engine: The engine that ran last: "openvino", "onnxruntime", "torch", "jax" or
+            "tensorflow".
+        seconds: The results of the comparisons: for each batch shape, the shortest time in
+            seconds that each engine took for a batch. Empty if there was no comparison.
     """
 
-    def __init__(self, plan: Plan, engine: str, compare: bool) -> None:
-        self._plan = plan
-        self._engines = _candidates(plan, engine, compare)
+    def __init__(self, forms: ModelForms, engine: str, compare: bool) -> None:
+        self._forms = forms
+        self._engines = _candidates(forms, engine, compare)
         self._chosen: dict[tuple[int, ...], Engine] = {}
         self.engine = self._engines[0].name
         self.seconds: dict[tuple[int, ...], dict[str, float]] = {}
 
     def __call__(self, images: Any) -> Any:
-        """One batch. Raises UserError for images that the model does not take."""
-        x = self._checked(images)
+        """Compute the model's outputs for one batch.
+
+        Args:
+            images: An array (n, *input_shape) of the model's input shape, of any numeric dtype;
+                it is converted to float32.
+
+        Returns:
+            float32 NumPy arrays in the structure of the model's outputs: one array, or a
+            dictionary or list of them.
+
+        Raises:
+            UserError: The images do not have the model's input shape, or there are none.
+        """
+        x = self._validated(images)
         if len(self._engines) > 1 and x.shape not in self._chosen:
             self._chosen[x.shape] = self._fastest(x)
         engine = self._chosen.get(x.shape, self._engines[0])
@@ -81,14 +110,25 @@ class Inference:
         return engine(x)
 
     def predict(self, images: Any, batch_size: int = 32) -> Any:
-        """Any number of images, in batches of one size. Raises UserError as a call does.
+        """Compute the model's outputs for any number of images.
 
-        There are as few batches as the size allows, all alike: the last begins where it must, and
-        what it has twice is dropped.
+        All batches have one size, so that an engine compiles for one shape: there are as few
+        batches as `batch_size` allows, and the last one overlaps the one before.
+
+        Args:
+            images: An array (n, *input_shape), as for a call.
+            batch_size: The largest number of images per batch.
+
+        Returns:
+            float32 NumPy arrays in the structure of the model's outputs.
+
+        Raises:
+            UserError: The images do not have the model's input shape, there are none, or
+                `batch_size` is not a positive integer.
         """
-        x = self._checked(images)
+        x = self._validated(images)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise UserError(f"batch_size is a whole number from 1, not {batch_size!r}")
+            raise UserError(f"batch_size must be a positive integer, not {batch_size!r}")
         batches = -(-len(x) // batch_size)
         size = -(-len(x) // batches)
         parts = []
@@ -98,58 +138,56 @@ class Inference:
             parts.append(tree.map_structure(lambda y, new=new: y[new:], self(x[start:][:size])))
         return tree.map_structure(lambda *ys: np.concatenate(ys), *parts)
 
-    def _checked(self, images: Any) -> np.ndarray:
+    def _validated(self, images: Any) -> np.ndarray:
         x = np.ascontiguousarray(images, "float32")
-        inputs = getattr(self._plan.model, "inputs", None) or []
-        wanted = tuple(inputs[0].shape) if inputs else x.shape  # not said by code of its own
-        fits = x.ndim == len(wanted) and all(
-            n in (None, m) for n, m in zip(wanted[1:], x.shape[1:], strict=True)
+        inputs = getattr(self._forms.model, "inputs", None) or []
+        expected = tuple(inputs[0].shape) if inputs else x.shape  # a custom model has no inputs
+        fits = x.ndim == len(expected) and all(
+            n in (None, m) for n, m in zip(expected[1:], x.shape[1:], strict=True)
         )
         if not fits:
-            shape = ", ".join("any" if n is None else str(n) for n in wanted[1:])
+            shape = ", ".join("any" if n is None else str(n) for n in expected[1:])
             raise UserError(f"the model takes images (n, {shape}), not an array of {x.shape}")
         if not len(x):
             raise UserError("no images were given")
         return x
 
     def _fastest(self, x: np.ndarray) -> Engine:
-        """In turns, so that what slows the machine down slows all of them down."""
-        least: dict[int, float] = {}
-        racing = list(enumerate(self._engines))
-        for _, engine in racing:
-            engine(x)  # compiles, and warms up
+        """The fastest engine for x. They run in turns, so that other load affects all of them."""
+        shortest: dict[int, float] = {}
+        contenders = list(enumerate(self._engines))
+        for _, engine in contenders:
+            engine(x)  # compilation and warm-up
         start = time.perf_counter()
         while True:
-            for i, engine in racing:
-                begun = time.perf_counter()
+            for i, engine in contenders:
+                call_start = time.perf_counter()
                 engine(x)
-                took = time.perf_counter() - begun
-                least[i] = min(took, least.get(i, took))
-            best = min(least.values())
-            racing = [(i, engine) for i, engine in racing if least[i] < 1.5 * best]
-            if len(racing) == 1 or time.perf_counter() - start > SPENT:
+                seconds = time.perf_counter() - call_start
+                shortest[i] = min(seconds, shortest.get(i, seconds))
+            best = min(shortest.values())
+            contenders = [(i, engine) for i, engine in contenders if shortest[i] < 1.5 * best]
+            if len(contenders) == 1 or time.perf_counter() - start > COMPARISON_SECONDS:
                 break
-        self.seconds[x.shape] = {self._engines[i].name: took for i, took in least.items()}
-        chosen = self._engines[min(least, key=lambda i: least[i])]
-        log.info("batches of %s run on %s: %s", x.shape, chosen.name, self.seconds[x.shape])
-        return chosen
+        self.seconds[x.shape] = {self._engines[i].name: s for i, s in shortest.items()}
+        fastest = self._engines[min(shortest, key=lambda i: shortest[i])]
+        log.info("batches of %s run on %s: %s", x.shape, fastest.name, self.seconds[x.shape])
+        return fastest
 
 
-def _candidates(plan: Plan, engine: str, compare: bool) -> list[Engine]:
-    """The engines to choose from, made; the preferred one first. Raises UserError."""
-    reason = unsupported(plan, "graph") if engine != "backend" else ""
+def _candidates(forms: ModelForms, engine: str, compare: bool) -> list[Engine]:
+    """The engines to choose from, the preferred one first. Raises UserError."""
+    reason = unsupported(forms, "graph") if engine != "backend" else ""
     if engine == "auto":
-        there = [name for name in ENGINES if not missing(name)]
-        if machine(keras.backend.backend())["gpu"]:
-            there = ["backend"]
+        installed = [name for name in ENGINES if not missing_packages(name)]
+        backend = keras.backend.backend()
+        if machine(backend)["gpu"]:
+            installed = ["backend"]
         elif reason:
-            if there != ["backend"]:
-                log.warning("left to %s itself: %s", keras.backend.backend(), reason)
-            there = ["backend"]
-        return [ENGINES[name](plan) for name in (there if compare else there[:1])]
+            if installed != ["backend"]:
+                log.warning("%s runs the model: no other engine supports %s", backend, reason)
+            installed = ["backend"]
+        return [ENGINES[name](forms) for name in (installed if compare else installed[:1])]
     if reason:
-        raise UserError(f"{engine} does not run {reason}; the engine 'backend' does")
-    return [ENGINES[engine](plan)]
-
-
-__all__ = ["CHOICES", "NEEDS", "Inference", "check", "inference"]
+        raise UserError(f"{engine} does not support {reason}; use the engine 'backend'")
+    return [ENGINES[engine](forms)]

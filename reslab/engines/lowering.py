@@ -1,8 +1,8 @@
-"""From a model's calls to plain operations; `layer_rules` has a rule for each kind of layer.
+"""From a model's calls to graph operations; `lowering_rules` has one rule per kind of layer.
 
-A Keras value is in memory in whichever order of axes the last operation left it; `Tensor.axes`
-says which. So data in channels_last are turned once, at the entrance, and a `Permute` costs
-nothing. Zero padding waits for a convolution or pool that can take it over.
+A Keras tensor is stored in the axis order that the last operation produced, which
+`LoweredTensor.axes` records. NHWC data are therefore transposed once, at the input, and a `Permute`
+costs nothing. Zero padding is deferred until a convolution or pool that can absorb it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ Pads = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """A Keras value of this shape, in memory in the order `axes`.
+class LoweredTensor:
+    """A Keras tensor of the given shape, stored with its axes in the order `axes`.
 
-    `pads` of zeros on each axis are still to come. `positive`: no number is below zero.
+    `pads` are the zeros (before, after) that each axis has yet to be padded with. `positive`: all
+    values are at least zero.
     """
 
     name: str
@@ -33,68 +34,78 @@ class Tensor:
     pads: Pads = ()
 
     @property
-    def padded(self) -> tuple[Size, ...]:
-        """The Keras shape with what is still to come."""
+    def padded_shape(self) -> tuple[Size, ...]:
+        """The shape after the deferred padding."""
         pads = self.pads or ((0, 0),) * len(self.shape)
         return tuple(
             None if n is None else n + sum(p) for n, p in zip(self.shape, pads, strict=True)
         )
 
 
-WORDS = {
-    getattr(activations, word): word
-    for word in ("linear", "relu", "relu6", "sigmoid", "silu", "softmax", "softplus", "tanh")
+ACTIVATIONS = {
+    getattr(activations, name): name
+    for name in ("linear", "relu", "relu6", "sigmoid", "silu", "softmax", "softplus", "tanh")
 }
 
 
 class Lowering(Builder):
-    """A builder that knows how Keras values lie."""
+    """A graph builder that tracks the axis order of Keras tensors."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.turned: dict[tuple[Any, ...], str] = {}
+        self.transposed: dict[tuple[Any, ...], str] = {}
 
-    def at(self, x: Tensor, axes: tuple[int, ...]) -> str:
-        """The name of x with its axes in this order, and padded."""
+    def transpose(self, x: LoweredTensor, axes: tuple[int, ...]) -> str:
+        """The name of x, padded and with its axes in the given order."""
         key = x.name, x.axes, x.pads, axes
-        if key not in self.turned:
+        if key not in self.transposed:
             name = x.name
             if x.pads:
                 pads = [x.pads[axis] for axis in x.axes]
-                both = [p[0] for p in pads] + [p[1] for p in pads]
-                name = self.add("Pad", name, self.constant(both, "pads", "int64"), mode="constant")
+                before_after = [p[0] for p in pads] + [p[1] for p in pads]
+                sizes = self.constant(before_after, "pads", "int64")
+                name = self.add("Pad", name, sizes, mode="constant")
             if axes != x.axes:
-                turn = tuple(x.axes.index(axis) for axis in axes)
-                name = self.add("Transpose", name, perm=turn)
-            self.turned[key] = name
-        return self.turned[key]
+                perm = tuple(x.axes.index(axis) for axis in axes)
+                name = self.add("Transpose", name, perm=perm)
+            self.transposed[key] = name
+        return self.transposed[key]
 
-    def like(self, x: Tensor, value: Any) -> str:
-        """A constant that broadcasts over x; `value` broadcasts over the Keras value."""
+    def constant_like(self, x: LoweredTensor, value: Any) -> str:
+        """A constant that broadcasts over x as stored; `value` is in the Keras axis order."""
         value = np.asarray(value)
         if value.ndim == 0:
             return self.constant(value)
         value = value.reshape((1,) * (len(x.shape) - value.ndim) + value.shape)
         return self.constant(value.transpose(x.axes))
 
-    def each(self, x: Tensor, kind: str, *more: str, positive: bool = False, **how: Any) -> Tensor:
-        """An operation on every number, wherever it lies."""
-        name = self.add(kind, self.at(x, x.axes), *more, **how)
-        return Tensor(name, x.padded, x.axes, positive)
+    def elementwise(
+        self,
+        x: LoweredTensor,
+        kind: str,
+        *operands: str,
+        positive: bool = False,
+        **attributes: Any,
+    ) -> LoweredTensor:
+        """An elementwise operation, which keeps the axis order."""
+        name = self.add(kind, self.transpose(x, x.axes), *operands, **attributes)
+        return LoweredTensor(name, x.padded_shape, x.axes, positive)
 
-    def activated(self, x: Tensor, function: Any, op: Any) -> Tensor:
-        """Raises Unsupported for a function that is not among ONNX's."""
-        word = WORDS.get(function)
-        if function is None or word == "linear":
+    def activation(self, x: LoweredTensor, function: Any, op: Any) -> LoweredTensor:
+        """Raises Unsupported for a function that ONNX does not have."""
+        name = ACTIVATIONS.get(function)
+        if function is None or name == "linear":
             return x
-        if word == "silu":
-            gate = self.each(x, "Sigmoid")
-            return self.each(x, "Mul", gate.name)
-        if word == "relu6":
+        if name == "silu":
+            gate = self.elementwise(x, "Sigmoid")
+            return self.elementwise(x, "Mul", gate.name)
+        if name == "relu6":
             limits = self.constant(0), self.constant(6)
-            return self.each(x, "Clip", *limits, positive=True)
-        if word == "softmax":
-            return self.each(x, "Softmax", positive=True, axis=x.axes.index(len(x.shape) - 1))
-        if word is None:
+            return self.elementwise(x, "Clip", *limits, positive=True)
+        if name == "softmax":
+            return self.elementwise(
+                x, "Softmax", positive=True, axis=x.axes.index(len(x.shape) - 1)
+            )
+        if name is None:
             raise Unsupported(f"the activation of layer {op.name!r}")
-        return self.each(x, word.capitalize(), positive=word != "tanh")
+        return self.elementwise(x, name.capitalize(), positive=name != "tanh")

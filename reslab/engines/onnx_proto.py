@@ -6,16 +6,16 @@ from typing import Any
 
 from reslab.engines.graph import Graph
 
-OPSET, IR = 17, 8  # of 2022, which all that reads ONNX today understands
+OPSET, IR_VERSION = 17, 8  # from 2022: current ONNX readers all support them
 
 
 def proto(graph: Graph) -> Any:
-    """An `onnx.ModelProto`; the batch is the open size "n". Needs the package `onnx`."""
+    """The graph as an `onnx.ModelProto` with the symbolic batch size "n". Requires `onnx`."""
     from onnx import TensorProto, helper, numpy_helper
 
     from reslab import __version__
 
-    def info(name: str, shape: Any) -> Any:
+    def value_info(name: str, shape: Any) -> Any:
         sizes = [n or ("n" if i == 0 else f"{name}_{i}") for i, n in enumerate(shape)]
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
 
@@ -23,17 +23,17 @@ def proto(graph: Graph) -> Any:
         helper.make_node(op.kind, op.inputs, [op.output], name=op.output, **op.attributes)
         for op in graph.ops
     ]
-    made = helper.make_graph(
+    onnx_graph = helper.make_graph(
         nodes,
         graph.name,
-        [info(graph.input, graph.input_shape)],
-        [info(name, shape) for name, shape in graph.outputs.items()],
+        [value_info(graph.input, graph.input_shape)],
+        [value_info(name, shape) for name, shape in graph.outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in graph.constants.items()],
     )
     return helper.make_model(
-        made,
+        onnx_graph,
         opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR,
+        ir_version=IR_VERSION,
         producer_name="reslab",
         producer_version=__version__,
     )

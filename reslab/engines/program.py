@@ -1,7 +1,7 @@
-"""A Keras model as a flat list of calls, each with its weights as numpy arrays.
+"""A Keras model as a flat list of calls, each with its weights as NumPy arrays.
 
-Models within the model are written out, and what does nothing at inference (dropout, noise) is
-left out. The model itself is only read.
+Nested models are inlined. Layers that do nothing at inference (dropout, noise) are omitted. The
+model itself is not modified.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers, tree
 
-IDLE = (  # these hand on what they get, outside of training
+IDENTITIES = (  # layers that return their input at inference
     layers.ActivityRegularization,
     layers.AlphaDropout,
     layers.Dropout,
@@ -23,40 +23,40 @@ IDLE = (  # these hand on what they get, outside of training
     layers.Identity,
     layers.SpatialDropout2D,
 )
-READ = {  # the weights that are looked at, by layer
+WEIGHTS = {  # the attributes that hold a layer's weights
     layers.Conv2D: ("kernel", "bias"),
     layers.DepthwiseConv2D: ("kernel", "bias"),
     layers.Dense: ("kernel", "bias"),
     layers.BatchNormalization: ("gamma", "beta", "moving_mean", "moving_variance"),
 }
 
-FULL = "float32", "mixed_bfloat16", "mixed_float16"  # policies whose weights are float32
+FLOAT32_POLICIES = "float32", "mixed_bfloat16", "mixed_float16"  # all have float32 weights
 
 
 class Unsupported(Exception):
-    """What stands in an engine's way, as a phrase: "layer 'gru' (GRU)"."""
+    """An engine cannot run the model; the message names the cause: "layer 'gru' (GRU)"."""
 
 
 @dataclass(frozen=True, eq=False)
-class Value:
-    """What flows between calls. `shape` has the batch in front, and None for open sizes."""
+class SymbolicTensor:
+    """An input or output of a call. `shape` includes the batch; None is an unknown size."""
 
     shape: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A layer, or an operation, at one place. `args` and `kwargs` hold Values among others."""
+    """One call of a layer or operation. `args` and `kwargs` contain its symbolic tensors."""
 
     op: Any
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    output: Value
+    output: SymbolicTensor
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def inputs(self) -> list[Value]:
-        return values((self.args, self.kwargs))
+    def inputs(self) -> list[SymbolicTensor]:
+        return symbolic_tensors((self.args, self.kwargs))
 
     def __str__(self) -> str:
         return f"layer {self.op.name!r} ({type(self.op).__name__})"
@@ -64,86 +64,91 @@ class Call:
 
 @dataclass(frozen=True)
 class Program:
-    """Calls in order of computation. `outputs` is a Value, or a structure of them."""
+    """Calls in order of execution. `outputs` is a SymbolicTensor or a nested structure of them."""
 
     name: str
-    input: Value
+    input: SymbolicTensor
     calls: tuple[Call, ...]
     outputs: Any
 
 
 def flatten(model: keras.Model) -> Program:
-    """Raises Unsupported where the computation is code of its own or not all of float32 weights,
-    and for models of several inputs. Which layers are in the model does not matter here."""
+    """The program of a functional or sequential model; any layer is allowed.
+
+    Raises Unsupported for a model with its own `call` method, with several inputs, or with weights
+    that are not float32.
+    """
     function = _function(model)
     if len(function.inputs) != 1:
         raise Unsupported(f"model {model.name!r}, which has {len(function.inputs)} inputs")
-    given = Value(tuple(function.inputs[0].shape))
+    model_input = SymbolicTensor(tuple(function.inputs[0].shape))
     calls: list[Call] = []
-    outputs = _write_out(function, [given], calls)
-    # a sequential model gives one array, and has no structure of outputs
+    outputs = _append_calls(function, [model_input], calls)
+    # a sequential model has one output and no structure of outputs
     structure = model.output if isinstance(model, keras.Function) else model.outputs[0]
-    return Program(model.name, given, tuple(calls), tree.pack_sequence_as(structure, outputs))
+    return Program(model.name, model_input, tuple(calls), tree.pack_sequence_as(structure, outputs))
 
 
 def is_a(op: Any, *kinds: type) -> bool:
-    """Whether it is one of Keras's layers of these kinds, or reslab's stand-in for one.
+    """Whether `op` is a Keras layer of these classes, or reslab's subclass of one.
 
-    A class of somebody else's may compute anything.
+    A subclass from any other module may compute something else.
     """
     return type(op).__module__.split(".")[0] in ("keras", "reslab") and isinstance(op, kinds)
 
 
-def values(structure: Any) -> list[Value]:
-    """All Values in a structure of arguments, in order."""
-    return [x for x in tree.flatten(structure) if isinstance(x, Value)]
+def symbolic_tensors(structure: Any) -> list[SymbolicTensor]:
+    """All symbolic tensors in a nested structure, in order."""
+    return [x for x in tree.flatten(structure) if isinstance(x, SymbolicTensor)]
 
 
 def _function(model: Any) -> keras.Function:
-    """The graph of a functional or sequential model, to be read."""
-    own_code = not type(model).call.__module__.startswith("keras.")
-    if own_code or not getattr(model, "inputs", None):
-        raise Unsupported(f"model {model.name!r}, whose computation is code of its own")
+    """The graph of a functional or sequential model."""
+    custom_call = not type(model).call.__module__.startswith("keras.")
+    if custom_call or not getattr(model, "inputs", None):
+        raise Unsupported(f"model {model.name!r}, which defines its own call method")
     if isinstance(model, keras.Function):
         return model
     return keras.Function(model.inputs, model.outputs)
 
 
-def _write_out(function: keras.Function, given: list[Value], calls: list[Call]) -> list[Value]:
-    """Append the calls of a graph; returns the values of its outputs."""
-    seen = dict(zip(map(id, function.inputs), given, strict=True))
+def _append_calls(
+    function: keras.Function, inputs: list[SymbolicTensor], calls: list[Call]
+) -> list[SymbolicTensor]:
+    """Append the calls of a graph to `calls`; returns its outputs."""
+    tensors = dict(zip(map(id, function.inputs), inputs, strict=True))
     for depth in sorted(function._nodes_by_depth, reverse=True):
         for node in function._nodes_by_depth[depth]:
-            if node.is_input or any(id(x) not in seen for x in node.input_tensors):
+            if node.is_input or any(id(x) not in tensors for x in node.input_tensors):
                 continue
             arguments = node.arguments.args, node.arguments.kwargs
-            args, kwargs = tree.map_structure(lambda x: seen.get(id(x), x), arguments)
-            for x, value in zip(node.outputs, _made(node, tuple(args), kwargs, calls), strict=True):
-                seen[id(x)] = value
-    return [seen[id(x)] for x in function.outputs]
+            args, kwargs = tree.map_structure(lambda x: tensors.get(id(x), x), arguments)
+            outputs = _append_node(node, tuple(args), kwargs, calls)
+            tensors.update(zip(map(id, node.outputs), outputs, strict=True))
+    return [tensors[id(x)] for x in function.outputs]
 
 
-def _made(node: Any, args: Any, kwargs: Any, calls: list[Call]) -> list[Value]:
+def _append_node(node: Any, args: Any, kwargs: Any, calls: list[Call]) -> list[SymbolicTensor]:
     op = node.operation
-    if is_a(op, *IDLE):
+    if is_a(op, *IDENTITIES):
         return [args[0]]
     if isinstance(op, keras.Model):
-        return _write_out(_function(op), values(args), calls)
+        return _append_calls(_function(op), symbolic_tensors(args), calls)
     policy = getattr(op, "dtype_policy", None)
-    if policy is not None and policy.name not in FULL:
+    if policy is not None and policy.name not in FLOAT32_POLICIES:
         raise Unsupported(f"layer {op.name!r}, which computes in {policy.name}")
     if len(node.outputs) != 1:
         raise Unsupported(f"layer {op.name!r}, which has several outputs")
-    output = Value(tuple(node.outputs[0].shape))
+    output = SymbolicTensor(tuple(node.outputs[0].shape))
     calls.append(Call(op, args, kwargs, output, _weights(op)))
     return [output]
 
 
 def _weights(op: Any) -> dict[str, np.ndarray]:
-    names = next((names for kind, names in READ.items() if is_a(op, kind)), ())
-    found = {name: getattr(op, name, None) for name in names}
+    names = next((names for kind, names in WEIGHTS.items() if is_a(op, kind)), ())
+    variables = {name: getattr(op, name, None) for name in names}
     return {
-        name: keras.ops.convert_to_numpy(value)
-        for name, value in found.items()
-        if value is not None
+        name: keras.ops.convert_to_numpy(variable)
+        for name, variable in variables.items()
+        if variable is not None
     }

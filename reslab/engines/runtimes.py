@@ -1,6 +1,6 @@
-"""What can run a model: OpenVINO, ONNX Runtime, or Keras's backend itself.
+"""The inference engines: OpenVINO, ONNX Runtime, and Keras's backend.
 
-An engine is made of a `Plan` and takes float32 images, a batch at a time.
+An engine is created from `ModelForms` and takes one batch of float32 images per call.
 """
 
 from __future__ import annotations
@@ -21,46 +21,46 @@ from reslab.acceleration.accelerate import accelerate
 from reslab.engines.folding import fold
 from reslab.engines.graph import Graph
 from reslab.engines.lowering_rules import lower
-from reslab.engines.program import Program, Unsupported, Value, flatten, values
+from reslab.engines.program import Program, SymbolicTensor, Unsupported, flatten, symbolic_tensors
 from reslab.engines.rebuild import rebuild
 
-KEPT = 4  # shapes for which a compiled network is kept; each has the weights once more
+MAX_COMPILED = 4  # compiled networks, one per input shape; each holds a copy of the weights
 
 
-class Plan:
-    """A model as each engine wants it, made when first asked for. The model is only read."""
+class ModelForms:
+    """A model in the form that each engine takes, created on first use; the model is only read."""
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
 
     @cached_property
     def program(self) -> Program:
-        """Raises Unsupported."""
+        """The calls of the model with batch norm folded. Raises Unsupported."""
         return fold(flatten(self.model))
 
     @cached_property
     def graph(self) -> Graph:
-        """Raises Unsupported."""
+        """The program as graph operations. Raises Unsupported."""
         return lower(self.program)
 
     @cached_property
     def onnx(self) -> bytes:
-        """Raises Unsupported."""
+        """The graph as a serialised ONNX model. Raises Unsupported."""
         from reslab.engines.onnx_proto import proto
 
         return proto(self.graph).SerializeToString()
 
-    def outputs(self, found: Mapping[str, np.ndarray]) -> Any:
-        """The model's structure of outputs, from those of the graph by name."""
-        order = dict.fromkeys(values(self.program.outputs))
-        of = dict(zip(order, (found[name] for name in self.graph.outputs), strict=True))
+    def outputs(self, arrays: Mapping[str, np.ndarray]) -> Any:
+        """The graph's outputs, given by name, in the structure of the model's outputs."""
+        tensors = dict.fromkeys(symbolic_tensors(self.program.outputs))
+        by_tensor = dict(zip(tensors, (arrays[name] for name in self.graph.outputs), strict=True))
         return tree.map_structure(
-            lambda x: of[x] if isinstance(x, Value) else x, self.program.outputs
+            lambda x: by_tensor[x] if isinstance(x, SymbolicTensor) else x, self.program.outputs
         )
 
 
 class Engine(Protocol):
-    """What a Plan's model makes of a batch: arrays in the structure of the model's outputs."""
+    """Maps a batch of images to arrays in the structure of the model's outputs."""
 
     name: str
 
@@ -68,61 +68,63 @@ class Engine(Protocol):
 
 
 class OpenVINO:
-    """In float32: by itself OpenVINO takes bfloat16 where the processor has it."""
+    """OpenVINO in float32; its default is bfloat16 on processors that support it."""
 
     name = "openvino"
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, forms: ModelForms) -> None:
         ov = _quiet_openvino()
-        self.plan, self.core = plan, ov.Core()
-        self.bytes = plan.onnx
+        self.forms, self.core = forms, ov.Core()
+        self.bytes = forms.onnx
         self.compiled: dict[tuple[int, ...], Any] = {}
-        self.lock = threading.Lock()  # what it computed lies in memory that the next call reuses
+        self.lock = threading.Lock()  # the next call overwrites the outputs
 
     def __call__(self, images: np.ndarray) -> Any:
         with self.lock:
             return self._run(images)
 
     def _run(self, images: np.ndarray) -> Any:
-        run = self.compiled.pop(images.shape, None) or self._compile(images.shape)
-        self.compiled[images.shape] = run  # the latest last
-        while len(self.compiled) > KEPT:
+        network = self.compiled.pop(images.shape, None) or self._compile(images.shape)
+        self.compiled[images.shape] = network  # most recently used last
+        while len(self.compiled) > MAX_COMPILED:
             del self.compiled[next(iter(self.compiled))]
-        found = run(images, share_inputs=True, share_outputs=True)
-        names = self.plan.graph.outputs  # whose order it keeps; their names it may change
-        return self.plan.outputs({name: found[i].copy() for i, name in enumerate(names)})
+        outputs = network(images, share_inputs=True, share_outputs=True)
+        names = self.forms.graph.outputs  # OpenVINO keeps their order, but may rename them
+        return self.forms.outputs({name: outputs[i].copy() for i, name in enumerate(names)})
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
-        """For one shape: it is faster than for open ones, and takes a fraction of a second."""
+        """Compile for one shape: takes under a second, and runs faster than a dynamic shape."""
         network = self.core.read_model(self.bytes)
         network.reshape(list(shape))
-        how = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        return self.core.compile_model(network, "CPU", how)
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        return self.core.compile_model(network, "CPU", settings)
 
 
 class OnnxRuntime:
+    """ONNX Runtime on the CPU, in float32."""
+
     name = "onnxruntime"
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, forms: ModelForms) -> None:
         ort = importlib.import_module("onnxruntime")
-        self.plan = plan
+        self.forms = forms
         options = ort.SessionOptions()
-        options.log_severity_level = 3  # errors: what it warns of is the machine
-        self.session = ort.InferenceSession(plan.onnx, options, ["CPUExecutionProvider"])
+        options.log_severity_level = 3  # errors only: its warnings are about the machine
+        self.session = ort.InferenceSession(forms.onnx, options, ["CPUExecutionProvider"])
 
     def __call__(self, images: np.ndarray) -> Any:
-        names = list(self.plan.graph.outputs)
-        found = self.session.run(names, {self.plan.graph.input: images})
-        return self.plan.outputs(dict(zip(names, found, strict=True)))
+        names = list(self.forms.graph.outputs)
+        outputs = self.session.run(names, {self.forms.graph.input: images})
+        return self.forms.outputs(dict(zip(names, outputs, strict=True)))
 
 
 class Backend:
-    """Keras with the folded model, accelerated; one that cannot be folded, it runs as it is."""
+    """The folded model on Keras's backend, accelerated; unfolded if folding is not supported."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, forms: ModelForms) -> None:
         self.name = keras.backend.backend()
-        folds = not unsupported(plan, "program")
-        self.model = accelerate(rebuild(plan.program)) if folds else plan.model
+        foldable = not unsupported(forms, "program")
+        self.model = accelerate(rebuild(forms.program)) if foldable else forms.model
 
     def __call__(self, images: np.ndarray) -> Any:
         return tree.map_structure(np.asarray, self.model.predict_on_batch(images))
@@ -133,34 +135,37 @@ ENGINES: dict[str, Any] = {
     "onnxruntime": OnnxRuntime,
     "backend": Backend,
 }
-NEEDS = {"openvino": ("openvino", "onnx"), "onnxruntime": ("onnxruntime", "onnx"), "backend": ()}
+REQUIRED_PACKAGES = {
+    "openvino": ("openvino", "onnx"),
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "backend": (),
+}
 
 
-def missing(engine: str) -> list[str]:
-    """The packages that an engine wants and that are not there."""
-    return [name for name in NEEDS[engine] if find_spec(name) is None]
+def missing_packages(engine: str) -> list[str]:
+    """The packages that an engine requires and that are not installed."""
+    return [name for name in REQUIRED_PACKAGES[engine] if find_spec(name) is None]
 
 
-def unsupported(plan: Plan, form: str) -> str:
-    """What keeps the plan from taking this form, "program" or "graph"; nothing: ""."""
+def unsupported(forms: ModelForms, form: str) -> str:
+    """Why the model has no `form` ("program" or "graph"); "" if it has."""
     try:
-        getattr(plan, form)
+        getattr(forms, form)
     except Unsupported as reason:
         return str(reason)
     return ""
 
 
 def _quiet_openvino() -> Any:
-    """OpenVINO tells its makers over the network that it was imported, unless it finds nothing to
-    tell it with."""
+    """Import OpenVINO without its telemetry package, which reports each import to Intel."""
     if "openvino" in sys.modules:
         return sys.modules["openvino"]
-    telling = "openvino_telemetry"
-    before = sys.modules.get(telling)
-    sys.modules[telling] = None  # type: ignore[assignment]
+    telemetry = "openvino_telemetry"
+    before = sys.modules.get(telemetry)
+    sys.modules[telemetry] = None  # type: ignore[assignment]
     try:
         return importlib.import_module("openvino")
     finally:
-        del sys.modules[telling]
+        del sys.modules[telemetry]
         if before is not None:
-            sys.modules[telling] = before
+            sys.modules[telemetry] = before

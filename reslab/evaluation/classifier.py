@@ -40,7 +40,7 @@ class Classifier:
     def __call__(self, files: Sequence[Path]) -> np.ndarray:
         """float32 (n, classes). Raises BadImage for what is no picture."""
         assert self.how is not None
-        batch = self.how.standardise(np.stack([self.how.picture(file) for file in files]))
+        batch = self.how.normalise(np.stack([self.how.picture(file) for file in files]))
         logits = self.run(batch)
         powers = np.exp(logits - logits.max(-1, keepdims=True))
         return powers / powers.sum(-1, keepdims=True)

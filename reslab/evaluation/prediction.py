@@ -61,7 +61,7 @@ def predict(
     """
     from reslab.engines import inference
 
-    inference.check(engine)
+    inference.check_engine(engine)
     path = None
     if weights is not None:
         zoo.network(str(model))

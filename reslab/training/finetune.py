@@ -25,7 +25,7 @@ from reslab.spec import Conv, Network, walk
 from reslab.spec.serialize import decode_network
 from reslab.training.batchnorm import all_norms
 from reslab.weights import match, transfer
-from reslab.weights.schemes import classifier
+from reslab.weights.schemes import classifier_path
 
 RECIPE = "fine-tune"  # what a training from given weights follows where no other is named
 
@@ -71,10 +71,10 @@ class Start:
         other ones. Raises UserError where the file does not fit.
         """
         words: list[str] = []
-        head = f"{classifier(walk(net))}/"
+        head = f"{classifier_path(walk(net))}/"
         own = variables(model)
         fresh = {n: keras.ops.convert_to_numpy(v) for n, v in own.items() if n.startswith(head)}
-        transfer.fill(model, transfer.about(model, net), self.source, words.append)
+        transfer.assign_weights(model, transfer.about(model, net), self.source, words.append)
         theirs = self.source.classes or ()
         if self.own and len(theirs) == len(classes) and theirs != tuple(classes):
             for name, array in fresh.items():
@@ -108,7 +108,7 @@ def start(weights: str | Path, net: Network) -> Start:
         path = Run.open(path).model_path
         if not path.exists():
             raise UserError(f"{weights} has no model yet: finish it with `reslab train --resume`")
-    given = transfer.source(path if path.exists() else weights, net.name)
+    given = transfer.open_source(path if path.exists() else weights, net.name)
     contents, how = given.contents, given.preprocessing
     if (card := _card(contents.path)) is not None:
         own, classes = True, tuple(card["classes"])
@@ -157,7 +157,7 @@ def shares(recipe: Recipe, net: Network, model: keras.Model, total: int) -> Shar
         return None
     row_of = {layer.path: layer.row for layer in walk(net, aux=True)}
     factors = row_factors(net, recipe.row_decay)
-    head = classifier(walk(net))
+    head = classifier_path(walk(net))
     layer_of = {id(v): layer.name for layer in model.layers for v in layer.variables}
     for held in stacked.holders(model):  # all units of a stack are of one row
         layer_of |= {id(v): held.stack.leaves[leaf][1] for v, leaf, _ in held.wholes}

@@ -1,4 +1,4 @@
-"""Weights from and to torchvision, timm, keras.applications and KerasHub."""
+"""Load and save weights of torchvision, timm, keras.applications and KerasHub."""
 
 from __future__ import annotations
 

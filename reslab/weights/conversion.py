@@ -1,4 +1,4 @@
-"""From file to file: other names, other formats, and what differs. No model is built."""
+"""Convert and compare weight files. No model is built."""
 
 from __future__ import annotations
 
@@ -19,48 +19,59 @@ from reslab.weights.schemes import scheme
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A file's arrays under our names."""
+class WeightFile:
+    """An opened weight file, matched with a network.
+
+    Attributes:
+        source: The arrays of the file, and what its note says of them.
+        network: The network that they fit.
+        layers: The layers of the network.
+        fit: The library's tensors for the network's variables.
+        identified: Whether the network was identified by its tensors alone.
+    """
 
     source: transfer.Source
     network: Network
     layers: Sequence[Layer]
     fit: Fit
-    guessed: bool  # whether the network was found by its tensors alone
+    identified: bool
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        return {t.ours: t.to_ours(self.fit.arrays[n]) for n, t in self.fit.tensors.items()}
+        """The arrays by reslab's names, `layer/variable`, in reslab's axis order."""
+        return {m.ours: m.to_ours(self.fit.arrays[n]) for n, m in self.fit.mappings.items()}
 
 
-def open_file(path: str | Path, network: str | None = None, named: str = "auto") -> Opened:
-    """Raises UserError where the file does not fit the network, or any of the zoo."""
-    given = transfer.source(path, network or "", named)
-    contents = given.contents
-    guessed = network is None and given.network is None
-    if guessed:
+def open_file(path: str | Path, network: str | None = None, named: str = "auto") -> WeightFile:
+    """Open a weight file and match it with a network, by default the one in its note.
+
+    Raises UserError if the file does not fit the network, or any network of the zoo.
+    """
+    source = transfer.open_source(path, network or "", named)
+    contents = source.contents
+    if network is None and source.network is None:
         net, fit = match.identify(contents)
-        return Opened(given, net, walk(net), fit, guessed)
-    said = zoo.network(network) if network else given.network
-    assert said is not None
-    net, fit = _fit(said, contents, given.scheme)
+        return WeightFile(source, net, walk(net), fit, identified=True)
+    given = zoo.network(network) if network else source.network
+    assert given is not None
+    net, fit = _fit(given, contents, source.scheme)
     if differences := fit.differences():
-        raise match.complain(contents, net.name, fit, differences)
-    return Opened(given, net, walk(net), fit, guessed)
+        raise match.mismatch(contents, net.name, fit, differences)
+    return WeightFile(source, net, walk(net), fit, identified=False)
 
 
 def _fit(net: Network, contents: files.Contents, named: str) -> tuple[Network, Fit]:
-    """With as many classes as the file has."""
+    """The network with the file's number of classes, and its fit."""
 
-    def look(net: Network) -> Fit:
+    def fit_to(net: Network) -> Fit:
         if named == "auto":
             return match.best(walk(net), contents, net.name)
         return match.fit(scheme(named), walk(net), contents)
 
-    fit = look(net)
+    fit = fit_to(net)
     if fit.classes and fit.classes != net.classes and net.classes:
         net = with_classes(net, fit.classes)
-        fit = look(net)
+        fit = fit_to(net)
     return net, fit
 
 
@@ -70,39 +81,74 @@ def convert(
     to: str,
     network: str | None = None,
     named: str = "auto",
-) -> Opened:
-    """Write a file's weights under the names of another library; both endings say the formats."""
+) -> WeightFile:
+    """Convert a weight file to the names and the format of another library.
+
+    Args:
+        source: The weight file to read (`.safetensors`, `.pth`, `.pt`, `.keras`, `.weights.h5` or
+            `.h5`), or the name of published weights ("timm/resnet50.a1_in1k") together with
+            `network`.
+        path: The file to write. Its suffix selects the format: `.safetensors`, `.pth`, `.pt`,
+            `.weights.h5` or `.h5`.
+        to: The library whose names the new file has: "torchvision", "timm", "keras"
+            (keras.applications), "keras_hub" or "reslab".
+        network: The name of the network. Default: the one in the file's note, else the first
+            network of the zoo with the same tensors.
+        named: The library whose names `source` has; "auto" detects it.
+
+    Returns:
+        The opened source file, a `WeightFile`.
+
+    Raises:
+        UserError: The file cannot be read, fits no network, or the library has no such network;
+            or `path` cannot be written.
+    """
     opened = open_file(source, network, named)
     known = transfer.About(opened.network, opened.source.preprocessing, opened.source.classes)
     if str(path).endswith(".keras"):
-        raise UserError(f"{path} would be a model, not weights: reslab.create and model.save do it")
-    said = transfer.note(known, to)
-    if opened.guessed:
-        del said["network"]  # others have the same tensors and other strides
-    transfer.write(path, opened.layers, opened.arrays, to, said)
+        raise UserError(
+            f"{path} would be a whole model: use reslab.create with weights, then model.save"
+        )
+    note = transfer.make_note(known, to)
+    if opened.identified:
+        del note["network"]  # networks with other strides have the same tensors
+    transfer.write_weights(path, opened.layers, opened.arrays, to, note)
     return opened
 
 
 def compare(one: str | Path, other: str | Path, network: str | None = None) -> list[dict[str, Any]]:
-    """Layer by layer: {"layer", "variables", "difference", "scale", "only"}.
+    """Compare two weight files layer by layer.
 
-    `difference` is the largest of any number, `scale` the largest number of the first file; `only`
-    is the file that alone has the layer, or "". Layers are matched by network where both are of
-    one that is known, else by name. Raises UserError where nothing can be matched.
+    Layers are matched through the network if both files fit the same one, else by their names.
+
+    Args:
+        one: A weight file.
+        other: Another weight file; its names and format may differ.
+        network: The name of the network. Default: as in `convert`.
+
+    Returns:
+        One dictionary per layer: "layer" (its name), "variables" (their number), "difference" (the
+        largest absolute difference of any two values, None if nothing can be compared), "scale"
+        (the largest absolute value in the first file), "only" (the file that alone has a variable
+        of the layer, or "") and "shapes" (shapes that differ, or "").
+
+    Raises:
+        UserError: A file cannot be read, or the files have no tensor in common.
     """
     a, b = _arrays(one, other, network)
     if not a.keys() & b.keys():
-        raise UserError(f"{one} and {other} have no tensor in common, by any library's names")
+        raise UserError(f"{one} and {other} have no tensor in common under any library's names")
     layers: dict[str, list[str]] = {}
     for name in [*a, *(n for n in b if n not in a)]:
-        joint = "/" if "/" in name else "."
-        layers.setdefault(name.rpartition(joint)[0] or name, []).append(name)
+        separator = "/" if "/" in name else "."
+        layers.setdefault(name.rpartition(separator)[0] or name, []).append(name)
     return [_row(layer, names, a, b, str(one), str(other)) for layer, names in layers.items()]
 
 
 def _arrays(
     one: str | Path, other: str | Path, network: str | None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The arrays of both files by reslab's names if possible, else by the files' own."""
     try:
         a, b = open_file(one, network), open_file(other, network)
         if a.arrays.keys() == b.arrays.keys():
@@ -121,15 +167,15 @@ def _row(
     other: str,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"layer": layer, "variables": len(names), "only": "", "shapes": ""}
-    alone = {one if name in a else other for name in names if (name in a) != (name in b)}
+    only = {one if name in a else other for name in names if (name in a) != (name in b)}
     both = [name for name in names if name in a and name in b]
-    odd = [name for name in both if a[name].shape != b[name].shape]
-    if odd:
-        row["shapes"] = f"{odd[0]}: {a[odd[0]].shape} and {b[odd[0]].shape}"
-    same = [n for n in both if n not in odd]
-    gaps = [np.abs(a[n].astype("f8") - b[n].astype("f8")).max(initial=0) for n in same]
-    sizes = [np.abs(a[n].astype("f8")).max(initial=0) for n in same]
-    row["only"] = ", ".join(sorted(alone))
+    unequal = [name for name in both if a[name].shape != b[name].shape]
+    if unequal:
+        row["shapes"] = f"{unequal[0]}: {a[unequal[0]].shape} and {b[unequal[0]].shape}"
+    comparable = [n for n in both if n not in unequal]
+    gaps = [np.abs(a[n].astype("f8") - b[n].astype("f8")).max(initial=0) for n in comparable]
+    scales = [np.abs(a[n].astype("f8")).max(initial=0) for n in comparable]
+    row["only"] = ", ".join(sorted(only))
     row["difference"] = float(max(gaps)) if gaps else None
-    row["scale"] = float(max(sizes)) if sizes else None
+    row["scale"] = float(max(scales)) if scales else None
     return row

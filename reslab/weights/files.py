@@ -1,7 +1,7 @@
-"""Files of weights: named arrays in, named arrays out. No file is ever unpickled or run.
+"""Read and write weight files as named arrays. No file is unpickled, and none can run code.
 
-`.safetensors`; `.pth` and `.pt` (Torch, weights alone); `.keras`, `.weights.h5` and Keras's older
-`.h5`. Arrays from Keras's files are called `layer/variable`, as `conv1_conv/kernel`.
+Formats: `.safetensors`; `.pth` and `.pt` (PyTorch, weights only); `.keras`, `.weights.h5` and
+Keras's older `.h5`. Arrays of Keras's files are named `layer/variable`: `conv1_conv/kernel`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from reslab.core import files
 from reslab.core.errors import UserError
 from reslab.weights import h5
 
-NOTE = "reslab-weights.json"  # what a .keras file of ours says of its weights
-
 
 @dataclass
 class Contents:
-    """What a file holds: arrays by name, and what it says of them (empty where it says nothing)."""
+    """The arrays of a file by name, and reslab's note about them (empty if there is none)."""
 
     path: Path
     arrays: dict[str, np.ndarray]
@@ -32,24 +30,24 @@ class Contents:
 
     @property
     def nameless(self) -> bool:
-        """Keras 3's earlier files tell layers apart by their class and order alone."""
+        """Whether layers have no names: early files of Keras 3 have only classes and an order."""
         return any(name.startswith("layers/") for name in self.arrays)
 
 
 def read(path: str | Path) -> Contents:
-    """Raises UserError where the file is not there, not of a known kind, or damaged."""
+    """Raises UserError if the file does not exist, has no known suffix, or is damaged."""
     path = Path(path)
-    reader = _kind(path, READERS)
+    reader = _for_suffix(path, READERS)
     if path.is_dir():
-        raise UserError(f"{path} is a folder, not a file of weights")
+        raise UserError(f"{path} is a folder, not a weight file")
     if not path.exists():
         raise UserError(f"there is no file {path}")
     arrays, note = reader(path)
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":
-            raise UserError(f"{path}: {name} holds {array.dtype}, not numbers: it is not read")
+            raise UserError(f"{path}: {name} has dtype {array.dtype}, not numbers: it is not read")
     if not arrays:
-        raise UserError(f"{path} holds no weights")
+        raise UserError(f"{path} contains no weights")
     return Contents(path, arrays, note if isinstance(note, dict) else {})
 
 
@@ -59,25 +57,25 @@ def write(
     note: Mapping[str, Any],
     nest: Callable[[str], Sequence[str]] | None = None,
 ) -> None:
-    """The arrays as one file, whole or not at all.
+    """Write the arrays atomically, in the format of the suffix.
 
-    `.pth` has no place for the note: it holds the arrays alone, as `load_state_dict` wants them.
-    `nest` says in which models a layer lies (for `.weights.h5`); arrays of `.h5` files come in
-    the order of the layers in their model.
+    `.pth` files contain no note: `load_state_dict` accepts arrays only. `nest` returns the models
+    that contain a layer (for `.weights.h5`). For `.h5` and `.weights.h5` the arrays are in the
+    order of the layers of their model.
     """
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file")
     with files.writing(path, "choose another file"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    _kind(path, WRITERS)(path, arrays, note, nest)
+    _for_suffix(path, WRITERS)(path, arrays, note, nest)
 
 
-def _kind(path: Path, table: Mapping[str, Any]) -> Any:
-    for ending, function in table.items():
-        if path.name.lower().endswith(ending):
+def _for_suffix(path: Path, functions: Mapping[str, Any]) -> Any:
+    for suffix, function in functions.items():
+        if path.name.lower().endswith(suffix):
             return function
-    raise UserError(f"{path}: weights are files that end in {', '.join(table)}")
+    raise UserError(f"{path}: a weight file ends in {', '.join(functions)}")
 
 
 # safetensors ------------------------------------------------------------------------------------
@@ -89,13 +87,14 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], Any]:
     try:
         with safe_open(path, framework="numpy") as file:
             note = json.loads((file.metadata() or {}).get("reslab", "{}"))
-            return {name: _plain(file.get_tensor(name)) for name in file.keys()}, note  # noqa: SIM118
+            arrays = {name: _native(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            return arrays, note
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} is not a safetensors file, or is damaged: {error}") from None
 
 
-def _plain(array: np.ndarray) -> np.ndarray:
-    """bfloat16 and other types of ml_dtypes as float32."""
+def _native(array: np.ndarray) -> np.ndarray:
+    """bfloat16 and other types of ml_dtypes are converted to float32."""
     return array.astype("float32") if array.dtype.kind == "V" else array
 
 
@@ -103,7 +102,7 @@ def _write_safetensors(path: Path, arrays: Any, note: Any, nest: Any) -> None:
     files.write_arrays(path, arrays, note)
 
 
-# Torch ------------------------------------------------------------------------------------------
+# PyTorch ----------------------------------------------------------------------------------------
 
 
 def _torch() -> Any:
@@ -113,29 +112,29 @@ def _torch() -> Any:
         raise UserError('.pth files need PyTorch: pip install "reslab[torch]"') from None
     if tuple(int(n) for n in re.findall(r"\d+", torch.__version__)[:2]) < (2, 6):
         raise UserError(
-            ".pth files need PyTorch 2.6 or newer: before it, a file of weights could run code "
+            ".pth files need PyTorch 2.6 or newer: in older versions a weight file can run code "
             "(CVE-2025-32434)"
         )
     return torch
 
 
 def _read_torch(path: Path) -> tuple[dict[str, np.ndarray], Any]:
-    """Torch's own reader of weights alone: it builds tensors and plain containers, no objects."""
+    """Read with PyTorch's weights-only loader, which builds tensors and plain containers only."""
     torch = _torch()
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # its kinds are many, and its messages advise to switch the safety off
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # of many classes, with messages that advise to disable the safety
         raise UserError(
-            f"{path} is damaged, or holds more than weights, which could run code: it is not "
-            "loaded; save its state_dict() alone, or as safetensors"
+            f"{path} is damaged, or contains more than weights, which could run code: it is not "
+            "loaded; save only its state_dict(), or use safetensors"
         ) from None
     for key in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds no state_dict")
-    tensors = {str(k): v for k, v in found.items() if isinstance(v, torch.Tensor)}
-    if all(name.startswith("module.") for name in tensors):  # as DataParallel saves
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict):
+        raise UserError(f"{path} contains no state_dict")
+    tensors = {str(name): v for name, v in state.items() if isinstance(v, torch.Tensor)}
+    if all(name.startswith("module.") for name in tensors):  # saved from DataParallel
         tensors = {name.removeprefix("module."): v for name, v in tensors.items()}
     return {
         name: (v.float() if v.dtype.is_floating_point else v).detach().numpy()
@@ -147,24 +146,24 @@ def _write_torch(path: Path, arrays: Any, note: Any, nest: Any) -> None:
     torch = _torch()
     tensors = {name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}
 
-    def fill(temp: Path) -> None:
+    def write_state(temporary: Path) -> None:
         try:
-            torch.save(tensors, temp)
-        except RuntimeError as error:  # how it says that the disk is full
+            torch.save(tensors, temporary)
+        except RuntimeError as error:  # PyTorch raises it when the disk is full
             raise OSError(str(error)) from error
 
-    files.write(path, fill)
+    files.write(path, write_state)
 
 
 # Keras ------------------------------------------------------------------------------------------
 
 
 def _write_h5(path: Path, arrays: Any, note: Any, nest: Any) -> None:
-    files.write(path, lambda temp: h5.write_weights(temp, arrays, note, nest))
+    files.write(path, lambda temporary: h5.write_weights(temporary, arrays, note, nest))
 
 
 def _write_old_h5(path: Path, arrays: Any, note: Any, nest: Any) -> None:
-    files.write(path, lambda temp: h5.write_by_layer(temp, arrays, note))
+    files.write(path, lambda temporary: h5.write_by_layer(temporary, arrays, note))
 
 
 READERS = {

@@ -1,7 +1,7 @@
-"""Keras's files of weights: `.weights.h5`, the same inside `.keras`, and the older `.h5`.
+"""Keras's weight files: `.weights.h5`, the same file inside a `.keras` file, and the older `.h5`.
 
-Keras 3 keeps `.../conv2d_3/vars/0` with the layer's name as an attribute of `vars`; the older
-format keeps `conv1_conv/conv1_conv/kernel:0`. Read with h5py alone: no model is built.
+Keras 3 stores `.../conv2d_3/vars/0`, with the layer's name as an attribute of `vars`. The older
+format stores `conv1_conv/conv1_conv/kernel:0`. Files are read with h5py; no model is built.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from typing import IO, Any
 import numpy as np
 
 from reslab.core.errors import UserError
-from reslab.spec import stacks as repeats
+from reslab.spec import stacks
 
-BN = "gamma", "beta", "moving_mean", "moving_variance"
-OTHER = "kernel", "bias"
-NOTE = "reslab"  # what the file says of itself: JSON, in bytes, for attributes end at 64 KB
-_OLD = {  # Keras 1's `block1_conv1_W_1:0` and the like
+BN_VARIABLES = "gamma", "beta", "moving_mean", "moving_variance"
+KERNEL_VARIABLES = "kernel", "bias"
+KERAS_NOTE = "reslab-weights.json"  # the member of a .keras file with reslab's note
+# The dataset of an .h5 file with reslab's note: JSON as bytes, since attributes end at 64 KB.
+H5_NOTE = "reslab"
+_KERAS_1_VARIABLES = {  # as in `block1_conv1_W_1:0`
     "W": "kernel",
     "b": "bias",
     "running_mean": "moving_mean",
@@ -33,122 +35,125 @@ _OLD = {  # Keras 1's `block1_conv1_W_1:0` and the like
 
 
 def read_file(path: Path) -> tuple[dict[str, np.ndarray], Any]:
+    """The arrays and the note of an `.h5` file."""
     return _read(path, path)
 
 
 def read_keras(path: Path) -> tuple[dict[str, np.ndarray], Any]:
-    """The weights in a `.keras` file; its description of a model is passed over, but for what it
-    says of stacked units: their weights come layer by layer."""
+    """The arrays and the note of a `.keras` file.
+
+    Of the model's configuration only stacked units are used: their weights are read layer by
+    layer.
+    """
     try:
         with zipfile.ZipFile(path) as file:
             weights = io.BytesIO(file.read("model.weights.h5"))
-            note = "reslab-weights.json"
-            said = json.loads(file.read(note)) if note in file.namelist() else {}
-            stacks = _stacks(json.loads(file.read("config.json")))
+            note = json.loads(file.read(KERAS_NOTE)) if KERAS_NOTE in file.namelist() else {}
+            stacked_units = _stacks(json.loads(file.read("config.json")))
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError):
         raise UserError(f"{path} is not a .keras file, or is damaged") from None
-    arrays, inside = _read(path, weights, stacks)
-    return arrays, said or inside
+    arrays, h5_note = _read(path, weights, stacked_units)
+    return arrays, note or h5_note
 
 
-def _stacks(config: Any) -> dict[str, repeats.Stack]:
-    """The stacked units in a model's description, by the names of their layers."""
+def _stacks(config: Any) -> dict[str, stacks.Stack]:
+    """The stacked units in a model's configuration, by the names of their layers."""
     if isinstance(config, list):
-        return {k: v for each in config for k, v in _stacks(each).items()}
+        return {name: stack for item in config for name, stack in _stacks(item).items()}
     if not isinstance(config, dict):
         return {}
     if config.get("registered_name") == "reslab>Stacked":
-        return {config["config"]["name"]: repeats.decode(config["config"]["stack"])}
+        return {config["config"]["name"]: stacks.decode(config["config"]["stack"])}
     return _stacks(list(config.values()))
 
 
 def _read(
-    path: Path, file: Path | IO[bytes], stacks: Mapping[str, repeats.Stack] | None = None
+    path: Path, file: Path | IO[bytes], stacked_units: Mapping[str, stacks.Stack] | None = None
 ) -> tuple[dict[str, np.ndarray], Any]:
     import h5py
 
     try:
-        with h5py.File(file, "r") as opened:
-            note = json.loads(bytes(opened[NOTE][()])) if NOTE in opened else {}
-            new = any(
-                name in opened for name in ("layers", "vars", "_layer_checkpoint_dependencies")
+        with h5py.File(file, "r") as root:
+            note = json.loads(bytes(root[H5_NOTE][()])) if H5_NOTE in root else {}
+            keras_3 = any(
+                name in root for name in ("layers", "vars", "_layer_checkpoint_dependencies")
             )
-            arrays = _keras3(opened, stacks or {}) if new else _by_layer(opened)
+            arrays = _read_keras_3(root, stacked_units or {}) if keras_3 else _read_by_layer(root)
             return arrays, note
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         text = str(error).splitlines() or [type(error).__name__]
-        raise UserError(f"{path} is not a file of Keras's, or is damaged: {text[0]}") from None
+        raise UserError(f"{path} is not a Keras weight file, or is damaged: {text[0]}") from None
 
 
-def _keras3(file: Any, stacks: Mapping[str, repeats.Stack]) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
+def _read_keras_3(root: Any, stacked_units: Mapping[str, stacks.Stack]) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
 
     def visit(path: str, item: Any) -> None:
         group, _, index = path.rpartition("/")
-        if path.startswith("optimizer") or path == NOTE or not hasattr(item, "shape"):
+        if path.startswith("optimizer") or path == H5_NOTE or not hasattr(item, "shape"):
             return
         parent, _, last = group.rpartition("/")
         if last != "vars":
-            raise UserError(f"{path} is not where Keras keeps weights")
+            raise UserError(f"{path} is not where Keras stores weights")
         kind = parent.rpartition("/")[2]
-        name = file[group].attrs.get("name", parent)  # older ones have no names: see `groups`
+        name = root[group].attrs.get("name", parent)  # older files have no names: see `groups`
         if kind.startswith(("seed_generator", "normalization")):
             return
-        if name in stacks:
-            _put_slices(found, stacks[name], int(index), item)
+        if name in stacked_units:
+            _add_unstacked(arrays, stacked_units[name], int(index), item)
             return
-        words = BN if kind.startswith("batch_normalization") else OTHER
-        variable = words[int(index)] if int(index) < len(words) else index
-        _put(found, f"{name}/{variable}", item)
+        variables = BN_VARIABLES if kind.startswith("batch_normalization") else KERNEL_VARIABLES
+        variable = variables[int(index)] if int(index) < len(variables) else index
+        _add(arrays, f"{name}/{variable}", item)
 
-    file.visititems(visit)
-    return found
+    root.visititems(visit)
+    return arrays
 
 
-def _put_slices(found: dict[str, np.ndarray], stack: repeats.Stack, i: int, item: Any) -> None:
-    """What a variable of stacked units has of each unit's layer; no states of generators."""
+def _add_unstacked(arrays: dict[str, np.ndarray], stack: stacks.Stack, i: int, item: Any) -> None:
+    """Add the slices of a stacked variable, one per unit; generator states are skipped."""
     leaf, variable = stack.variables[i]
     if variable == "seed_generator_state":
         return
-    whole: dict[str, np.ndarray] = {}
-    _put(whole, "all", item)
-    for unit, array in zip(range(stack.times), whole["all"], strict=True):
-        found[stack.address(unit, leaf, variable)] = array
+    stacked: dict[str, np.ndarray] = {}
+    _add(stacked, "stacked", item)
+    for unit, array in zip(range(stack.times), stacked["stacked"], strict=True):
+        arrays[stack.address(unit, leaf, variable)] = array
 
 
-def _by_layer(file: Any) -> dict[str, np.ndarray]:
-    """Keras 1's and 2's layout: groups by layer, each with a list of its weights' names."""
+def _read_by_layer(file: Any) -> dict[str, np.ndarray]:
+    """The layout of Keras 1 and 2: one group per layer, which lists the names of its weights."""
     root = file.get("model_weights", file)
-    found: dict[str, np.ndarray] = {}
-    for layer in _words(root.attrs["layer_names"]):
-        for weight in _words(root[layer].attrs["weight_names"]):
-            inside, _, variable = weight.removesuffix(":0").rpartition("/")
-            if old := re.fullmatch(rf"(.+)_({'|'.join(_OLD)})(_\d+)?", variable):
-                variable = _OLD[old[2]]
-            # one name inside the group: the layer's; several: those of a model in the model
-            nested = inside and "/" not in inside and not inside.startswith(layer)
-            _put(found, f"{inside if nested else layer}/{variable}", root[layer][weight])
-    return found
+    arrays: dict[str, np.ndarray] = {}
+    for layer in _strings(root.attrs["layer_names"]):
+        for weight in _strings(root[layer].attrs["weight_names"]):
+            inner, _, variable = weight.removesuffix(":0").rpartition("/")
+            if match := re.fullmatch(rf"(.+)_({'|'.join(_KERAS_1_VARIABLES)})(_\d+)?", variable):
+                variable = _KERAS_1_VARIABLES[match[2]]
+            # one name within the group is the layer's; several are those of a nested model
+            nested = inner and "/" not in inner and not inner.startswith(layer)
+            _add(arrays, f"{inner if nested else layer}/{variable}", root[layer][weight])
+    return arrays
 
 
-def _words(attribute: Any) -> list[str]:
-    return [w.decode() if isinstance(w, bytes) else str(w) for w in attribute]
+def _strings(attribute: Any) -> list[str]:
+    return [item.decode() if isinstance(item, bytes) else str(item) for item in attribute]
 
 
-def _put(found: dict[str, np.ndarray], name: str, item: Any) -> None:
-    if name in found:
-        raise UserError(f"it has two variables {name}")
+def _add(arrays: dict[str, np.ndarray], name: str, item: Any) -> None:
+    if name in arrays:
+        raise UserError(f"two variables are named {name}")
     if item.dtype.hasobject or item.external or item.is_virtual:
         raise UserError(f"{name} is not an array of numbers in the file itself: it is not read")
-    found[name] = item[()]
+    arrays[name] = item[()]
 
 
 # Writing ----------------------------------------------------------------------------------------
 
 
-def _layers(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+def _by_layer(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     layers: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         layer, _, variable = name.rpartition("/")
@@ -162,60 +167,62 @@ def write_weights(
     note: Mapping[str, Any],
     nest: Callable[[str], Sequence[str]] | None = None,
 ) -> None:
-    """As `keras.Model.save_weights` of Keras 3 does: `layers/conv2d_3/vars/0`.
+    """Write the format of `keras.Model.save_weights` in Keras 3: `layers/conv2d_3/vars/0`.
 
-    Layers come in the order of their model; `nest` names the models that a layer lies in.
+    The arrays are in the order of the layers of the model. `nest` returns the models that contain
+    a layer.
     """
     import h5py
 
-    layers = _layers(arrays)
-    places = groups({layer: _class(variables)[0] for layer, variables in layers.items()}, nest)
+    layers = _by_layer(arrays)
+    classes = {layer: _class_and_variables(variables)[0] for layer, variables in layers.items()}
+    group_of = groups(classes, nest)
     with h5py.File(path, "w") as file:
-        _put_note(file, note)
+        _write_note(file, note)
         for layer, variables in layers.items():
-            group = file.create_group(f"{places[layer]}/vars")
+            group = file.create_group(f"{group_of[layer]}/vars")
             group.attrs["name"] = layer
-            words = (word for word in _class(variables)[1] if word in variables)
-            for i, word in enumerate(words):
-                group[str(i)] = np.ascontiguousarray(variables[word])
+            names = (name for name in _class_and_variables(variables)[1] if name in variables)
+            for i, name in enumerate(names):
+                group[str(i)] = np.ascontiguousarray(variables[name])
 
 
-def _put_note(file: Any, note: Mapping[str, Any]) -> None:
-    file[NOTE] = np.frombuffer(json.dumps(note).encode(), "uint8")
+def _write_note(file: Any, note: Mapping[str, Any]) -> None:
+    file[H5_NOTE] = np.frombuffer(json.dumps(note).encode(), "uint8")
 
 
 def groups(
     classes: Mapping[str, str], nest: Callable[[str], Sequence[str]] | None = None
 ) -> dict[str, str]:
-    """Where Keras 3 puts each layer, given their classes in the order of the model."""
-    seen: Counter[str] = Counter()
-    found = {}
+    """The group in which Keras 3 stores each layer, given the layers' classes in model order."""
+    counts: Counter[str] = Counter()
+    group_of = {}
     for layer, kind in classes.items():
-        place = "/".join(f"layers/{outer}" for outer in (nest(layer) if nest else ()))
-        place = f"{place}/layers/{kind}".lstrip("/")
-        found[layer] = f"{place}_{seen[place]}" if seen[place] else place
-        seen[place] += 1
-    return found
+        group = "/".join(f"layers/{outer}" for outer in (nest(layer) if nest else ()))
+        group = f"{group}/layers/{kind}".lstrip("/")
+        group_of[layer] = f"{group}_{counts[group]}" if counts[group] else group
+        counts[group] += 1
+    return group_of
 
 
-def _class(variables: Mapping[str, np.ndarray]) -> tuple[str, tuple[str, ...]]:
+def _class_and_variables(variables: Mapping[str, np.ndarray]) -> tuple[str, tuple[str, ...]]:
     if "gamma" in variables:
-        return "batch_normalization", BN
-    return "conv2d" if variables["kernel"].ndim == 4 else "dense", OTHER
+        return "batch_normalization", BN_VARIABLES
+    return "conv2d" if variables["kernel"].ndim == 4 else "dense", KERNEL_VARIABLES
 
 
 def write_by_layer(path: Path, arrays: Mapping[str, np.ndarray], note: Mapping[str, Any]) -> None:
-    """The older layout, which `keras.applications` takes as `weights=`, by order of layers."""
+    """Write the older layout, which keras.applications reads as `weights=` by order of layers."""
     import h5py
 
     with h5py.File(path, "w") as file:
-        layers = _layers(arrays)
+        layers = _by_layer(arrays)
         file.attrs["layer_names"] = np.array(list(layers), dtype="S")
         file.attrs["backend"], file.attrs["keras_version"] = b"reslab", b"3"
-        _put_note(file, note)
+        _write_note(file, note)
         for layer, variables in layers.items():
-            words = [word for word in _class(variables)[1] if word in variables]
+            names = [name for name in _class_and_variables(variables)[1] if name in variables]
             group = file.create_group(layer)
-            group.attrs["weight_names"] = np.array([f"{layer}/{w}:0" for w in words], dtype="S")
-            for word in words:
-                group[f"{layer}/{word}:0"] = np.ascontiguousarray(variables[word])
+            group.attrs["weight_names"] = np.array([f"{layer}/{n}:0" for n in names], dtype="S")
+            for name in names:
+                group[f"{layer}/{name}:0"] = np.ascontiguousarray(variables[name])

@@ -1,4 +1,4 @@
-"""Whether a file's tensors are a network's, and what to say where they are not."""
+"""Match the tensors of a weight file with the variables of a network."""
 
 from __future__ import annotations
 
@@ -14,173 +14,192 @@ from reslab.spec import BN, Conv, Dense, Layer, Network, walk
 from reslab.spec.transforms import with_classes
 from reslab.weights import h5, keras_order
 from reslab.weights.files import Contents
-from reslab.weights.layer_paths import places
-from reslab.weights.schemes import OWN, Scheme, Tensor, classifier, schemes, tensors
+from reslab.weights.layer_paths import parse_layer_paths
+from reslab.weights.schemes import (
+    RESLAB,
+    Scheme,
+    VariableMapping,
+    classifier_path,
+    map_variables,
+    schemes,
+)
 
-SHOWN = 3
+MAX_LISTED = 3  # tensors listed in an error message
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A network's tensors under a scheme, beside those of a file."""
+    """The variables of a network under a scheme, and the arrays of a file.
+
+    `mappings` and `arrays` are by the library's current names; ignored arrays are left out.
+    `head` has the names of the classifier's tensors.
+    """
 
     scheme: Scheme
-    tensors: Mapping[str, Tensor]
-    arrays: Mapping[str, np.ndarray]  # the file's, under today's names, without what is ignored
-    head: frozenset[str]  # names of the classifier's
+    mappings: Mapping[str, VariableMapping]
+    arrays: Mapping[str, np.ndarray]
+    head: frozenset[str]
 
     @property
-    def names_found(self) -> int:
-        return len(self.tensors.keys() & self.arrays.keys())
+    def matches(self) -> int:
+        """The number of names that the network and the file have in common."""
+        return len(self.mappings.keys() & self.arrays.keys())
 
     @property
     def classes(self) -> int | None:
-        """The file's number of classes; None where it has no classifier."""
-        found = [self.arrays[n] for n in self.head if n in self.arrays]
-        lone = [a.shape[0] for a in found if a.ndim == 1]
-        wide = [a.shape[0 if self.scheme.torch else -1] for a in found if a.ndim > 1]
-        return next(iter(lone + wide), None)
+        """The file's number of classes; None if it has no classifier."""
+        arrays = [self.arrays[name] for name in self.head if name in self.arrays]
+        biases = [a.shape[0] for a in arrays if a.ndim == 1]
+        kernels = [a.shape[0 if self.scheme.torch else -1] for a in arrays if a.ndim > 1]
+        return next(iter(biases + kernels), None)
 
     def differences(
         self, missing_ok: Iterable[str] = (), extra_ok: Iterable[str] = ()
     ) -> list[str]:
-        """In words: shapes that differ, then what the file lacks, then what it has too many."""
+        """Sentences: which shapes differ, which tensors are missing, which belong to no layer."""
         missing_ok, extra_ok = set(missing_ok), set(extra_ok)
-        words, missing = [], []
-        for name, tensor in self.tensors.items():
+        shapes, missing = [], []
+        for name, mapping in self.mappings.items():
             if name in missing_ok:
                 continue
             if name not in self.arrays:
-                missing.append(f"{name} {_shape(tensor.their_shape)} is missing")
-            elif (shape := self.arrays[name].shape) != tensor.their_shape:
-                words.append(
-                    f"{name} is {_shape(shape)} in the file, {_shape(tensor.their_shape)} in the "
+                missing.append(f"{name} {_shape(mapping.their_shape)} is missing")
+            elif (shape := self.arrays[name].shape) != mapping.their_shape:
+                shapes.append(
+                    f"{name} is {_shape(shape)} in the file, {_shape(mapping.their_shape)} in the "
                     "network"
                 )
-        extra = [n for n in self.arrays if n not in self.tensors and n not in extra_ok]
-        more = [f"{n} {_shape(self.arrays[n].shape)} belongs to no layer" for n in extra]
-        return words + missing + more
+        names = [n for n in self.arrays if n not in self.mappings and n not in extra_ok]
+        extra = [f"{n} {_shape(self.arrays[n].shape)} belongs to no layer" for n in names]
+        return shapes + missing + extra
 
 
 def fit(scheme: Scheme, layers: Sequence[Layer], contents: Contents) -> Fit:
-    """Raises UserError where the scheme has no names for the network."""
-    found = tensors(scheme, layers)
-    given = contents.arrays
+    """Raises UserError if the scheme has no names for the network."""
+    mappings = map_variables(scheme, layers)
+    file_arrays = contents.arrays
     if contents.nameless and not scheme.torch:
-        given = _by_order(scheme, layers, found, given)
+        file_arrays = _name_by_order(scheme, layers, mappings, file_arrays)
     arrays = {
         renamed: array
-        for name, array in given.items()
+        for name, array in file_arrays.items()
         if not _ignored(scheme, renamed := scheme.rename(name))
     }
-    last = classifier(layers)
-    head = {name for name, t in found.items() if t.ours.rpartition("/")[0] == last}
-    return Fit(scheme, found, arrays, frozenset(head))
+    head_path = classifier_path(layers)
+    head = {name for name, m in mappings.items() if m.ours.rpartition("/")[0] == head_path}
+    return Fit(scheme, mappings, arrays, frozenset(head))
 
 
-def _by_order(
+def _name_by_order(
     scheme: Scheme,
     layers: Sequence[Layer],
-    found: Mapping[str, Tensor],
+    mappings: Mapping[str, VariableMapping],
     arrays: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """Arrays called `layers/conv2d_3/kernel` under the names of the layers that stand there."""
+    """Replace names like `layers/conv2d_3/kernel` by the names of the layers in this order."""
     classes = {Conv: "conv2d", BN: "batch_normalization", Dense: "dense"}
-    names = {t.ours.rpartition("/")[0]: theirs.rpartition("/")[0] for theirs, t in found.items()}
+    names = {m.ours.rpartition("/")[0]: theirs.rpartition("/")[0] for theirs, m in mappings.items()}
     kinds = {layer.path: classes[type(layer.part)] for layer in layers if layer.path in names}
-    listed = keras_order.by_depth(layers, shortcut_first=scheme is not OWN)
-    ordered = {names[path]: kinds[path] for path in listed if path in names}
-    nest = partial(scheme.nest, places(layers)) if scheme.nest else None
-    tries = [h5.groups(ordered, nest), h5.groups(ordered)]  # a classifier's file, a backbone's
-    group = max(tries, key=lambda g: sum(name.rpartition("/")[0] in g.values() for name in arrays))
-    layer_at = {place: layer for layer, place in group.items()}
+    paths = keras_order.by_depth(layers, shortcut_first=scheme is not RESLAB)
+    kinds_by_name = {names[path]: kinds[path] for path in paths if path in names}
+    nest = partial(scheme.nest, parse_layer_paths(layers)) if scheme.nest else None
+    # the file of a classifier, or of a backbone alone
+    candidates = [h5.groups(kinds_by_name, nest), h5.groups(kinds_by_name)]
+
+    def matches(groups: Mapping[str, str]) -> int:
+        return sum(name.rpartition("/")[0] in groups.values() for name in arrays)
+
+    groups = max(candidates, key=matches)
+    layer_of_group = {group: layer for layer, group in groups.items()}
     renamed = {}
     for name, array in arrays.items():
-        place, _, variable = name.rpartition("/")
-        renamed[f"{layer_at.get(place, place)}/{variable}"] = array
+        group, _, variable = name.rpartition("/")
+        renamed[f"{layer_of_group.get(group, group)}/{variable}"] = array
     return renamed
 
 
-def _refuse_nameless(contents: Contents) -> None:
+def _reject_nameless(contents: Contents) -> None:
     if contents.nameless:
         raise UserError(
-            f"{contents.path} does not say which layer is which: say whose it is, with scheme "
-            "'keras' or 'keras_hub', and its layers are taken in that library's order"
+            f"{contents.path} does not name its layers: give scheme 'keras' or 'keras_hub', and "
+            "they are read in that library's order"
         )
 
 
 def best(layers: Sequence[Layer], contents: Contents, network: str) -> Fit:
-    """Under the scheme that knows the most of the file's names.
+    """The fit under the scheme that matches the most names in the file.
 
-    Raises UserError where none knows any.
+    Raises UserError if no scheme matches any.
     """
-    _refuse_nameless(contents)
+    _reject_nameless(contents)
     fits = []
     for scheme in schemes().values():
         try:
             fits.append(fit(scheme, layers, contents))
-        except UserError:  # the library has no such net
+        except UserError:  # the library has no such network
             continue
-    found = max(fits, key=lambda f: (f.names_found, -len(f.differences())))
-    if not found.names_found:
-        first = ", ".join(list(contents.arrays)[:SHOWN])
+    best_fit = max(fits, key=lambda f: (f.matches, -len(f.differences())))
+    if not best_fit.matches:
+        first = ", ".join(list(contents.arrays)[:MAX_LISTED])
         raise UserError(
-            f"{contents.path} has no tensor that {network} has, by any library's names; it has "
-            f"{first}"
+            f"{contents.path} has no tensor of {network} under the names of any library: its "
+            f"tensors are {first}"
         )
-    return found
+    return best_fit
 
 
 def identify(contents: Contents) -> tuple[Network, Fit]:
-    """The first network of the zoo whose tensors are exactly the file's, whatever its classes.
+    """The first network of the zoo with exactly the file's tensors, for any number of classes.
 
-    Networks that differ in strides alone have the same tensors. Raises UserError where none fits.
+    Networks that differ only in strides have the same tensors. Raises UserError if none fits.
     """
-    _refuse_nameless(contents)
+    _reject_nameless(contents)
     for network in zoo.NETWORKS.values():
         layers = walk(network)
         for scheme in schemes().values():
             try:
-                found = fit(scheme, layers, contents)
+                candidate = fit(scheme, layers, contents)
             except UserError:
                 continue
-            if found.names_found < len(found.tensors) or len(found.arrays) != len(found.tensors):
+            if not len(candidate.mappings) == len(candidate.arrays) == candidate.matches:
                 continue
-            classes = found.classes
+            classes = candidate.classes
             if classes and classes != network.classes:
                 network = with_classes(network, classes)
-                found = fit(scheme, walk(network), contents)
-            if not found.differences():
-                return network, found
+                candidate = fit(scheme, walk(network), contents)
+            if not candidate.differences():
+                return network, candidate
     raise UserError(
-        f"{contents.path} is of no network that reslab knows: say which with --network NAME"
+        f"{contents.path} does not fit any network that reslab knows: name it with --network NAME"
     )
 
 
-def complain(contents: Contents, network: str, found: Fit, differences: Sequence[str]) -> UserError:
-    """The one line about a file that does not fit."""
-    more = len(differences) - SHOWN
+def mismatch(
+    contents: Contents, network: str, candidate: Fit, differences: Sequence[str]
+) -> UserError:
+    """The error for a file that does not fit the network."""
+    more = len(differences) - MAX_LISTED
     rest = f"; and {more} more" if more > 0 else ""
     return UserError(
-        f"{contents.path} does not fit {network} ({found.scheme.name} names): "
-        f"{'; '.join(differences[:SHOWN])}{rest}"
+        f"{contents.path} does not fit {network} ({candidate.scheme.name} names): "
+        f"{'; '.join(differences[:MAX_LISTED])}{rest}"
     )
 
 
-def unlike(one: Network, other: Network) -> str:
-    """Where two networks whose tensors agree compute differently; "" where they do not.
+def functional_difference(trained: Network, target: Network) -> str:
+    """How two networks with the same tensors compute differently; "" if they do not.
 
-    What matters to weights only: kernels, strides, padding, groups, epsilon.
+    Compares what the weights depend on: kernel sizes, strides, padding, groups and epsilon.
     """
-    ours = {x.path: x.part for x in walk(one) if x.weights and not isinstance(x.part, Dense)}
-    for layer in walk(other):
-        mine = ours.get(layer.path)
-        if mine is None or mine.kind != layer.part.kind:
+    parts = {x.path: x.part for x in walk(trained) if x.weights and not isinstance(x.part, Dense)}
+    for layer in walk(target):
+        part = parts.get(layer.path)
+        if part is None or part.kind != layer.part.kind:
             continue
         for field in ("kernel", "stride", "pad", "groups", "dilation", "epsilon"):
-            a, b = getattr(mine, field, None), getattr(layer.part, field, None)
+            a, b = getattr(part, field, None), getattr(layer.part, field, None)
             if a != b:
-                return f"{layer.path} has {field} {a} there, {b} here"
+                return f"{layer.path} has {field} {a} in {trained.name}, {b} in {target.name}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""How pictures become a network's input, where the network was trained elsewhere."""
+"""How images become the input of a network that was trained with another library."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ from reslab.data import images
 
 IMAGENET_MEAN = 0.485, 0.456, 0.406  # of RGB in 0..1, over ImageNet's training images
 IMAGENET_STD = 0.229, 0.224, 0.225
+INTERPOLATIONS = "nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The shorter side to `resize` pixels, the middle square of `size`, then (x - mean) / std.
+    """The preprocessing of images: resize, centre crop, normalise.
 
-    `mean` and `std` are in units of 0..255, in the `order` "rgb" or "bgr" that the network takes.
-    `resize` None squeezes the whole picture into the square.
+    The defaults are those of torchvision's first ImageNet weights.
+
+    Attributes:
+        size: The side of the square centre crop, in pixels: the network's input size.
+        resize: The length in pixels to which the shorter side of the image is resized before the
+            crop. None: the whole image is resized to the square, whatever its aspect ratio.
+        interpolation: "nearest", "bilinear", "bicubic", "lanczos", "box" or "hamming", as in
+            Pillow.
+        mean: The mean of each channel in units of 0..255, in the order `order`.
+        std: The standard deviation of each channel in units of 0..255, in the order `order`.
+        order: The order of the channels that the network takes, "rgb" or "bgr".
     """
 
     size: int = 224
@@ -31,45 +41,63 @@ class Preprocessing:
     order: str = "rgb"
 
     def picture(self, file: Path | IO[bytes]) -> np.ndarray:
-        """uint8 (size, size, 3), RGB. Raises images.BadImage for what is no picture."""
+        """Read an image file, resize it and crop its centre.
+
+        Args:
+            file: The path of an image in any format that Pillow reads, or an open binary file.
+
+        Returns:
+            uint8 (size, size, 3), in RGB.
+
+        Raises:
+            BadImage: The file is not an image, or is damaged.
+        """
         from PIL import Image
 
-        opened = images.open_picture(file).convert("RGB")
-        how = Image.Resampling[self.interpolation.upper()]
-        width, height = opened.size
+        image = images.open_picture(file).convert("RGB")
+        resampling = Image.Resampling[self.interpolation.upper()]
+        width, height = image.size
         if self.resize is None:
-            return np.asarray(opened.resize((self.size, self.size), how))
-        # the longer side is cut to whole pixels, and the middle rounded, as torchvision does
+            return np.asarray(image.resize((self.size, self.size), resampling))
+        # as torchvision: the longer side is truncated to an integer, the crop's offset is rounded
         shorter = min(width, height)
         sides = [int(self.resize * n / shorter) for n in (width, height)]
-        opened = opened.resize((sides[0], sides[1]), how)
+        image = image.resize((sides[0], sides[1]), resampling)
         left, top = (round((n - self.size) / 2) for n in sides)
-        return np.asarray(opened.crop((left, top, left + self.size, top + self.size)))
+        return np.asarray(image.crop((left, top, left + self.size, top + self.size)))
 
-    def standardise(self, pictures: np.ndarray) -> np.ndarray:
-        """float32 of the same shape (n, h, w, 3), from RGB in 0..255."""
+    def normalise(self, pictures: np.ndarray) -> np.ndarray:
+        """Convert RGB images to the input of the network: (x - mean) / std.
+
+        Args:
+            pictures: An array (n, height, width, 3) of RGB values in 0..255.
+
+        Returns:
+            float32 (n, height, width, 3), with the channels in the order `order`.
+        """
         if self.order == "bgr":
             pictures = pictures[..., ::-1]
         out = pictures.astype("float32") - np.asarray(self.mean, "float32")
         return out / np.asarray(self.std, "float32")
 
     def encode(self) -> dict[str, Any]:
+        """The preprocessing as JSON data, for the note of a weight file."""
         return asdict(self)
 
 
 def decode(data: Any) -> Preprocessing:
-    """Raises UserError where the data describe none."""
+    """The inverse of `Preprocessing.encode`. Raises UserError for invalid data."""
     try:
-        made = Preprocessing(**{**data, "mean": tuple(data["mean"]), "std": tuple(data["std"])})
-        numbers = [*made.mean, *made.std, made.size, made.resize or 1]
-        if not all(isinstance(n, int | float) for n in numbers) or len(made.mean + made.std) != 6:
-            raise ValueError("six numbers are mean and std")
-        if made.order not in ("rgb", "bgr") or min(made.std) <= 0 or made.size < 1:
-            raise ValueError(f"order {made.order}, std {made.std}")
-        _ = _RESAMPLING[made.interpolation]
+        decoded = Preprocessing(**{**data, "mean": tuple(data["mean"]), "std": tuple(data["std"])})
+        numbers = [*decoded.mean, *decoded.std, decoded.size, decoded.resize or 1]
+        if not all(isinstance(n, int | float) for n in numbers):
+            raise ValueError("mean, std, size and resize must be numbers")
+        if len(decoded.mean + decoded.std) != 6:
+            raise ValueError("mean and std must have three numbers each")
+        if decoded.order not in ("rgb", "bgr") or min(decoded.std) <= 0 or decoded.size < 1:
+            raise ValueError(f"order {decoded.order}, std {decoded.std}, size {decoded.size}")
+        if decoded.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation {decoded.interpolation!r}")
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise UserError(f"not a preprocessing of pictures: {error}") from None
-    return made
-
-
-_RESAMPLING = dict.fromkeys(("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"))
+        raise UserError(f"the image preprocessing is not valid: {error}") from None
+    return decoded

@@ -92,7 +92,7 @@ def create(
     if weights is None:
         return build_model(network, classes, input_shape)
     requested = zoo.network(network)
-    source = transfer.source(weights, requested.name)
+    source = transfer.open_source(weights, requested.name)
     net = transfer.library_variant(source, requested)
     if net is not requested:
         log.warning("%s belongs to %s: that network is built", weights, net.name)
@@ -102,7 +102,7 @@ def create(
         classes = _classes(net, source)
     model = build_model(net, classes, input_shape)
     main = build.main_output(model) if aux else model  # `main` shares the layers of `model`
-    transfer.fill(main, transfer.about(main), source)
+    transfer.assign_weights(main, transfer.about(main), source)
     model.reslab = main.reslab
     return model
 

@@ -1,9 +1,8 @@
-"""What the libraries publish: where it is, its checksum, which of our networks it is for, and how
-its pictures are prepared.
+"""Published weights: URL, checksum, network of the zoo, and preprocessing.
 
-torchvision: URLs and sizes read in torchvision 0.28.0, `models/*.py`; a file's name carries the
-first letters of its sha256. keras.applications: URLs and md5 read in Keras 3.15.1. timm: the hub's
-`config.json` says how pictures are prepared, and the pointer of a large file its sha256.
+torchvision: URLs and image sizes are from torchvision 0.28.0, `models/*.py`; the name of a file
+contains the first digits of its sha256. keras.applications: URLs and md5 are from Keras 3.15.1.
+timm: the hub's `config.json` has the preprocessing, and the pointer to the file its sha256.
 """
 
 from __future__ import annotations
@@ -30,7 +29,10 @@ TORCH_URL = "https://download.pytorch.org/models/"
 KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 HUB_URL = "https://huggingface.co"
 
-_V1, _V2 = "IMAGENET1K_V1", "IMAGENET1K_V2"  # V2: the newer recipe, with the shorter side at 232
+_V1, _V2 = (
+    "IMAGENET1K_V1",
+    "IMAGENET1K_V2",
+)  # V2: the newer recipe, with the shorter side resized to 232
 TORCHVISION: dict[str, dict[str, str]] = {
     "alexnet": {_V1: "alexnet-owt-7be5be79.pth"},
     "vgg11": {_V1: "vgg11-8a719046.pth"},
@@ -52,7 +54,7 @@ TORCHVISION: dict[str, dict[str, str]] = {
         _V1: "resnext101_32x8d-8ba56ff5.pth",
         _V2: "resnext101_32x8d-110c445d.pth",
     },
-    "resnext101_64x4d": {_V1: "resnext101_64x4d-173b62eb.pth"},  # resized to 232 all the same
+    "resnext101_64x4d": {_V1: "resnext101_64x4d-173b62eb.pth"},  # also resized to 232
     "wide_resnet50_2": {_V1: "wide_resnet50_2-95faca4d.pth", _V2: "wide_resnet50_2-9ba9bcbe.pth"},
     "wide_resnet101_2": {
         _V1: "wide_resnet101_2-32ee1156.pth",
@@ -63,7 +65,7 @@ TORCHVISION: dict[str, dict[str, str]] = {
     "densenet169": {_V1: "densenet169-b2777c0a.pth"},
     "densenet201": {_V1: "densenet201-c1103571.pth"},
 }
-KERAS: dict[str, tuple[str, str, str]] = {  # folder and file's first word, md5, preprocessing
+KERAS: dict[str, tuple[str, str, str]] = {  # folder/prefix of the file, md5, preprocessing
     "resnet50": ("resnet/resnet50", "2cb95161c43110f7111970584f804107", "caffe"),
     "resnet101": ("resnet/resnet101", "f1aeb4b969a6efcfb50fad2f0c20cfc5", "caffe"),
     "resnet152": ("resnet/resnet152", "100835be76be38e30d865e96f2aaae62", "caffe"),
@@ -76,8 +78,8 @@ KERAS: dict[str, tuple[str, str, str]] = {  # folder and file's first word, md5,
     "vgg16": ("vgg16/vgg16", "64373286793e3c8b2b4e3219cbf3544b", "caffe"),
     "vgg19": ("vgg19/vgg19", "cbe5617147190e668d6c5d5026f83318", "caffe"),
 }
-# keras.applications says nothing of size and crop: ours are the usual ones
-MODES = {
+# keras.applications publishes no resize and crop: these are the usual ones
+KERAS_PREPROCESSING = {
     "caffe": Preprocessing(mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0), order="bgr"),
     "tf": Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3),
     "torch": Preprocessing(),
@@ -86,22 +88,22 @@ MODES = {
 
 @dataclass(frozen=True)
 class Published:
-    """`network` is the zoo's that the weights were trained for."""
+    """Weights that a library publishes."""
 
-    source: str
-    network: str
+    source: str  # "torchvision/IMAGENET1K_V2"
+    network: str  # the network of the zoo that they were trained for
     scheme: str
     file: Remote
-    folder: str  # in the cache
+    folder: str  # within the cache
     preprocessing: Preprocessing
     classes: tuple[str, ...] | None
 
 
 def find(network: str, source: str) -> Published | None:
-    """The weights called `source`, for the network or its twin in that library.
+    """The published weights named `source` for the network, or for the library's variant of it.
 
-    None where `source` is not of the form "torchvision/...", "timm/..." or "keras/...". Raises
-    UserError where the library publishes none like this. For timm it reads the hub.
+    None if `source` does not start with "torchvision/", "timm/" or "keras/". For timm the hub is
+    read. Raises UserError if the library publishes no such weights.
     """
     library, _, version = source.partition("/")
     finders = {"torchvision": _torchvision, "timm": _timm, "keras": _keras}
@@ -110,36 +112,36 @@ def find(network: str, source: str) -> Published | None:
 
 @cache
 def imagenet_classes() -> tuple[str, ...]:
-    """The names of ImageNet's 1000 classes, in the classifiers' order."""
+    """The names of ImageNet's 1000 classes in the order of the logits."""
     text = (package_files("reslab.weights") / "imagenet.txt").read_text(encoding="utf-8")
     return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
 
 
 def contents(published: Published) -> files.Contents:
-    """The file's arrays, from the cache or the library's server; the checksum is verified."""
-    return files.read(local(published))
+    """The arrays of the file, which is downloaded if necessary; the checksum is verified."""
+    return files.read(local_path(published))
 
 
-def local(published: Published) -> Path:
-    """Where the file lies on this machine; fetched if need be.
+def local_path(published: Published) -> Path:
+    """The path of the file on this machine; it is downloaded if necessary.
 
-    Raises UserError, in a line that says which file goes where, where it cannot be fetched.
+    Raises UserError if it cannot be downloaded; the message says which file to put where.
     """
-    places = [*download.folders(published.folder, None), *_theirs(published.source)]
-    for place in places:
-        if (found := place / published.file.name).exists():
-            return download.verify(found, published.file)
+    folders = [*download.folders(published.folder, None), *_library_cache(published.source)]
+    for folder in folders:
+        if (path := folder / published.file.name).exists():
+            return download.verify(path, published.file)
     return download.fetch(published.file, download.cache_dir() / published.folder)
 
 
-def _theirs(source: str) -> list[Path]:
-    """Where the library itself keeps what it has downloaded."""
+def _library_cache(source: str) -> list[Path]:
+    """The folder in which the library itself stores its downloads."""
     library = source.partition("/")[0]
-    homes = {
+    caches = {
         "torchvision": Path(os.environ.get("TORCH_HOME", "~/.cache/torch"), "hub/checkpoints"),
         "keras": Path(os.environ.get("KERAS_HOME", "~/.keras"), "models"),
     }
-    return [homes[library].expanduser()] if library in homes else []
+    return [caches[library].expanduser()] if library in caches else []
 
 
 def _torchvision(network: str, version: str) -> Published:
@@ -149,42 +151,43 @@ def _torchvision(network: str, version: str) -> Published:
     if version not in versions:
         raise unknown(f"weights of torchvision's {network} called", version, versions)
     name = versions[version]
-    prefix = name.removesuffix(".pth").rpartition("-")[2]
-    new = version == _V2 or network == "resnext101_64x4d"
-    how = Preprocessing(resize=232 if new else 256)
-    if network == "googlenet":  # its weights are TensorFlow's: `transform_input` undoes the rest
-        how = MODES["tf"]
+    checksum = name.removesuffix(".pth").rpartition("-")[2]  # its first digits
+    new_recipe = version == _V2 or network == "resnext101_64x4d"
+    preprocessing = Preprocessing(resize=232 if new_recipe else 256)
+    if network == "googlenet":  # ported from TensorFlow; `transform_input` undoes torchvision's
+        preprocessing = KERAS_PREPROCESSING["tf"]
     return Published(
         source=f"torchvision/{version}",
         network=network,
         scheme="torchvision",
-        file=Remote(name, TORCH_URL + name, sha256=prefix),
+        file=Remote(name, TORCH_URL + name, sha256=checksum),
         folder="weights/torchvision",
-        preprocessing=how,
+        preprocessing=preprocessing,
         classes=imagenet_classes(),
     )
 
 
 def _keras(network: str, version: str) -> Published:
-    own = network.removeprefix("keras_")
-    if own not in KERAS:
+    base = network.removeprefix("keras_")
+    if base not in KERAS:
         raise UserError(f"keras.applications publishes no weights for {network}")
     if version != "imagenet":
-        raise unknown(f"weights of keras.applications' {own} called", version, ["imagenet"])
-    twin = f"keras_{own}"
-    if twin not in zoo.NETWORKS and own.startswith("vgg"):
-        twin = own  # the same function: nothing to normalise, and flattened maps are put in order
-    if twin not in zoo.NETWORKS:
-        raise UserError(f"keras/imagenet needs the network {twin}, which reslab lacks")
-    stem, md5, mode = KERAS[own]
-    name = f"{stem.partition('/')[2]}_weights_tf_dim_ordering_tf_kernels.h5"
+        raise unknown(f"weights of keras.applications' {base} called", version, ["imagenet"])
+    variant = f"keras_{base}"
+    if variant not in zoo.NETWORKS and base.startswith("vgg"):
+        variant = base  # the same function: no batch norm, and dense kernels are reordered
+    if variant not in zoo.NETWORKS:
+        raise UserError(f"keras/imagenet needs the network {variant}, which reslab does not have")
+    path, md5, preprocessing = KERAS[base]
+    folder, _, prefix = path.partition("/")
+    name = f"{prefix}_weights_tf_dim_ordering_tf_kernels.h5"
     return Published(
         source="keras/imagenet",
-        network=twin,
+        network=variant,
         scheme="keras",
-        file=Remote(name, f"{KERAS_URL}{stem.partition('/')[0]}/{name}", (md5,)),
+        file=Remote(name, f"{KERAS_URL}{folder}/{name}", (md5,)),
         folder="weights/keras",
-        preprocessing=MODES[mode],
+        preprocessing=KERAS_PREPROCESSING[preprocessing],
         classes=imagenet_classes(),
     )
 
@@ -196,71 +199,74 @@ CONFIG, MODEL, POINTER = "config.json", "model.safetensors", "model.safetensors.
 
 def _timm(network: str, version: str) -> Published:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
-        raise UserError(f"timm/{version} is not a name of the hub: timm/resnet50.a1_in1k is one")
+        raise UserError(
+            f"timm/{version} is not a model name of the hub, such as timm/resnet50.a1_in1k"
+        )
     folder = f"weights/timm/{version}"
-    _from_hub(version, folder)
-    here = download.cache_dir() / folder
+    _download_metadata(version, folder)
+    cache = download.cache_dir() / folder
     try:
-        config = json.loads((here / CONFIG).read_text(encoding="utf-8"))
-        said = {**config, **config.get("pretrained_cfg", {})}
-        architecture = str(said["architecture"])
-        how = _prepared(said)
-        classes = int(said["num_classes"])
+        config = json.loads((cache / CONFIG).read_text(encoding="utf-8"))
+        config = {**config, **config.get("pretrained_cfg", {})}
+        architecture = str(config["architecture"])
+        preprocessing = _timm_preprocessing(config)
+        classes = int(config["num_classes"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UserError(f"{here / CONFIG} is damaged ({error}): delete it") from None
+        raise UserError(f"{cache / CONFIG} is damaged ({error}): delete it") from None
     if zoo_name(architecture) != network:
         raise UserError(f"timm/{version} is of {architecture}, not of {network}")
-    pointer = here / POINTER
-    sums = (
-        re.search(r"oid sha256:([0-9a-f]{64})", pointer.read_text()) if pointer.exists() else None
-    )
-    if not sums:
-        log.warning("%s: its checksum is not known, so it is not verified", here / MODEL)
+    pointer = cache / POINTER
+    text = pointer.read_text() if pointer.exists() else ""
+    checksum = re.search(r"oid sha256:([0-9a-f]{64})", text)
+    if not checksum:
+        log.warning("%s is not verified: its checksum is not known", cache / MODEL)
     url = f"{_hub()}/timm/{version}/resolve/main/{MODEL}"
     names = imagenet_classes() if classes == 1000 else None
-    file = Remote(MODEL, url, sha256=sums[1] if sums else "")
-    return Published(f"timm/{version}", network, "auto", file, folder, how, names)
+    file = Remote(MODEL, url, sha256=checksum[1] if checksum else "")
+    return Published(f"timm/{version}", network, "auto", file, folder, preprocessing, names)
 
 
 def _hub() -> str:
     return os.environ.get("HF_ENDPOINT", HUB_URL).rstrip("/")
 
 
-def _from_hub(version: str, folder: str) -> None:
-    """The two small files about the weights, once: how to prepare pictures, and the checksum."""
-    here, base = download.cache_dir() / folder, f"{_hub()}/timm/{version}"
-    small = {CONFIG: f"{base}/resolve/main/{CONFIG}", POINTER: f"{base}/raw/main/{MODEL}"}
-    if (here / CONFIG).exists() and (here / MODEL).exists():
+def _download_metadata(version: str, folder: str) -> None:
+    """Download, once, the two small files with the preprocessing and the checksum."""
+    cache, base = download.cache_dir() / folder, f"{_hub()}/timm/{version}"
+    urls = {CONFIG: f"{base}/resolve/main/{CONFIG}", POINTER: f"{base}/raw/main/{MODEL}"}
+    if (cache / CONFIG).exists() and (cache / MODEL).exists():
         return
-    for name, url in small.items():
-        if (here / name).exists():
+    for name, url in urls.items():
+        if (cache / name).exists():
             continue
         try:
-            download.fetch(Remote(name, url), here)
+            download.fetch(Remote(name, url), cache)
         except UserError as error:
-            why = "RESLAB_OFFLINE is set" if os.environ.get("RESLAB_OFFLINE") else "no connection"
+            reason = (
+                "RESLAB_OFFLINE is set" if os.environ.get("RESLAB_OFFLINE") else "no connection"
+            )
             raise UserError(
-                f"timm/{version} is not here, and cannot be fetched ({why}): put {CONFIG} and "
-                f"{MODEL} from {base}/resolve/main/ into {here}; the sha256 is at {small[POINTER]}"
+                f"timm/{version} cannot be downloaded ({reason}): put {CONFIG} and {MODEL} from "
+                f"{base}/resolve/main/ into {cache}; the sha256 is at {urls[POINTER]}"
             ) from error
 
 
-def _prepared(said: dict) -> Preprocessing:
-    """timm's own rule (`data/transforms_factory.py`): size / crop_pct, rounded down."""
-    size = int(said["input_size"][-1])
-    squeezed = said.get("crop_mode", "center") == "squash"
+def _timm_preprocessing(config: dict) -> Preprocessing:
+    """As timm does (`data/transforms_factory.py`): resize to size / crop_pct, rounded down."""
+    size = int(config["input_size"][-1])
+    squash = config.get("crop_mode", "center") == "squash"
     return decode(
         {
             "size": size,
-            "resize": None if squeezed else math.floor(size / said.get("crop_pct", 0.875)),
-            "interpolation": said.get("interpolation", "bicubic"),
-            "mean": [255 * float(m) for m in said["mean"]],
-            "std": [255 * float(s) for s in said["std"]],
+            "resize": None if squash else math.floor(size / config.get("crop_pct", 0.875)),
+            "interpolation": config.get("interpolation", "bicubic"),
+            "mean": [255 * float(m) for m in config["mean"]],
+            "std": [255 * float(s) for s in config["std"]],
         }
     )
 
 
 def zoo_name(architecture: str) -> str:
-    """Our name for timm's architecture: `resnet50d` is `resnet50_d`."""
+    """The zoo's name for an architecture of timm: `resnet50d` is `resnet50_d`."""
     architecture = architecture.removeprefix("tv_")
     return re.sub(r"^((?:se)?resnet\d+)d$", r"\1_d", architecture)

@@ -1,4 +1,4 @@
-"""From stacked units to single layers and back, exact to the bit."""
+"""Convert between stacked units and single layers, bit for bit."""
 
 from __future__ import annotations
 
@@ -12,19 +12,26 @@ from reslab.core.errors import UserError
 from reslab.models import build, stacked
 from reslab.models.scopes import policy
 from reslab.models.stacked import Stacked
+from reslab.spec import Network
 from reslab.weights import transfer
 
 
 def flatten(model: keras.Model) -> keras.Model:
-    """The same model with its stacked units written out, layer by layer, and the same weights.
+    """Convert the stacked units of a model to single layers with the same weights.
 
-    Where the network has only parts that Keras has, a file of it opens without reslab. A model
-    without stacked units comes back as it is.
+    If the network has only layers that Keras has, a file of the new model can be loaded without
+    reslab.
+
+    Args:
+        model: A model of `reslab.create(..., stacked=True)`, or one that contains such a model.
+
+    Returns:
+        A new model; the same model if it has no stacked units.
     """
-    held = stacked.holders(model)
-    if not held:
+    stacked_layers = stacked.holders(model)
+    if not stacked_layers:
         return model
-    build.allow_layers(sum(h.stack.times * len(h.stack.leaves) for h in held))
+    build.allow_layers(sum(x.stack.times * len(x.stack.leaves) for x in stacked_layers))
 
     def clone(layer: Any) -> Any:
         if isinstance(layer, keras.Model) and stacked.holders(layer):
@@ -38,43 +45,59 @@ def flatten(model: keras.Model) -> keras.Model:
 
     with making():
         flat = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    return _with_the_same(accelerate(flat), model)
+    return _copy_state(model, accelerate(flat))
 
 
-def stack(model: keras.Model, network: Any = None, remat: bool = False) -> keras.Model:
-    """The same model with like units stacked, and the same weights; `remat` as in `create`.
+def stack(
+    model: keras.Model, network: str | Network | None = None, remat: bool = False
+) -> keras.Model:
+    """Convert the repeated units of a model to stacked ones with the same weights.
 
-    `network` is needed where the model's is not known. Raises UserError there, and where the model
-    is not as `create` makes it.
+    Args:
+        model: A model of `reslab.create`.
+        network: The name of the model's network, or a `Network`. Needed only for a model that
+            cannot be identified, see `about`.
+        remat: Whether the stacked units recompute their activations in the backward pass
+            (gradient checkpointing).
+
+    Returns:
+        A new model.
+
+    Raises:
+        UserError: The model cannot be identified, differs from what `reslab.create` builds, or has
+            units that are only partly frozen.
     """
     net = transfer.about(model, network).network
-    found = model.output if isinstance(model.output, dict) else {}
-    aux = "head" in found
+    outputs = model.output if isinstance(model.output, dict) else {}
+    aux = "head" in outputs
     data_format = "channels_first" if transfer.channels_first(model) else "channels_last"
-    own = build.variables(model)
+    model_variables = build.variables(model)
     with policy(_policy(model)):
-        again = build.create(
+        stacked_model = build.create(
             net,
             input_shape=model.input_shape[1:],
             data_format=data_format,
-            top=any(name.startswith("head_") for name in own),
-            taps=() if aux else tuple(found),
+            top=any(name.startswith("head_") for name in model_variables),
+            taps=() if aux else tuple(outputs),
             aux=aux,
             stacked=True,
             remat=remat,
         )
-    if build.variables(again).keys() != own.keys():
-        raise UserError(f"{model.name} is not as reslab.create makes {net.name}: it is not stacked")
-    return _with_the_same(again, model)
+    if build.variables(stacked_model).keys() != model_variables.keys():
+        raise UserError(
+            f"{model.name} cannot be stacked: it differs from what reslab.create builds of "
+            f"{net.name}"
+        )
+    return _copy_state(model, stacked_model)
 
 
 def _policy(model: keras.Model) -> Any:
-    """The dtype policy of its first layer with weights: `create` makes all under one."""
+    """The dtype policy of the first layer with weights; `reslab.create` gives all the same."""
     return next(layer.dtype_policy for layer in model.layers if layer.weights)
 
 
-def _moves(layer: Any) -> Iterator[tuple[str, bool]]:
-    """Whether a layer, or each one of stacked units, learns; by its name."""
+def _trainable(layer: Any) -> Iterator[tuple[str, bool]]:
+    """The layer's name, or the names of the layers in stacked units, and whether each trains."""
     if not isinstance(layer, Stacked):
         yield layer.name, layer.trainable
         return
@@ -82,34 +105,35 @@ def _moves(layer: Any) -> Iterator[tuple[str, bool]]:
         yield from ((path, layer.trainable and owner.trainable) for path in paths)
 
 
-def _freeze(layer: Stacked, moves: Mapping[str, bool]) -> None:
-    """Raises UserError where a layer learns in some of the units alone."""
+def _freeze(layer: Stacked, trainable: Mapping[str, bool]) -> None:
+    """Raises UserError if a layer is frozen in some of the units only."""
     for owner, paths in _stacked_paths(layer):
-        found = {moves[path] for path in paths}
-        if len(found) > 1:
-            raise UserError(f"{paths[0]} and those like it cannot be stacked: not all are frozen")
-        if found == {False}:
+        states = {trainable[path] for path in paths}
+        if len(states) > 1:
+            raise UserError(
+                f"{paths[0]} and its counterparts cannot be stacked: not all are frozen"
+            )
+        if states == {False}:
             layer.freeze([owner])
 
 
 def _stacked_paths(layer: Stacked) -> list[tuple[Any, list[str]]]:
-    """Each layer of a unit, and the names of those that it stands for."""
+    """Each layer of the template unit, and the paths of the layers that it represents."""
     leaves = dict.fromkeys(leaf for _, leaf, _ in layer.wholes)
     units = layer.stack.paths
     return [(layer.template.owners[leaf], [unit[leaf] for unit in units]) for leaf in leaves]
 
 
-def _with_the_same(made: keras.Model, model: keras.Model) -> keras.Model:
-    """`made` with the weights, statistics and generators of `model`, what of it stands still, and
-    what is known of it."""
-    stacked.assign(build.variables(made), stacked.read(build.variables(model)))
-    moves = {path: moves for layer in model.layers for path, moves in _moves(layer)}
-    for layer in made.layers:
+def _copy_state(source: keras.Model, target: keras.Model) -> keras.Model:
+    """Copy weights, statistics, generator states, frozen layers and reslab's attributes."""
+    stacked.assign(build.variables(target), stacked.read(build.variables(source)))
+    trainable = {path: state for layer in source.layers for path, state in _trainable(layer)}
+    for layer in target.layers:
         if isinstance(layer, Stacked):
-            _freeze(layer, moves)
-        elif layer.name in moves:
-            layer.trainable = moves[layer.name]
+            _freeze(layer, trainable)
+        elif layer.name in trainable:
+            layer.trainable = trainable[layer.name]
     for name in ("reslab_network", "reslab"):
-        if hasattr(model, name):
-            setattr(made, name, getattr(model, name))
-    return made
+        if hasattr(source, name):
+            setattr(target, name, getattr(source, name))
+    return target

@@ -1,4 +1,4 @@
-"""Weights into a model and out of it, under any library's names."""
+"""Load weights into a model and save them, under the names of any library."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ from reslab.models.build import allow_depth, variables
 from reslab.spec import Layer, Network, walk
 from reslab.spec.serialize import decode_network, encode_network
 from reslab.spec.transforms import with_classes
-from reslab.weights import files, keras_order, match
+from reslab.weights import files, h5, keras_order, match
 from reslab.weights.files import Contents
-from reslab.weights.layer_paths import places
+from reslab.weights.layer_paths import parse_layer_paths
 from reslab.weights.match import Fit
 from reslab.weights.preprocessing import Preprocessing, decode
-from reslab.weights.schemes import OWN, classifier, scheme, strided_1x1, tensors
+from reslab.weights.schemes import RESLAB, classifier_path, map_variables, scheme, strides_in_1x1
 
 log = logging.getLogger("reslab.weights")
 
 
 @dataclass(frozen=True)
 class About:
-    """What is known of a model's weights; None where nothing is."""
+    """What is known of a model's weights.
+
+    Attributes:
+        network: The network that the model was built from.
+        preprocessing: How images become the input of the network; None if it is not known.
+        classes: The names of the classes in the order of the logits; None if they are not known.
+    """
 
     network: Network
     preprocessing: Preprocessing | None = None
@@ -39,52 +45,71 @@ class About:
 
 
 def about(model: keras.Model, network: str | Network | None = None) -> About:
-    """The network that a model was made of, and what came with its weights.
+    """Return the network of a model, with the preprocessing and class names of its weights.
 
-    A model that was cloned or read from a file is known by its name alone, and only where its
-    variables are those of the zoo's network of that name. Raises UserError where it is not known.
+    `reslab.create` and `reslab.weights.load` attach them to the model. A model that was cloned or
+    loaded from a file is identified by its name, if the zoo has a network of that name.
+
+    Args:
+        model: A Keras model.
+        network: The name of a network of the zoo, or a `Network`, for a model that cannot be
+            identified.
+
+    Returns:
+        An `About`.
+
+    Raises:
+        UserError: The model cannot be identified and `network` is None.
     """
-    known = getattr(model, "reslab", None)
-    if isinstance(known, About) and network is None:
-        return known
+    attached = getattr(model, "reslab", None)
+    if isinstance(attached, About) and network is None:
+        return attached
     net = None if network is None else zoo.network(network)
     if net is None:
-        made_of = getattr(model, "reslab_network", None)
-        net = made_of if isinstance(made_of, Network) else zoo.NETWORKS.get(model.name)
+        built_from = getattr(model, "reslab_network", None)
+        net = built_from if isinstance(built_from, Network) else zoo.NETWORKS.get(model.name)
     if net is None:
-        raise UserError(f"no network {model.name!r} is known: say which it is with network=NAME")
+        raise UserError(f"there is no network {model.name!r}: name the model's with network=NAME")
     return About(_with_classes_of(net, model))
 
 
 def _with_classes_of(net: Network, model: keras.Model) -> Network:
-    last = classifier(walk(net)) if net.classes else None
-    kernel = variables(model).get(f"{last}/kernel")
+    path = classifier_path(walk(net)) if net.classes else None
+    kernel = variables(model).get(f"{path}/kernel")
     return net if kernel is None else with_classes(net, int(kernel.shape[-1]))
 
 
 def layers_of(model: keras.Model, net: Network) -> list[Layer]:
-    """The walk at the model's own size, down to where the model ends.
+    """The layers of the network at the model's input size.
 
-    Raises UserError where the model's variables are not the network's.
+    Raises UserError if a variable of the model does not belong to the network.
     """
     allow_depth(net)
     shape = tuple(model.input_shape[1:])
     size = (shape[1], shape[2], shape[0]) if channels_first(model) else shape
-    own = {name: tuple(v.shape) for name, v in variables(model).items() if _weight(name)}
+    shapes = {
+        name: tuple(v.shape)
+        for name, v in variables(model).items()
+        if not name.endswith("seed_generator_state")
+    }
     layers = walk(net, size)
     for layer in layers:
-        for name, wanted in {**layer.weights, **layer.state}.items():
-            found = own.pop(f"{layer.path}/{name}", wanted)
-            if found != wanted:
+        for name, expected in {**layer.weights, **layer.state}.items():
+            actual = shapes.pop(f"{layer.path}/{name}", expected)
+            if actual != expected:
                 raise UserError(
-                    f"{layer.path}/{name} is {found} in the model, {wanted} in {net.name}"
+                    f"{layer.path}/{name} is {actual} in the model, {expected} in {net.name}"
                 )
-    if own:
-        raise UserError(f"the model has {next(iter(own))}, which {net.name} has not: network=NAME")
+    if shapes:
+        raise UserError(
+            f"the model has {next(iter(shapes))}, but {net.name} does not: name the model's "
+            "network with network=NAME"
+        )
     return layers
 
 
 def channels_first(model: keras.Model) -> bool:
+    """Whether the model takes NCHW images."""
     if any(layer.name == "to_channels_last" for layer in model.layers):
         return True
     if any(layer.data_format == "channels_first" for layer in stacked.holders(model)):
@@ -93,42 +118,47 @@ def channels_first(model: keras.Model) -> bool:
     return any(layer.data_format == "channels_first" for layer in convolutions)
 
 
-def _weight(name: str) -> bool:
-    return not name.endswith("seed_generator_state")
+# Loading ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Source:
-    """Arrays to load, and what is known of them."""
+    """The arrays to load, their naming scheme, and what is known of them.
+
+    `network` is the one that the weights were trained for; None if it is not known.
+    """
 
     contents: Contents
     scheme: str
-    network: Network | None  # that they were trained for
+    network: Network | None
     preprocessing: Preprocessing | None
     classes: tuple[str, ...] | None
 
 
-def source(name: str | Path, network: str, scheme: str = "auto") -> Source:
-    """A file, or what a library publishes for the network or its twin there ("keras/imagenet").
+def open_source(name: str | Path, network: str, scheme: str = "auto") -> Source:
+    """Open a weight file, or weights published for the network ("keras/imagenet").
 
-    Raises UserError where there is none, or it cannot be read or fetched.
+    Raises UserError if there are none, or they cannot be read or downloaded.
     """
     from reslab.weights import registry
 
-    found = None if Path(name).exists() else registry.find(network, str(name))
-    if found is not None:
-        theirs = zoo.network(found.network)
+    published = None if Path(name).exists() else registry.find(network, str(name))
+    if published is not None:
         return Source(
-            registry.contents(found), found.scheme, theirs, found.preprocessing, found.classes
+            registry.contents(published),
+            published.scheme,
+            zoo.network(published.network),
+            published.preprocessing,
+            published.classes,
         )
     contents = files.read(name)
-    said = contents.note
+    note = contents.note
     try:
-        net = decode_network(said["network"]) if "network" in said else None
-        how = decode(said["preprocessing"]) if "preprocessing" in said else None
+        net = decode_network(note["network"]) if "network" in note else None
+        preprocessing = decode(note["preprocessing"]) if "preprocessing" in note else None
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    return Source(contents, scheme, net, how, _class_names(contents))
+    return Source(contents, scheme, net, preprocessing, _class_names(note))
 
 
 def library_variant(source: Source, network: Network) -> Network:
@@ -143,10 +173,10 @@ def library_variant(source: Source, network: Network) -> Network:
     return network
 
 
-def _class_names(contents: Contents) -> tuple[str, ...] | None:
-    said = contents.note.get("classes")
-    good = isinstance(said, list) and all(isinstance(word, str) for word in said)
-    return tuple(said) if good and said else None
+def _class_names(note: Mapping[str, Any]) -> tuple[str, ...] | None:
+    classes = note.get("classes")
+    valid = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    return tuple(classes) if valid and classes else None
 
 
 def load(
@@ -155,81 +185,92 @@ def load(
     scheme: str = "auto",
     network: str | Network | None = None,
 ) -> keras.Model:
-    """Fill the model from a file, or from what a library publishes ("timm/resnet50.a1_in1k").
+    """Load weights into a model: from a file, or published by another library.
 
-    `scheme` says whose names the file has: "torchvision", "timm", "keras", "keras_hub", "reslab",
-    or "auto", which looks. `network` is needed for a model whose network is not known. A
-    classifier of another number of classes is left as it is, and the log says so. Returns the
-    model, which remembers how its pictures are to be prepared.
+    If the weights have another number of classes than the model, the classifier keeps its values,
+    and a warning says so.
 
-    Raises UserError where the file cannot be read or does not fit; the model is then unchanged.
+    Args:
+        model: A model of `reslab.create`, or any Keras model with the same variables.
+        source: The path of a weight file (`.safetensors`, `.pth`, `.pt`, `.keras`, `.weights.h5`
+            or `.h5`), or the name of published weights, such as "torchvision/IMAGENET1K_V2",
+            "timm/resnet50.a1_in1k" or "keras/imagenet".
+        scheme: The library whose names the file has: "torchvision", "timm", "keras"
+            (keras.applications), "keras_hub" or "reslab". "auto" detects it.
+        network: The name of the model's network, or a `Network`. Needed only for a model that
+            cannot be identified, see `about`.
+
+    Returns:
+        The same model. `about(model)` has the preprocessing and class names of the weights.
+
+    Raises:
+        UserError: The weights cannot be read or downloaded, or do not fit the model. The model is
+            then unchanged.
     """
     known = about(model, network)
-    return fill(model, known, _open(source, known.network.name, scheme))
+    return assign_weights(model, known, open_source(source, known.network.name, scheme))
 
 
-_open = source  # `load` has an argument of that name
-
-
-def fill(
+def assign_weights(
     model: keras.Model,
     known: About,
-    given: Source,
-    say: Callable[[str], object] = log.warning,
+    source: Source,
+    warn: Callable[[str], object] = log.warning,
 ) -> keras.Model:
-    """Assign every variable of the model, and note what came with them; all or none.
+    """Assign all variables of the model, or none, and attach what is known of the weights.
 
-    `say` is told, in a sentence each, what a person should know of it.
+    `warn` is called with one sentence for each thing that the user should know.
     """
-    net, contents = known.network, given.contents
+    net, contents = known.network, source.contents
     layers = layers_of(model, net)
-    if given.network and (odd := match.unlike(given.network, net)):
+    if source.network and (difference := match.functional_difference(source.network, net)):
         raise UserError(
-            f"{contents.path} belongs to {given.network.name}, not to {net.name}: {odd}"
+            f"{contents.path} belongs to {source.network.name}, not to {net.name}: {difference}"
         )
-    if given.scheme == "auto":
+    if source.scheme == "auto":
         fit = match.best(layers, contents, net.name)
     else:
-        fit = match.fit(scheme(given.scheme), layers, contents)
-    own = variables(model)
-    absent = {name for name, t in fit.tensors.items() if t.ours not in own}
-    left = _head_left_out(fit, absent)
-    if differences := fit.differences(missing_ok=absent | left, extra_ok=absent | left):
-        raise _complaint(contents, net, layers, fit, differences)
-    for sentence in _remarks(fit, left, given, net, layers):
-        say(sentence)
+        fit = match.fit(scheme(source.scheme), layers, contents)
+    model_variables = variables(model)
+    absent = {name for name, m in fit.mappings.items() if m.ours not in model_variables}
+    skipped = _skipped_head(fit, absent)
+    if differences := fit.differences(missing_ok=absent | skipped, extra_ok=absent | skipped):
+        raise _mismatch(contents, net, layers, fit, differences)
+    for sentence in _warnings(fit, skipped, source, net, layers):
+        warn(sentence)
     arrays: dict[str, np.ndarray] = {}
-    for name, tensor in fit.tensors.items():
-        if name not in absent and name not in left:
-            arrays[tensor.ours] = tensor.to_ours(fit.arrays[name])
-    stacked.assign(own, arrays)
-    names = given.classes if len(given.classes or ()) == net.classes and not left else None
-    model.reslab = About(net, given.preprocessing or known.preprocessing, names)
+    for name, mapping in fit.mappings.items():
+        if name not in absent and name not in skipped:
+            arrays[mapping.ours] = mapping.to_ours(fit.arrays[name])
+    stacked.assign(model_variables, arrays)
+    same_classes = len(source.classes or ()) == net.classes and not skipped
+    preprocessing = source.preprocessing or known.preprocessing
+    model.reslab = About(net, preprocessing, source.classes if same_classes else None)
     return model
 
 
-def _remarks(
-    fit: Fit, left: set[str], given: Source, net: Network, layers: Sequence[Layer]
+def _warnings(
+    fit: Fit, skipped: set[str], source: Source, net: Network, layers: Sequence[Layer]
 ) -> Iterator[str]:
-    if left:
+    if skipped:
         yield (
-            f"{given.contents.path} has {fit.classes or 'no'} classes, the model {net.classes}: "
-            f"the head ({', '.join(sorted(left))}) is left as it was"
+            f"{source.contents.path} has {fit.classes or 'no'} classes, the model {net.classes}: "
+            f"the head ({', '.join(sorted(skipped))}) is not loaded"
         )
-    if fit.scheme.torch and given.network is None and strided_1x1(layers):
+    if fit.scheme.torch and source.network is None and strides_in_1x1(layers):
         yield (
-            f"{net.name} strides in a 1x1 convolution (v1), {fit.scheme.library}'s nets stride in "
-            "the 3x3 (v1.5): the weights fit, but may have been trained for the other"
+            f"{net.name} strides in a 1x1 convolution (v1), the networks of {fit.scheme.library} "
+            "in the 3x3 (v1.5): the weights fit, but may have been trained for the other variant"
         )
 
 
-def _head_left_out(fit: Fit, absent: set[str]) -> set[str]:
-    """The classifier's names, if the file has another number of classes, or none at all."""
+def _skipped_head(fit: Fit, absent: set[str]) -> set[str]:
+    """The classifier's names if the file has another number of classes, or no classifier."""
     head = set(fit.head) - absent
-    there = [fit.arrays[name].shape for name in head if name in fit.arrays]
-    wanted = {fit.tensors[name].their_shape for name in head}
-    same = bool(there) and set(there) <= wanted
-    if same or (there and not _only_classes_differ(fit, head)):
+    shapes = [fit.arrays[name].shape for name in head if name in fit.arrays]
+    expected = {fit.mappings[name].their_shape for name in head}
+    same = bool(shapes) and set(shapes) <= expected
+    if same or (shapes and not _only_classes_differ(fit, head)):
         return set()
     return head
 
@@ -237,28 +278,28 @@ def _head_left_out(fit: Fit, absent: set[str]) -> set[str]:
 def _only_classes_differ(fit: Fit, head: set[str]) -> bool:
     axis = 0 if fit.scheme.torch else -1
     for name in head & fit.arrays.keys():
-        mine, other = list(fit.tensors[name].their_shape), list(fit.arrays[name].shape)
-        if len(mine) != len(other):
+        expected, actual = list(fit.mappings[name].their_shape), list(fit.arrays[name].shape)
+        if len(expected) != len(actual):
             return False
-        mine[axis] = other[axis] = 0
-        if mine != other:
+        expected[axis] = actual[axis] = 0
+        if expected != actual:
             return False
     return True
 
 
-def _complaint(
+def _mismatch(
     contents: Contents, net: Network, layers: Sequence[Layer], fit: Fit, differences: list[str]
 ) -> UserError:
-    """What differs; and under whose names it would fit, where there is one."""
+    """The differences, or the scheme under which the file fits better."""
     if contents.nameless:
-        return match.complain(contents, net.name, fit, differences)
+        return match.mismatch(contents, net.name, fit, differences)
     other = match.best(layers, contents, net.name)
-    if other.names_found > fit.names_found:
+    if other.matches > fit.matches:
         return UserError(
-            f"{contents.path} has {other.scheme.name} names, not {fit.scheme.name}: "
+            f"{contents.path} has {other.scheme.name} names, not {fit.scheme.name}: use "
             f"scheme={other.scheme.name!r}"
         )
-    return match.complain(contents, net.name, fit, differences)
+    return match.mismatch(contents, net.name, fit, differences)
 
 
 # Saving -----------------------------------------------------------------------------------------
@@ -270,64 +311,71 @@ def save(
     scheme: str = "reslab",
     network: str | Network | None = None,
 ) -> None:
-    """Write the model's weights under a library's names; the ending of `path` says the format.
+    """Save a model's weights under the names of a library.
 
-    `.safetensors`, `.weights.h5`, `.h5` and `.keras` say also which network they are of and how
-    pictures are prepared. `.keras` holds the model itself, and so has reslab's names. Raises
-    UserError where the library has no such net, or the file cannot be written.
+    All formats but `.pth` also store the network, the preprocessing and the class names. The file
+    is written atomically.
+
+    Args:
+        model: A model of `reslab.create`, or any Keras model with the same variables.
+        path: The file to write. Its suffix selects the format: `.safetensors`, `.pth`, `.pt`,
+            `.weights.h5`, `.h5`, or `.keras` for the whole model.
+        scheme: The library whose names the file has: "reslab", "torchvision", "timm", "keras"
+            (keras.applications) or "keras_hub". A `.keras` file has reslab's names.
+        network: The name of the model's network, or a `Network`. Needed only for a model that
+            cannot be identified, see `about`.
+
+    Raises:
+        UserError: The library has no such network, or the file cannot be written.
     """
     known = about(model, network)
     layers = layers_of(model, known.network)
-    own = stacked.read(variables(model))
-    if Path(path).name.endswith(".keras"):
-        _save_keras(model, Path(path), known, scheme)
-    else:
-        flat = scheme == OWN.name and not stacked.holders(model)
-        listed = [layer.name for layer in model.layers] if flat else None
-        write(path, layers, own, scheme, note(known, scheme), listed)
+    arrays = stacked.read(variables(model))
+    path = Path(path)
+    if path.name.endswith(".keras"):
+        if scheme != RESLAB.name:
+            raise UserError(
+                f"a .keras file holds a whole model, under reslab's names; for {scheme} names "
+                "write .weights.h5 or .safetensors"
+            )
+        saved.save(model, path, make_note(known, scheme), h5.KERAS_NOTE)
+        return
+    as_built = scheme == RESLAB.name and not stacked.holders(model)
+    layer_order = [layer.name for layer in model.layers] if as_built else None
+    write_weights(path, layers, arrays, scheme, make_note(known, scheme), layer_order)
 
 
-def write(
+def write_weights(
     path: str | Path,
     layers: Sequence[Layer],
-    own: Mapping[str, np.ndarray],
-    named: str,
-    said: Mapping[str, Any],
-    listed: Sequence[str] | None = None,
+    arrays: Mapping[str, np.ndarray],
+    scheme_name: str,
+    note: Mapping[str, Any],
+    layer_order: Sequence[str] | None = None,
 ) -> None:
-    """Our arrays by `layer/variable` under a library's names; `said` is the file's note.
+    """Write reslab's arrays (by `layer/variable`) under the names of a library.
 
-    `listed` is the order of the layers' paths in their Keras model, where that is known.
+    `layer_order` has the layer paths in the order of the Keras model, if it is known.
     """
-    chosen = scheme(named)
+    target = scheme(scheme_name)
     by_layer: dict[str, dict[str, np.ndarray]] = {}
-    for name, tensor in tensors(chosen, layers).items():
-        if tensor.ours in own:
-            layer = tensor.ours.rpartition("/")[0]
-            by_layer.setdefault(layer, {})[name] = tensor.to_theirs(own[tensor.ours])
-    if str(path).endswith(".h5"):  # Keras finds layers by their order
-        listed = listed or keras_order.by_depth(layers, shortcut_first=chosen is not OWN)
-        by_layer = {path: by_layer[path] for path in listed if path in by_layer}
-    arrays = {name: array for group in by_layer.values() for name, array in group.items()}
-    nest = partial(chosen.nest, places(layers)) if chosen.nest else None
-    files.write(path, arrays, said, nest)
+    for name, mapping in map_variables(target, layers).items():
+        if mapping.ours in arrays:
+            layer = mapping.ours.rpartition("/")[0]
+            by_layer.setdefault(layer, {})[name] = mapping.to_theirs(arrays[mapping.ours])
+    if str(path).endswith(".h5"):  # Keras reads layers by their order
+        order = layer_order or keras_order.by_depth(layers, shortcut_first=target is not RESLAB)
+        by_layer = {layer: by_layer[layer] for layer in order if layer in by_layer}
+    named = {name: array for group in by_layer.values() for name, array in group.items()}
+    nest = partial(target.nest, parse_layer_paths(layers)) if target.nest else None
+    files.write(path, named, note, nest)
 
 
-def note(known: About, named: str) -> dict[str, Any]:
-    """What a file says of its weights."""
-    said: dict[str, Any] = {"scheme": named, "network": encode_network(known.network)}
+def make_note(known: About, scheme_name: str) -> dict[str, Any]:
+    """The note that a weight file carries: scheme, network, preprocessing and class names."""
+    note: dict[str, Any] = {"scheme": scheme_name, "network": encode_network(known.network)}
     if known.preprocessing:
-        said["preprocessing"] = known.preprocessing.encode()
+        note["preprocessing"] = known.preprocessing.encode()
     if known.classes:
-        said["classes"] = list(known.classes)
-    return said
-
-
-def _save_keras(model: keras.Model, path: Path, known: About, named: str) -> None:
-    if named != OWN.name:
-        raise UserError(
-            f"a .keras file holds a whole model, under reslab's names; for {named} names write "
-            ".weights.h5 or .safetensors"
-        )
-
-    saved.save(model, path, note(known, named), files.NOTE)
+        note["classes"] = list(known.classes)
+    return note

@@ -1,4 +1,4 @@
-"""Folded and on every engine, a model is the function that it was."""
+"""Folding and every inference engine preserve the function of a model."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from reslab.core.errors import UserError
 from reslab.engines.folding import fold
 from reslab.engines.program import flatten
 from reslab.engines.rebuild import rebuild
+from reslab.engines.runtimes import missing_packages
 from reslab.models.build import create
 from reslab.runs.run import Run
 from reslab.training.loop import precision
@@ -63,21 +64,21 @@ def images(model: keras.Model, n: int = 2, size: int = 40) -> np.ndarray:
 
 
 def agree(model: keras.Model, engines: tuple[str, ...] = ENGINES) -> None:
-    """On all engines that are installed: `test_engines_are_there` sees to it that all are."""
+    """Compare all installed engines; `test_engines_are_installed` ensures that all are."""
     x = images(model)
-    wanted = model.predict_on_batch(x)
+    expected = model.predict_on_batch(x)
     for engine in engines:
-        if not reslab.engines.inference.missing(engine):
-            found = reslab.inference(model, engine)(x)
-            keras.tree.assert_same_structure(found, wanted)
-            for a, b in zip(keras.tree.flatten(found), keras.tree.flatten(wanted), strict=True):
+        if not missing_packages(engine):
+            outputs = reslab.inference(model, engine)(x)
+            keras.tree.assert_same_structure(outputs, expected)
+            for a, b in zip(keras.tree.flatten(outputs), keras.tree.flatten(expected), strict=True):
                 assert a.shape == b.shape
                 close(a, np.asarray(b))
 
 
 @pytest.mark.parametrize("engine", EACH)
-def test_engines_are_there(engine: str) -> None:
-    assert not reslab.engines.inference.missing(engine)
+def test_engines_are_installed(engine: str) -> None:
+    assert not missing_packages(engine)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -98,7 +99,7 @@ def test_every_network_on_each_engine(name: str) -> None:
 @pytest.mark.core
 @pytest.mark.parametrize("net", [ODD, RARE], ids=lambda net: net.name)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_rare_parts_in_both_layouts(net: Any, data_format: str) -> None:
+def test_rare_parts_in_both_data_formats(net: Any, data_format: str) -> None:
     shape = net.input_shape if data_format == "channels_last" else (3, 33, 30)
     model = create(net, input_shape=shape, data_format=data_format)
     randomise(model)
@@ -106,7 +107,7 @@ def test_rare_parts_in_both_layouts(net: Any, data_format: str) -> None:
 
 
 @pytest.mark.core
-def test_folding_takes_batch_norm_out_and_leaves_the_model_alone() -> None:
+def test_folding_removes_batch_norm_and_does_not_modify_the_model() -> None:
     model = create("resnet20_b", input_shape=(16, 16, 3), data_format="channels_last")
     randomise(model)
     config, weights = model.get_config(), model.get_weights()
@@ -126,24 +127,24 @@ def kinds(model: keras.Model) -> list[str]:
     return [type(call.op).__name__ for call in fold(flatten(model)).calls]
 
 
-def test_what_folds_and_what_may_not() -> None:
-    given = keras.Input((9, 9, 4))
-    shared = layers.Conv2D(4, 3, padding="same")(given)  # two ask for it: only the sum is normed
+def test_what_is_folded_and_what_is_not() -> None:
+    inputs = keras.Input((9, 9, 4))
+    shared = layers.Conv2D(4, 3, padding="same")(inputs)  # used twice: only the sum is folded
     x = layers.Add()([shared, layers.BatchNormalization()(shared)])
-    x = layers.BatchNormalization()(x)  # into the next, which pads nothing
+    x = layers.BatchNormalization()(x)  # folded forward: the convolution does not pad
     x = layers.Conv2D(6, 3, use_bias=False)(x)
     x = layers.BatchNormalization(scale=False)(x)
     x = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same")(x)
     x = layers.BatchNormalization(center=False)(x)
-    x = layers.Conv2D(4, 1, activation="relu")(x)  # the ReLU stands between
+    x = layers.Conv2D(4, 1, activation="relu")(x)  # the ReLU separates them
     x = layers.BatchNormalization()(x)
-    x = layers.Conv2D(4, 3, padding="same")(x)  # pads with zeros that were not normed
-    x = layers.BatchNormalization(axis=2)(x)  # not over the channels
+    x = layers.Conv2D(4, 3, padding="same")(x)  # pads with zeros, which the norm would shift
+    x = layers.BatchNormalization(axis=2)(x)  # not the channel axis
     x = layers.Flatten()(x)
     x = layers.BatchNormalization()(x)
     x = layers.Dense(5)(x)
     x = layers.BatchNormalization()(x)
-    model = keras.Model(given, layers.Rescaling(0.5, 1.0)(x))
+    model = keras.Model(inputs, layers.Rescaling(0.5, 1.0)(x))
     randomise(model)
     assert kinds(model).count("BatchNormalization") == 3
     assert "Rescaling" not in kinds(model)
@@ -156,11 +157,11 @@ def test_taps_are_a_dictionary() -> None:
     agree(model)
 
 
-def test_a_whole_model_with_another_in_it(trained: Run) -> None:
+def test_a_trained_model_contains_another_model(trained: Run) -> None:
     model = keras.saving.load_model(trained.model_path)
     x = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1)).astype("uint8")
     for engine in ENGINES:
-        if not reslab.engines.inference.missing(engine):
+        if not missing_packages(engine):
             close(reslab.inference(model, engine)(x), model.predict_on_batch(x))
 
 
@@ -185,29 +186,29 @@ def test_a_sequential_model() -> None:
     agree(model)
 
 
-class Own(layers.Layer):
-    """A layer that only Keras knows."""
+class Sine(layers.Layer):
+    """A layer that no engine but the backend supports."""
 
     def call(self, x: Any) -> Any:
         return keras.ops.sin(x)
 
 
 def test_mixed_precision_is_float32_at_inference() -> None:
-    """Equal to the same weights in float32, and nearer to those than the model itself."""
+    """The outputs equal those of float32; the model's own outputs differ more."""
     with precision("mixed"):
         model = create("resnet20", input_shape=(16, 16, 3), data_format="channels_last")
     randomise(model)
     full = create("resnet20", input_shape=(16, 16, 3), data_format="channels_last")
     full.set_weights(model.get_weights())
     x = images(model, 4)
-    wanted = full.predict_on_batch(x)
+    expected = full.predict_on_batch(x)
     for engine in ENGINES:
-        if not reslab.engines.inference.missing(engine):
-            close(reslab.inference(model, engine)(x), wanted)
-    assert np.abs(model.predict_on_batch(x) - wanted).max() > 1e-4 * np.abs(wanted).max()
+        if not missing_packages(engine):
+            close(reslab.inference(model, engine)(x), expected)
+    assert np.abs(model.predict_on_batch(x) - expected).max() > 1e-4 * np.abs(expected).max()
 
 
-def test_adapters_are_in_the_weights() -> None:
+def test_lora_adapters_are_included_in_the_weights() -> None:
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     model.layers[0].enable_lora(2)
     for v in model.trainable_variables:
@@ -216,60 +217,60 @@ def test_adapters_are_in_the_weights() -> None:
 
 
 @pytest.mark.parametrize("engine", EACH)
-def test_one_engine_answers_many_threads(engine: str) -> None:
+def test_one_engine_serves_many_threads(engine: str) -> None:
     model = create("resnet20", input_shape=(16, 16, 3), data_format="channels_last")
     fast = reslab.inference(model, engine)
     batches = [images(model, 2) * k for k in range(1, 5)]
-    wanted = [fast(x) for x in batches]
+    expected = [fast(x) for x in batches]
 
-    def ask(n: int) -> bool:
+    def is_correct(n: int) -> bool:
         k = n % len(batches)
-        return np.array_equal(fast(batches[k]), wanted[k])
+        return np.array_equal(fast(batches[k]), expected[k])
 
     with ThreadPoolExecutor(4) as threads:
-        assert all(threads.map(ask, range(200)))
+        assert all(threads.map(is_correct, range(200)))
 
 
-def unknown() -> keras.Model:
-    given = keras.Input((6, 6, 3))
-    x = layers.BatchNormalization()(layers.Conv2D(4, 3)(given))
-    model = keras.Model(given, Own(name="wave")(x))
+def custom_layer_model() -> keras.Model:
+    inputs = keras.Input((6, 6, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3)(inputs))
+    model = keras.Model(inputs, Sine(name="wave")(x))
     randomise(model)
     return model
 
 
-def test_an_unknown_layer_is_left_to_the_backend(caplog: pytest.LogCaptureFixture) -> None:
-    model = unknown()
+def test_an_unsupported_layer_runs_on_the_backend(caplog: pytest.LogCaptureFixture) -> None:
+    model = custom_layer_model()
     x = images(model)
     with caplog.at_level(logging.WARNING):
         run = reslab.inference(model)
     close(run(x), model.predict_on_batch(x))
     assert run.engine == keras.backend.backend()
     assert [record.getMessage() for record in caplog.records] == [
-        "left to torch itself: layer 'wave' (Own)"
+        "torch runs the model: no other engine supports layer 'wave' (Sine)"
     ]
-    assert kinds(model) == ["Conv2D", "Own"]
+    assert kinds(model) == ["Conv2D", "Sine"]
 
 
-def test_a_model_of_its_own_code_runs_as_it_is() -> None:
-    class Mine(keras.Model):
+def test_a_model_with_its_own_call_runs_unfolded() -> None:
+    class Doubled(keras.Model):
         def call(self, x: Any) -> Any:
             return 2 * x
 
-    model = Mine()
+    model = Doubled()
     model(np.zeros((1, 3), "float32"))
     assert reslab.inference(model, "backend")(np.ones((2, 3)))[0, 0] == 2
 
 
 @pytest.mark.parametrize("engine", EACH[:2])
-def test_a_named_engine_names_what_it_does_not_know(engine: str) -> None:
-    with pytest.raises(UserError, match=rf"{engine} does not run layer 'wave' \(Own\)"):
-        reslab.inference(unknown(), engine)
+def test_a_chosen_engine_names_the_layer_it_does_not_support(engine: str) -> None:
+    with pytest.raises(UserError, match=rf"{engine} does not support layer 'wave' \(Sine\)"):
+        reslab.inference(custom_layer_model(), engine)
 
 
-def test_what_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_name_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = create("resnet20", input_shape=(8, 8, 1), data_format="channels_last")
-    with pytest.raises(UserError, match="no engine 'tensorrt'; there are auto, openvino"):
+    with pytest.raises(UserError, match="no engine 'tensorrt'; choose one of auto, openvino"):
         reslab.inference(model, "tensorrt")
     with pytest.raises(UserError, match=r"takes a keras\.Model, not str"):
         reslab.inference("resnet20")  # type: ignore[arg-type]
@@ -278,7 +279,7 @@ def test_what_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         run(np.zeros((2, 3)))
     with pytest.raises(UserError, match="no images were given"):
         run.predict(np.zeros((0, 8, 8, 1)))
-    with pytest.raises(UserError, match="batch_size is a whole number"):
+    with pytest.raises(UserError, match="batch_size must be a positive integer"):
         run.predict(np.zeros((1, 8, 8, 1)), 0)
     monkeypatch.setattr("reslab.engines.runtimes.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"openvino and onnx, which are not.*reslab\[openvino\]"):
@@ -286,22 +287,22 @@ def test_what_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reslab.inference(model).engine == keras.backend.backend()
 
 
-def test_batches_of_one_size_cover_all_images() -> None:
+def test_predict_uses_batches_of_one_size() -> None:
     model = create("resnet20", input_shape=(8, 8, 1), data_format="channels_last")
     randomise(model)
     x = images(model, 11)
     run = reslab.inference(model, "backend")
     sizes = []
     engine = run._engines[0]
-    run._engines = [Watched(engine, sizes)]
+    run._engines = [RecordingEngine(engine, sizes)]
     close(run.predict(x, 4), model.predict_on_batch(x))
     assert sizes == [4, 4, 4]
 
 
-class Watched:
-    """An engine, the sizes of its batches and, if asked, more time for each."""
+class RecordingEngine:
+    """An engine that records the sizes of its batches."""
 
-    def __init__(self, engine: Any, sizes: list[int], name: str = "watched") -> None:
+    def __init__(self, engine: Any, sizes: list[int], name: str = "recording") -> None:
         self.engine, self.sizes, self.name = engine, sizes, name
 
     def __call__(self, x: np.ndarray) -> Any:
@@ -316,17 +317,17 @@ def test_the_fastest_is_chosen_for_each_shape() -> None:
         time.sleep(0.02 * len(x))
         return x
 
-    def even(x: np.ndarray) -> np.ndarray:
+    def constant(x: np.ndarray) -> np.ndarray:
         time.sleep(0.04)
         return x
 
     model = create("resnet20", input_shape=(8, 8, 1), data_format="channels_last")
     run = reslab.inference(model, "backend")
-    run._engines = [Watched(slow, [], "slow"), Watched(even, [], "even")]
-    for n, best in ((1, "slow"), (4, "even")):
+    run._engines = [RecordingEngine(slow, [], "slow"), RecordingEngine(constant, [], "constant")]
+    for n, fastest in ((1, "slow"), (4, "constant")):
         run(images(model, n))
-        assert run.engine == best
-        assert set(run.seconds[n, 8, 8, 1]) == {"slow", "even"}
+        assert run.engine == fastest
+        assert set(run.seconds[n, 8, 8, 1]) == {"slow", "constant"}
 
 
 @pytest.mark.parametrize("engine", [*EACH, "auto"])
@@ -336,22 +337,23 @@ def test_predict_on_each_engine(engine: str, trained: Run, tmp_path: Path) -> No
     rng = np.random.default_rng(0)
     for i in range(3):
         Image.fromarray(rng.integers(0, 256, (8, 8), "uint8")).save(tmp_path / f"{i}.png")
-    found = json.loads(told("predict", trained.path, tmp_path, "--json", "--engine", engine))
+    predictions = json.loads(told("predict", trained.path, tmp_path, "--json", "--engine", engine))
     model, x = keras.saving.load_model(trained.model_path), []
-    for one in found:
-        x.append(np.asarray(Image.open(one["file"]))[..., None])
-    for row, one in zip(model.predict_on_batch(np.stack(x)), found, strict=True):
-        chances = [guess["probability"] for guess in one["predictions"]]
-        np.testing.assert_allclose(chances, np.sort(row)[::-1], atol=1e-4)
+    for prediction in predictions:
+        x.append(np.asarray(Image.open(prediction["file"]))[..., None])
+    rows = model.predict_on_batch(np.stack(x))
+    for row, prediction in zip(rows, predictions, strict=True):
+        probabilities = [entry["probability"] for entry in prediction["predictions"]]
+        np.testing.assert_allclose(probabilities, np.sort(row)[::-1], atol=1e-4)
 
 
 @pytest.mark.usefixtures("apart")
-def test_predict_refuses_an_engine_that_there_is_not(trained: Run) -> None:
+def test_predict_rejects_an_unknown_engine(trained: Run) -> None:
     assert "--engine" in refused("predict", trained.path, "a.png", "--engine", "tensorrt")
 
 
 @pytest.mark.parametrize("engine", EACH[:1])
-def test_openvino_has_nothing_to_tell_anybody_with(engine: str) -> None:
+def test_openvino_is_imported_without_telemetry(engine: str) -> None:
     script = (
         "import sys\n"
         "from reslab.engines.runtimes import _quiet_openvino\n"
@@ -362,7 +364,7 @@ def test_openvino_has_nothing_to_tell_anybody_with(engine: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_giant() -> None:
+def test_a_network_of_1001_layers() -> None:
     model = create("resnet1001_v2", input_shape=(8, 8, 3), data_format="channels_last")
     randomise(model)
     agree(model)

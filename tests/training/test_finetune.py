@@ -224,7 +224,7 @@ def test_a_whole_model_of_published_weights_is_right_in_rgb(
     assert standard is not None
     x = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype("uint8")
     made = whole.whole(model, (8, 8, 3), standard.mean, standard.std)
-    z = np.asarray(source.predict_on_batch(how.standardise(x)), "float64")
+    z = np.asarray(source.predict_on_batch(how.normalise(x)), "float64")
     wanted = np.exp(z - z.max(-1, keepdims=True))
     wanted /= wanted.sum(-1, keepdims=True)
     np.testing.assert_allclose(np.asarray(made.predict_on_batch(x)), wanted, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Names: examples to read, and what holds for every network."""
+"""Naming schemes: examples, and properties of every network."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from reslab.core.errors import UserError
 from reslab.models.build import create, variables
 from reslab.spec import Conv, Dense, Dropout, Flatten, GlobalAvgPool, Network, ReLU, Residual, walk
 from reslab.weights import files
-from reslab.weights.layer_paths import place
-from reslab.weights.schemes import schemes, tensors
+from reslab.weights.layer_paths import parse_layer_path
+from reslab.weights.schemes import map_variables, schemes
 from tests.helpers.reference import randomise
 from tests.helpers.weights import hub, libraries
 from tests.models.test_random_nets import few, networks
@@ -67,48 +67,48 @@ EXAMPLES = [
 @pytest.mark.parametrize(("network", "ours", "scheme", "theirs"), EXAMPLES)
 def test_examples(network: str, ours: str, scheme: str, theirs: str) -> None:
     net = zoo.network(network)
-    found = tensors(schemes()[scheme], walk(net))
-    assert found[theirs].ours == ours
+    mappings = map_variables(schemes()[scheme], walk(net))
+    assert mappings[theirs].ours == ours
 
 
 @pytest.mark.parametrize("name", sorted(zoo.NETWORKS))
-def test_every_variable_has_a_name_of_its_own_or_the_library_no_such_net(name: str) -> None:
+def test_every_variable_has_a_unique_name_or_the_scheme_raises(name: str) -> None:
     layers = walk(zoo.network(name))
     variables = sum(len(layer.weights) + len(layer.state) for layer in layers)
     for scheme in schemes().values():
         try:
-            found = tensors(scheme, layers)
+            mappings = map_variables(scheme, layers)
         except UserError:
             assert scheme.name != "reslab"
             continue
-        assert len(found) == len({t.ours for t in found.values()}) == variables
-        for tensor in found.values():
-            assert np.prod(tensor.shape) == np.prod(tensor.their_shape)
+        assert len(mappings) == len({m.ours for m in mappings.values()}) == variables
+        for mapping in mappings.values():
+            assert np.prod(mapping.shape) == np.prod(mapping.their_shape)
 
 
-def test_places_of_squeeze_and_excitation() -> None:
-    """Its paths are those of a unit inside the unit."""
+def test_layer_paths_of_squeeze_and_excitation() -> None:
+    """They are those of a unit within the unit."""
     inner = Residual((Conv(2, 1, bias=True), ReLU, Conv(8, 1, bias=True)), shortcut=())
     unit = Residual((Conv(8, 3), inner), shortcut=(), tail=(ReLU,))
     layers = walk(Network("se", {"conv2_x": unit, "head": (GlobalAvgPool, Dense(2))}, (8, 8, 8)))
-    found = {t.ours: name for name, t in tensors(schemes()["timm"], layers).items()}
-    assert found["conv2_x_1_body_1_body_conv2/bias"] == "layer1.0.se.fc2.bias"
-    assert found["conv2_x_1_body_conv1/kernel"] == "layer1.0.conv1.weight"
+    names = {m.ours: name for name, m in map_variables(schemes()["timm"], layers).items()}
+    assert names["conv2_x_1_body_1_body_conv2/bias"] == "layer1.0.se.fc2.bias"
+    assert names["conv2_x_1_body_conv1/kernel"] == "layer1.0.conv1.weight"
 
 
 def test_a_nesting_that_no_library_has() -> None:
     inner = Residual(Residual(Residual(Conv(8, 3), ()), ()), ())
     layers = walk(Network("deep", {"conv2_x": inner, "head": (Flatten(), Dense(2))}, (8, 8, 8)))
-    assert place(layers[0]) is None
-    with pytest.raises(UserError, match="timm has no net like this"):
-        tensors(schemes()["timm"], layers)
-    assert tensors(schemes()["reslab"], layers)
+    assert parse_layer_path(layers[0]) is None
+    with pytest.raises(UserError, match="timm has no such network"):
+        map_variables(schemes()["timm"], layers)
+    assert map_variables(schemes()["reslab"], layers)
 
 
 @given(networks())
 @few
-def test_descriptions_nobody_wrote_go_to_a_file_and_back(net: Network) -> None:
-    """Keras's own `load_weights`, which goes by the order of layers, takes it too."""
+def test_weights_of_random_networks_round_trip_through_a_file(net: Network) -> None:
+    """Keras's own `load_weights`, which reads layers by their order, loads it too."""
     one, two = create(net), create(net)
     values = randomise(one)
     with tempfile.TemporaryDirectory() as folder:
@@ -126,16 +126,16 @@ def test_descriptions_nobody_wrote_go_to_a_file_and_back(net: Network) -> None:
 
 
 def old_h5(path, layers: dict[str, dict[str, np.ndarray]]) -> None:
-    """As Keras 1 and 2 wrote: each layer's group lists the names of its weights."""
+    """Write the layout of Keras 1 and 2: each layer's group lists the names of its weights."""
     import h5py
 
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [name.encode() for name in layers]
-        for name, variables in layers.items():
-            group = file.create_group(name)
-            group.attrs["weight_names"] = [word.encode() for word in variables]
-            for word, array in variables.items():
-                group[word] = array
+        for layer, variables in layers.items():
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = [name.encode() for name in variables]
+            for name, array in variables.items():
+                group[name] = array
 
 
 def test_names_of_keras_1_and_of_its_first_densenet(tmp_path) -> None:
@@ -165,8 +165,8 @@ def test_names_in_torchvisions_densenet_files() -> None:
     assert rename(old) == "features.denseblock1.denselayer1.norm1.weight"
 
 
-def test_keras_applications_takes_our_h5_as_its_weights(tmp_path) -> None:
-    """By the order of layers, as `weights=` reads it; and its whole model comes back."""
+def test_keras_applications_loads_our_h5_file(tmp_path) -> None:
+    """`weights=` reads it by the order of layers, and reslab loads the saved model again."""
     net = zoo.network("keras_resnet50")
     model = weights.create(net, input_shape=(32, 32, 3), data_format="channels_last")
     rng = np.random.default_rng(0)
@@ -185,13 +185,13 @@ def test_keras_applications_takes_our_h5_as_its_weights(tmp_path) -> None:
     weights.load(weights.create(net, input_shape=(32, 32, 3)), tmp_path / "b.keras", "keras")
 
 
-def test_keras_hub_takes_a_backbones_file_alone(tmp_path) -> None:
-    """What its presets call `model.weights.h5`: no head, which then stays as it was."""
+def test_the_file_of_a_keras_hub_backbone_is_loaded_without_a_head(tmp_path) -> None:
+    """It is the `model.weights.h5` of KerasHub's presets."""
     theirs = libraries.fill_keras(hub.make("resnet_18", 32))
     theirs.backbone.save_weights(tmp_path / "model.weights.h5")
     model = weights.create("resnet18", input_shape=(32, 32, 3), data_format="channels_last")
     weights.load(model, tmp_path / "model.weights.h5")
     x = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype("float32")
-    inside = keras.Model(model.input, model.get_layer("conv5_x_2_tail_relu1").output)
-    ours = np.asarray(inside.predict_on_batch(x))
+    backbone = keras.Model(model.input, model.get_layer("conv5_x_2_tail_relu1").output)
+    ours = np.asarray(backbone.predict_on_batch(x))
     np.testing.assert_allclose(ours, np.asarray(theirs.backbone.predict_on_batch(x)), rtol=1e-4)

@@ -1,1 +1,1 @@
-"""One module per naming scheme of another library's weights."""
+"""The names that other libraries give to weights, one module per naming scheme."""

@@ -19,7 +19,7 @@ import reslab
 from reslab import weights, zoo
 from reslab.models.build import variables
 from reslab.spec import BN, Network, walk
-from reslab.weights.schemes import schemes, tensors
+from reslab.weights.schemes import map_variables, schemes
 from tests.helpers.weights import libraries
 
 CLOSE = 1e-4  # of the largest logit, in float32
@@ -78,8 +78,8 @@ def measure(case: Case) -> Result:
 def _same_epsilons(case: Case, theirs: Any) -> None:
     """Beside variances near 1 a difference of 1e-8 cannot be seen, beside real ones it can."""
     layers = walk(case.net)
-    found = tensors(schemes()[case.library], layers)
-    names = {t.ours: theirs_name for theirs_name, t in found.items()}
+    mappings = map_variables(schemes()[case.library], layers)
+    names = {m.ours: name for name, m in mappings.items()}
     for layer in layers:
         if isinstance(layer.part, BN):
             name = names[f"{layer.path}/gamma"].replace("/", ".").rpartition(".")[0]
