@@ -82,6 +82,7 @@ def stack(
             aux=aux,
             stacked=True,
             remat=remat,
+            name=model.name,
         )
     if build.variables(stacked_model).keys() != model_variables.keys():
         raise UserError(
