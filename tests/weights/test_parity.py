@@ -1,4 +1,4 @@
-"""Logits of other libraries' nets and of ours agree, with random weights, in both directions."""
+"""Networks of other libraries and of reslab give the same logits, in both directions."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_the_page_is_of_all_nets_and_of_what_was_measured() -> None:
         assert max(found["to_ours"], found["to_theirs"], *found["stages"].values()) < CLOSE
 
 
-def test_a_net_that_is_not_the_same_is_seen() -> None:
-    """The measure's own test: strides elsewhere, and an epsilon that differs by 1e-8."""
+def test_a_different_network_is_detected() -> None:
+    """Different strides, and an epsilon that differs by 1e-8."""
     other = Case("torchvision", "resnet50", "resnet50_v1", {"conv2_x": "layer1"})
     assert measure(other).to_ours > 100 * CLOSE
     with pytest.raises(AssertionError, match="conv1_bn1"):
@@ -48,6 +48,6 @@ def test_a_net_that_is_not_the_same_is_seen() -> None:
         for c in CASES
     ],
 )
-def test_logits_agree_both_ways_and_stages_too(case: Case) -> None:
+def test_logits_and_stages_agree_in_both_directions(case: Case) -> None:
     result = measure(case)
     assert result.worst < CLOSE, result

@@ -1,4 +1,4 @@
-"""Weights that libraries publish: fetched from a server with their layout, and used to predict."""
+"""Published weights: downloaded from a server with the publishers' layout, and used to predict."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ V2 = "IMAGENET1K_V2"
 
 
 class Server:
-    """Hands out `files` by path, and counts what was asked for."""
+    """Serves `files` by path and records the requests."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.address = ""
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        self.asked.append(handler.path)
+        self.requests.append(handler.path)
         body = self.files.get(handler.path)
         handler.send_response(404 if body is None else 200)
         handler.send_header("Content-Length", str(len(body or b"")))
@@ -51,28 +51,28 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    """In the place of all three publishers, with an empty cache."""
-    made = Server()
+    """A server in place of all three publishers, with an empty cache."""
+    server = Server()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            made.answer(self)
+            server.answer(self)
 
         def log_message(self, *_: object) -> None: ...
 
     with HTTPServer(("127.0.0.1", 0), Handler) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
-        made.address = f"http://127.0.0.1:{running.server_port}"
-        monkeypatch.setattr(registry, "TORCH_URL", f"{made.address}/models/")
-        monkeypatch.setattr(registry, "KERAS_URL", f"{made.address}/keras-applications/")
-        monkeypatch.setenv("HF_ENDPOINT", made.address)
+        server.address = f"http://127.0.0.1:{running.server_port}"
+        monkeypatch.setattr(registry, "TORCH_URL", f"{server.address}/models/")
+        monkeypatch.setattr(registry, "KERAS_URL", f"{server.address}/keras-applications/")
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
         monkeypatch.delenv("RESLAB_OFFLINE", raising=False)
         monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
         for name in ("TORCH_HOME", "KERAS_HOME"):
             monkeypatch.setenv(name, str(tmp_path / "homes"))
         try:
-            yield made
+            yield server
         finally:
             running.shutdown()
             thread.join()
@@ -80,7 +80,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def resnet18(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path]:
-    """One of random weights, whose logits are moderate; and a folder of its files."""
+    """A model with random weights and moderate logits, and a folder with its weight files."""
     model = create("resnet18", data_format="channels_last")
     randomise(model)
     folder = tmp_path_factory.mktemp("files")
@@ -105,7 +105,7 @@ def torchvision_publishes(
 
 
 def hub_publishes(server: Server, name: str, body: bytes, **config: Any) -> None:
-    """As the hub lays it out: the pointer is under raw/, the file itself under resolve/."""
+    """In the layout of the hub: the pointer is under raw/, the file itself under resolve/."""
     sha = hashlib.sha256(body).hexdigest()
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha}\nsize {len(body)}\n"
     cfg = {
@@ -115,9 +115,9 @@ def hub_publishes(server: Server, name: str, body: bytes, **config: Any) -> None
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
     }
-    said = {"architecture": name.partition(".")[0], "num_classes": 1000, "pretrained_cfg": cfg}
+    fields = {"architecture": name.partition(".")[0], "num_classes": 1000, "pretrained_cfg": cfg}
     server.files |= {
-        f"/timm/{name}/resolve/main/config.json": json.dumps({**said, **config}).encode(),
+        f"/timm/{name}/resolve/main/config.json": json.dumps({**fields, **config}).encode(),
         f"/timm/{name}/raw/main/model.safetensors": pointer.encode(),
         f"/timm/{name}/resolve/main/model.safetensors": body,
     }
@@ -127,7 +127,7 @@ def same(a: keras.Model, b: keras.Model) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
 
 
-def test_torchvisions_file_is_fetched_once_and_its_pictures_prepared_as_there(
+def test_torchvision_weights_are_downloaded_once_with_their_preprocessing(
     server: Server, resnet18: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
 ) -> None:
     original, folder = resnet18
@@ -139,10 +139,10 @@ def test_torchvisions_file_is_fetched_once_and_its_pictures_prepared_as_there(
     assert weights.about(model).preprocessing == Preprocessing(resize=232)
     assert len(weights.about(model).classes or ()) == 1000
     reslab.create("resnet18", weights=f"torchvision/{V2}")
-    assert server.asked == [f"/models/{name}"]
+    assert server.requests == [f"/models/{name}"]
 
 
-def test_timms_file_brings_its_own_preprocessing(
+def test_timm_weights_have_their_own_preprocessing(
     server: Server, resnet18: Any, tmp_path: Path
 ) -> None:
     original, folder = resnet18
@@ -152,12 +152,12 @@ def test_timms_file_brings_its_own_preprocessing(
     how = weights.about(model).preprocessing
     assert how is not None
     assert (how.size, how.resize, how.interpolation) == (224, 235, "bicubic")
-    asked = len(server.asked)
+    requests = len(server.requests)
     weights.load(create("resnet18"), "timm/resnet18.a9_in1k")
-    assert len(server.asked) == asked == 3
+    assert len(server.requests) == requests == 3
 
 
-def test_the_size_that_weights_were_trained_at_is_the_models(server: Server, resnet18: Any) -> None:
+def test_the_input_size_defaults_to_that_of_the_weights(server: Server, resnet18: Any) -> None:
     body = (resnet18[1] / "a.safetensors").read_bytes()
     hub_publishes(server, "resnet18.small", body, pretrained_cfg=small_cfg())
     assert reslab.create("resnet18", weights="timm/resnet18.small").input_shape[1:] == (64, 64, 3)
@@ -167,13 +167,13 @@ def small_cfg() -> dict[str, Any]:
     return {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 1.0}
 
 
-def test_keras_applications_weights_bring_their_variant(
+def test_keras_applications_weights_build_their_variant(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """`keras/imagenet` for resnet18 is a stand-in: v1 with biases is a network of its own."""
-    twin = replace(zoo.network("resnet18"), name="keras_resnet18")
-    monkeypatch.setitem(zoo.NETWORKS, "keras_resnet18", twin)  # type: ignore[index]
-    model = create(twin, data_format="channels_last")
+    """resnet18 stands in for a network of keras.applications, whose ResNets are variants."""
+    variant = replace(zoo.network("resnet18"), name="keras_resnet18")
+    monkeypatch.setitem(zoo.NETWORKS, "keras_resnet18", variant)  # type: ignore[index]
+    model = create(variant, data_format="channels_last")
     randomise(model)
     weights.save(model, tmp_path / "a.h5", "keras")
     body = (tmp_path / "a.h5").read_bytes()
@@ -181,15 +181,15 @@ def test_keras_applications_weights_bring_their_variant(
     monkeypatch.setitem(registry.KERAS, "resnet18", ("resnet/resnet18", md5, "caffe"))
     name = "resnet18_weights_tf_dim_ordering_tf_kernels.h5"
     server.files[f"/keras-applications/resnet/{name}"] = body
-    made = reslab.create("resnet18", weights="keras/imagenet")
-    assert made.name == "keras_resnet18"
-    assert same(made, model)
-    how = weights.about(made).preprocessing
+    loaded = reslab.create("resnet18", weights="keras/imagenet")
+    assert loaded.name == "keras_resnet18"
+    assert same(loaded, model)
+    how = weights.about(loaded).preprocessing
     assert how is not None
     assert (how.order, how.mean[0], how.std[0]) == ("bgr", 103.939, 1.0)
 
 
-def test_damaged_on_the_way(
+def test_a_damaged_download_is_rejected(
     server: Server, resnet18: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     body = (resnet18[1] / "a.pth").read_bytes()
@@ -205,7 +205,7 @@ def test_damaged_on_the_way(
         reslab.create("resnet18", weights=f"torchvision/{V2}")
 
 
-def test_the_librarys_own_download_is_used(
+def test_the_cache_of_the_library_is_used(
     server: Server, resnet18: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     body = (resnet18[1] / "a.pth").read_bytes()
@@ -214,11 +214,11 @@ def test_the_librarys_own_download_is_used(
     hub.mkdir(parents=True)
     (hub / name).write_bytes(body)
     reslab.create("resnet18", weights=f"torchvision/{V2}")
-    assert server.asked == []
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "expected"),
     [
         (
             "torchvision/IMAGENET1K_V1",
@@ -230,8 +230,8 @@ def test_the_librarys_own_download_is_used(
         ),
     ],
 )
-def test_offline_is_one_line(
-    source: str, words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_the_error_when_offline_is_one_line(
+    source: str, expected: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RESLAB_OFFLINE", "1")
@@ -239,19 +239,19 @@ def test_offline_is_one_line(
     monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
     photograph(tmp_path / "a.png")
-    said = refused("predict", "resnet50", "--weights", source, "a.png")
-    for word in (*words, "RESLAB_OFFLINE is set", str(tmp_path / "cache" / "weights")):
-        assert word in said
+    message = refused("predict", "resnet50", "--weights", source, "a.png")
+    for text in (*expected, "RESLAB_OFFLINE is set", str(tmp_path / "cache" / "weights")):
+        assert text in message
 
 
-def test_names_that_are_not_published(server: Server) -> None:
+def test_errors_for_names_that_are_not_published(server: Server) -> None:
     for network, source, message in [
         ("resnet50", "torchvision/IMAGENET1K_V3", "did you mean 'IMAGENET1K_V2'?"),
         ("resnet20", "torchvision/IMAGENET1K_V1", "publishes no weights for resnet20"),
         ("resnet20", "keras/imagenet", "publishes no weights for resnet20"),
-        ("resnet50", "timm/../../etc", "is not a name of the hub"),
-        ("resnet50", "timm/resnet50.nothing", "cannot be fetched"),
-        ("resnet50", "tim/resnet50.nothing", "weights are files that end in"),
+        ("resnet50", "timm/../../etc", "is not a model name of the hub"),
+        ("resnet50", "timm/resnet50.nothing", "cannot be downloaded"),
+        ("resnet50", "tim/resnet50.nothing", "a weight file ends in"),
     ]:
         with pytest.raises(UserError, match=message):
             reslab.create(network, weights=source)
@@ -260,41 +260,40 @@ def test_names_that_are_not_published(server: Server) -> None:
         reslab.create("resnet50", weights="timm/resnet34.a1_in1k")
 
 
-def test_every_url_is_the_librarys_own() -> None:
-    """Against torchvision itself: its table of weights, and how their pictures are prepared."""
+def test_urls_and_preprocessing_are_those_of_torchvision() -> None:
     models = library("torchvision").models
     for network, versions in registry.TORCHVISION.items():
         theirs = models.get_model_weights(network)
         for version, name in versions.items():
             assert theirs[version].url == registry.TORCH_URL + name
-            found = registry.find(network, f"torchvision/{version}")
-            assert found is not None
-            made, how = theirs[version].transforms(), found.preprocessing
-            assert (made.crop_size, made.resize_size) == ([how.size], [how.resize])
-            assert made.interpolation.value == how.interpolation
-            if network != "googlenet":  # which standardises once more in the net
-                assert how.mean == pytest.approx([255 * m for m in made.mean])
-                assert how.std == pytest.approx([255 * s for s in made.std])
-            assert found.classes == tuple(theirs[version].meta["categories"])
-    for network, (place, md5, _) in registry.KERAS.items():
+            published = registry.find(network, f"torchvision/{version}")
+            assert published is not None
+            preset, how = theirs[version].transforms(), published.preprocessing
+            assert (preset.crop_size, preset.resize_size) == ([how.size], [how.resize])
+            assert preset.interpolation.value == how.interpolation
+            if network != "googlenet":  # which normalises again inside the network
+                assert how.mean == pytest.approx([255 * m for m in preset.mean])
+                assert how.std == pytest.approx([255 * s for s in preset.std])
+            assert published.classes == tuple(theirs[version].meta["categories"])
+    for network, (path, md5, _) in registry.KERAS.items():
         assert len(md5) == 32, network
-        assert "/" in place
+        assert "/" in path
 
 
 @pytest.mark.parametrize("size", [(300, 260), (224, 400), (1000, 231), (97, 61)])
-def test_a_picture_is_prepared_as_torchvision_does(size: tuple[int, int], tmp_path: Path) -> None:
+def test_preprocessing_equals_torchvisions(size: tuple[int, int], tmp_path: Path) -> None:
     presets = library("torchvision").transforms._presets
     file = photograph(tmp_path / "a.png", size)
     how = Preprocessing(resize=232)
-    mine = how.standardise(how.picture(file)[None])
+    mine = how.normalise(how.picture(file)[None])
     with Image.open(file) as opened:
         theirs = presets.ImageClassification(crop_size=224, resize_size=232)(opened.convert("RGB"))
     np.testing.assert_allclose(mine[0], theirs.numpy().transpose(1, 2, 0), atol=2e-6)
 
 
 @pytest.mark.parametrize("size", [(300, 260), (97, 61)])
-def test_a_picture_is_prepared_as_timm_does(size: tuple[int, int], tmp_path: Path) -> None:
-    said = {
+def test_preprocessing_equals_timms(size: tuple[int, int], tmp_path: Path) -> None:
+    config = {
         "input_size": (3, 224, 224),
         "interpolation": "bicubic",
         "crop_pct": 0.95,
@@ -302,34 +301,36 @@ def test_a_picture_is_prepared_as_timm_does(size: tuple[int, int], tmp_path: Pat
         "std": (0.2, 0.3, 0.4),
     }
     make = library("timm").data.create_transform
-    how = registry._prepared(said)
+    how = registry._timm_preprocessing(config)
     file = photograph(tmp_path / "a.png", size)
     with Image.open(file) as opened:
-        theirs = make(**said)(opened.convert("RGB")).numpy()
-    mine = how.standardise(how.picture(file)[None])[0]
+        theirs = make(**config)(opened.convert("RGB")).numpy()
+    mine = how.normalise(how.picture(file)[None])[0]
     np.testing.assert_allclose(mine, theirs.transpose(1, 2, 0), atol=2e-6)
 
 
 @pytest.mark.parametrize("mode", ["caffe", "tf", "torch"])
-def test_a_picture_is_standardised_as_keras_does(mode: str) -> None:
+def test_normalisation_equals_that_of_keras_applications(mode: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
     from keras.src.applications import imagenet_utils
 
     theirs = imagenet_utils.preprocess_input(pixels.copy(), data_format="channels_last", mode=mode)
-    np.testing.assert_allclose(registry.MODES[mode].standardise(pixels), theirs, atol=2e-5)
+    np.testing.assert_allclose(
+        registry.KERAS_PREPROCESSING[mode].normalise(pixels), theirs, atol=2e-5
+    )
 
 
-def test_predict_names_imagenets_classes(
+def test_predict_with_published_weights_equals_torchvision(
     server: Server, resnet18: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As torchvision itself computes: its transform, its net, its softmax, its names."""
+    """torchvision's transform, network, softmax and class names give the same predictions."""
     import torch
 
     _, folder = resnet18
     torchvision_publishes(server, monkeypatch, (folder / "a.pth").read_bytes())
     file = photograph(tmp_path / "photo.png")
-    words = "predict", "resnet18", "--weights", f"torchvision/{V2}", file, "--json"
-    found = json.loads(told(*words))[0]["predictions"]
+    command = "predict", "resnet18", "--weights", f"torchvision/{V2}", file, "--json"
+    predictions = json.loads(told(*command))[0]["predictions"]
 
     models = library("torchvision").models
     net = models.resnet18().eval()
@@ -337,14 +338,14 @@ def test_predict_names_imagenets_classes(
     prepare = library("torchvision").transforms._presets.ImageClassification
     with Image.open(file) as opened, torch.no_grad():
         batch = prepare(crop_size=224, resize_size=232)(opened.convert("RGB"))[None]
-        wanted = net(batch).softmax(-1)[0]
+        expected = net(batch).softmax(-1)[0]
     names = models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
-    for i, best in enumerate(wanted.topk(3).indices.tolist()):
-        assert found[i]["class"] == names[best]
-        assert found[i]["probability"] == pytest.approx(wanted[best].item(), rel=1e-3)
+    for i, best in enumerate(expected.topk(3).indices.tolist()):
+        assert predictions[i]["class"] == names[best]
+        assert predictions[i]["probability"] == pytest.approx(expected[best].item(), rel=1e-3)
 
 
-def test_a_file_that_does_not_say_how_is_used_as_torchvisions(
+def test_a_file_without_preprocessing_gets_torchvisions(
     resnet18: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = photograph(tmp_path / "photo.png")
@@ -355,33 +356,33 @@ def test_a_file_that_does_not_say_how_is_used_as_torchvisions(
 def test_convert_and_compare(resnet18: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     source = resnet18[1] / "a.pth"
-    said = told("weights", "convert", source, "a.weights.h5", "--to", "keras_hub")
-    assert "resnet18, 102 tensors, torchvision to keras_hub" in said
-    said = told("weights", "compare", source, "a.weights.h5")
-    assert "41 of 41 layers are equal" in said
+    output = told("weights", "convert", source, "a.weights.h5", "--to", "keras_hub")
+    assert "resnet18, 102 tensors, torchvision to keras_hub" in output
+    output = told("weights", "compare", source, "a.weights.h5")
+    assert "41 of 41 layers are equal" in output
     model = create("resnet18")
     weights.load(model, "a.weights.h5")
     kernel = next(v for v in model.get_layer("conv4_x_1_body_conv1").weights)
     kernel.assign(np.asarray(kernel) + 1)
     weights.save(model, "b.safetensors", "timm")
     rows = json.loads(told("weights", "compare", source, "b.safetensors", "--json"))
-    unlike = [row for row in rows if row["difference"]]
-    assert [row["layer"] for row in unlike] == ["conv4_x_1_body_conv1"]
-    assert unlike[0]["difference"] == pytest.approx(1, abs=1e-5)
-    for words, message in [
+    unequal = [row for row in rows if row["difference"]]
+    assert [row["layer"] for row in unequal] == ["conv4_x_1_body_conv1"]
+    assert unequal[0]["difference"] == pytest.approx(1, abs=1e-5)
+    for arguments, message in [
         ((source, "c.h5", "--to", "torch"), "did you mean 'torchvision'?"),
-        ((source, "c.txt", "--to", "timm"), "weights are files that end in"),
+        ((source, "c.txt", "--to", "timm"), "a weight file ends in"),
         ((source, "c.h5", "--to", "keras", "--network", "resnet34"), "does not fit resnet34"),
-        ((source, "c.keras", "--to", "reslab"), "would be a model, not weights"),
+        ((source, "c.keras", "--to", "reslab"), "would be a whole model"),
         (("nowhere.pth", "c.h5", "--to", "keras"), "there is no file nowhere.pth"),
     ]:
-        assert message in refused("weights", "convert", *words)
+        assert message in refused("weights", "convert", *arguments)
 
 
-def test_a_file_of_no_known_network(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_file_that_fits_no_network(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     from safetensors.numpy import save_file
 
     save_file({"a.weight": np.zeros((2, 2), "float32")}, "a.safetensors")
-    said = refused("weights", "convert", "a.safetensors", "b.pth", "--to", "timm")
-    assert "is of no network that reslab knows: say which with --network NAME" in said
+    message = refused("weights", "convert", "a.safetensors", "b.pth", "--to", "timm")
+    assert "does not fit any network that reslab knows: name it with --network NAME" in message

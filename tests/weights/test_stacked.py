@@ -1,4 +1,4 @@
-"""`weights.flatten` and `weights.stack`: the same model, to the bit."""
+"""`weights.flatten` and `weights.stack` preserve the model bit for bit."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tests.models.test_stacked import SMALL, X, close, made, same, values
 pytestmark = pytest.mark.core
 
 
-def test_flat_and_stacked_convert_into_each_other_exactly() -> None:
+def test_flatten_and_stack_are_inverse() -> None:
     model = made(SMALL, stacked=True)
     randomise(model)
     flat = weights.flatten(model)
     assert not stacked.holders(flat)
     same(values(flat), values(model))
     assert [x.name for x in flat.layers] == [x.name for x in made(SMALL).layers]
-    again = weights.stack(flat, SMALL, remat=True)
-    assert [x.name for x in again.layers] == [x.name for x in model.layers]
-    same(values(again), values(model))
-    close({"y": flat.predict_on_batch(X)}, {"y": again.predict_on_batch(X)})
+    restacked = weights.stack(flat, SMALL, remat=True)
+    assert [x.name for x in restacked.layers] == [x.name for x in model.layers]
+    same(values(restacked), values(model))
+    close({"y": flat.predict_on_batch(X)}, {"y": restacked.predict_on_batch(X)})
 
 
 def test_a_model_inside_another_is_flattened() -> None:
@@ -42,26 +42,27 @@ def test_a_model_inside_another_is_flattened() -> None:
     assert len(values(whole)) == len(values(inner))
 
 
-def test_what_stands_still_does_so_flat_and_stacked() -> None:
-    def moving(model: keras.Model) -> int:
+def test_frozen_layers_stay_frozen() -> None:
+    def trainable_parameters(model: keras.Model) -> int:
         return sum(math.prod(v.shape) for v in model.trainable_variables)
 
     model = made(SMALL, stacked=True)
-    everything = moving(model)
+    total = trainable_parameters(model)
     freeze_bn(model)
     flat = weights.flatten(model)
-    again = weights.stack(flat, SMALL)
-    assert everything > moving(model) == moving(flat) == moving(again)
+    restacked = weights.stack(flat, SMALL)
+    count = trainable_parameters(model)
+    assert total > count == trainable_parameters(flat) == trainable_parameters(restacked)
     norms = [x for x in flat.layers if isinstance(x, keras.layers.BatchNormalization)]
     norms[-1].trainable = True
     with pytest.raises(UserError, match="not all are frozen"):
         weights.stack(flat, SMALL)
 
 
-def test_mixed_precision_is_kept_flat_and_stacked() -> None:
+def test_mixed_precision_is_kept() -> None:
     with precision("mixed"):
         model = made(SMALL, stacked=True)
     flat = weights.flatten(model)
-    again = weights.stack(flat, SMALL)
-    dtypes = [keras.backend.standardize_dtype(m(X).dtype) for m in (model, flat, again)]
+    restacked = weights.stack(flat, SMALL)
+    dtypes = [keras.backend.standardize_dtype(m(X).dtype) for m in (model, flat, restacked)]
     assert dtypes == ["bfloat16"] * 3

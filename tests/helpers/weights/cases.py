@@ -1,4 +1,4 @@
-"""Every net that another library and we both have, and where its stages end."""
+"""Every network that both reslab and another library have, and the ends of its stages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNITS = {depth: units for depth, (_, *units) in residual.IMAGENET.items()}
 DENSE = {depth: units for depth, (_, *units) in dense.IMAGENET.items() if depth != 264}
 
 ROWS = "conv2_x", "conv3_x", "conv4_x", "conv5_x"
-QUICK = {  # the others are slow: they add depth or width, and seldom news
+QUICK = {  # the other cases are slow, and differ only in depth or width
     "torchvision": "resnet18 resnet50 resnext50_32x4d densenet121 googlenet alexnet",
     "timm": "resnet34 resnet50 resnet50d resnetv2_50 seresnet50",
     "keras": "ResNet50 ResNet50V2 DenseNet121 VGG16",
@@ -52,10 +52,10 @@ def densenet(library: str, theirs: str, ours: str, depth: int) -> Case:
 def vgg(library: str, theirs: str, ours: str, depth: int) -> Case:
     if library not in ("torchvision", "timm"):
         return case(library, theirs, ours, {f"conv{i}": f"block{i}_pool" for i in range(1, 6)})
-    each = 3 if theirs.endswith("_bn") else 2  # modules a convolution
-    pools = [each * n + i for i, n in enumerate(accumulate(VGG[depth]))]
+    modules = 3 if theirs.endswith("_bn") else 2  # modules per convolution
+    pools = [modules * n + i for i, n in enumerate(accumulate(VGG[depth]))]
     stages = {f"conv{i}": f"features.{pool}" for i, pool in enumerate(pools, 1)}
-    return case(library, theirs, ours, stages, size=224)  # full connections want 7x7 maps
+    return case(library, theirs, ours, stages, size=224)  # the dense layers need 7x7 maps
 
 
 WIDE = {

@@ -1,4 +1,4 @@
-"""KerasHub's classifiers, made from the settings that its presets have."""
+"""KerasHub's classifiers, built with the settings of its presets."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def make(name: str, size: int) -> keras.Model:
         widths = [64, 128, 256, 512, 512]
         backbone = models.VGGBackbone(list(VGG[depth]), widths, image_shape=shape)
         return models.VGGImageClassifier(backbone=backbone, num_classes=1000, pooling="flatten")
-    deep = "_vd" in name
+    deep_stem = "_vd" in name
     block = "basic_block" if depth < 50 else "bottleneck_block"
     backbone = models.ResNetBackbone(
-        input_conv_filters=[32, 32, 64] if deep else [64],
-        input_conv_kernel_sizes=[3, 3, 3] if deep else [7],
+        input_conv_filters=[32, 32, 64] if deep_stem else [64],
+        input_conv_kernel_sizes=[3, 3, 3] if deep_stem else [7],
         stackwise_num_filters=[64, 128, 256, 512],
         stackwise_num_blocks=list(UNITS[depth]),
         stackwise_num_strides=[1, 2, 2, 2],
-        block_type=f"{block}_vd" if deep else block,
+        block_type=f"{block}_vd" if deep_stem else block,
         use_pre_activation="_v2" in name,
         image_shape=shape,
     )

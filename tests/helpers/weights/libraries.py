@@ -1,4 +1,4 @@
-"""The other libraries, and their nets filled at random, running statistics too."""
+"""The other libraries, and their networks with random weights and running statistics."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 
 @cache
 def library(name: str) -> ModuleType:
-    """torchvision, timm or keras_hub, imported beside our PyTorch.
+    """Import torchvision, timm or keras_hub.
 
-    torchvision's plain wheel brings operators that are built for PyTorch with CUDA, and do not
-    load beside a PyTorch without. None of the nets calls them, but importing it asks for the
-    names of two: they are then declared here, with nothing behind them.
+    torchvision's default wheel has operators compiled for CUDA, which do not load with a CPU build
+    of PyTorch. No network calls them, but the import looks up two of them. These are declared
+    here, without an implementation.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -34,15 +34,15 @@ def library(name: str) -> ModuleType:
 def _declare_operators() -> Any:
     import torch
 
-    declared = torch.library.Library("torchvision", "FRAGMENT")
+    fragment = torch.library.Library("torchvision", "FRAGMENT")
     boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
     for operator in ("nms", "qnms"):
-        declared.define(operator + boxes)
-    return declared
+        fragment.define(operator + boxes)
+    return fragment
 
 
 def torch_net(source: str, name: str, **options: Any) -> Any:
-    """A net of torchvision or timm in inference, filled at random."""
+    """A network of torchvision or timm in evaluation mode, with random weights."""
     import torch
 
     make = (
@@ -64,7 +64,7 @@ def torch_net(source: str, name: str, **options: Any) -> Any:
 
 
 def fill_keras(net: Any) -> Any:
-    """A Keras model of another library, filled at random."""
+    """Assign random weights to a Keras model of another library."""
     rng = np.random.default_rng(1)
     for variable in net.variables:
         if not variable.path.endswith("seed_generator_state"):
@@ -73,7 +73,10 @@ def fill_keras(net: Any) -> Any:
 
 
 def random(rng: np.random.Generator, name: str, shape: tuple[int, ...], first: bool) -> np.ndarray:
-    """Of a size that keeps the signal's; scales and variances are positive, unlike 1."""
+    """Random values that preserve the scale of the signal; variances are positive.
+
+    `first` says whether a kernel's output axis is the first (PyTorch) or the last (Keras).
+    """
     if len(shape) > 1:
         fan = np.prod(shape) / shape[0 if first else -1]
         values = rng.standard_normal(shape, "float32") * np.float32(np.sqrt(2 / fan))

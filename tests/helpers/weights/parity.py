@@ -1,6 +1,7 @@
-"""The proof that a net of another library and ours are one function: random weights, logits.
+"""Compare networks of other libraries with reslab's: same random weights, same logits.
 
-`measure` crosses both ways: their weights into ours, and ours into theirs, read by their own code.
+`measure` compares in both directions: it loads the library's weights into reslab's model, and lets
+the library's own code load reslab's file.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from reslab.spec import BN, Network, walk
 from reslab.weights.schemes import map_variables, schemes
 from tests.helpers.weights import libraries
 
-CLOSE = 1e-4  # of the largest logit, in float32
+CLOSE = 1e-4  # relative to the largest logit, in float32
 
 
 @dataclass(frozen=True)
 class Case:
-    """`stages` maps our rows to where their value is found in the library's net."""
+    """A network of a library and reslab's.
+
+    `stages` maps rows of reslab's network to the layers of the library's network with their output.
+    """
 
     library: str
     theirs: str
@@ -43,7 +47,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """Largest differences as parts of the largest absolute value."""
+    """Largest differences relative to the largest absolute value."""
 
     to_ours: float
     to_theirs: float
@@ -54,7 +58,7 @@ class Result:
         return max(self.to_ours, self.to_theirs, *self.stages.values())
 
 
-Values = Callable[[np.ndarray], dict[str, np.ndarray]]  # of images, by row; "logits" last
+Values = Callable[[np.ndarray], dict[str, np.ndarray]]  # images -> outputs by row, and "logits"
 
 
 def measure(case: Case) -> Result:
@@ -65,18 +69,19 @@ def measure(case: Case) -> Result:
         theirs = LIBRARIES[case.library](case, Path(folder))
         _same_epsilons(case, theirs)
         weights.load(model, theirs.save(), scheme=case.library)
-        mine, other = ours(model, case)(images), theirs.values(images)
-        to_ours = {row: _apart(mine[row], other[row]) for row in other}
+        our_values, their_values = ours(model, case)(images), theirs.values(images)
+        to_ours = {row: _difference(our_values[row], their_values[row]) for row in their_values}
 
         _randomise(model)
         weights.save(model, theirs.file, scheme=case.library)
         theirs.load()
-        back = _apart(ours(model, case)(images)["logits"], theirs.values(images)["logits"])
-    return Result(to_ours.pop("logits"), back, to_ours)
+        logits = ours(model, case)(images)["logits"]
+        to_theirs = _difference(logits, theirs.values(images)["logits"])
+    return Result(to_ours.pop("logits"), to_theirs, to_ours)
 
 
 def _same_epsilons(case: Case, theirs: Any) -> None:
-    """Beside variances near 1 a difference of 1e-8 cannot be seen, beside real ones it can."""
+    """With variances near 1 the outputs would not show a difference of 1e-8 between epsilons."""
     layers = walk(case.net)
     mappings = map_variables(schemes()[case.library], layers)
     names = {m.ours: name for name, m in mappings.items()}
@@ -86,7 +91,7 @@ def _same_epsilons(case: Case, theirs: Any) -> None:
             assert theirs.epsilon(name) == layer.part.epsilon, layer.path
 
 
-def _apart(a: np.ndarray, b: np.ndarray) -> float:
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
     assert a.shape == b.shape
     assert np.ptp(b) > 0
     return float(np.abs(a - b).max() / np.abs(b).max())
@@ -95,8 +100,8 @@ def _apart(a: np.ndarray, b: np.ndarray) -> float:
 def ours(model: keras.Model, case: Case) -> Values:
     ends = {layer.row: layer.path for layer in walk(case.net, model.input_shape[1:])}
     outputs = {row: model.get_layer(ends[row]).output for row in case.stages}
-    seen = keras.Model(model.input, {**outputs, "logits": model.output})
-    return lambda x: {k: np.asarray(v) for k, v in seen.predict_on_batch(x).items()}
+    stages = keras.Model(model.input, {**outputs, "logits": model.output})
+    return lambda x: {k: np.asarray(v) for k, v in stages.predict_on_batch(x).items()}
 
 
 def _randomise(model: keras.Model) -> None:
@@ -131,11 +136,13 @@ class Torch:
     def values(self, images: np.ndarray) -> dict[str, np.ndarray]:
         import torch
 
-        found: dict[str, np.ndarray] = {}
+        values: dict[str, np.ndarray] = {}
 
         def keep(row: str) -> Callable[..., None]:
             def hook(module: Any, inputs: Any, out: Any) -> None:
-                found[row] = out.numpy().transpose(0, 2, 3, 1).copy()  # before a ReLU in place
+                values[row] = (
+                    out.numpy().transpose(0, 2, 3, 1).copy()
+                )  # an in-place ReLU may follow
 
             return hook
 
@@ -148,7 +155,7 @@ class Torch:
             logits = self.net(x).numpy()
         for hook in hooks:
             hook.remove()
-        return {**found, "logits": logits}
+        return {**values, "logits": logits}
 
 
 class Keras:
@@ -171,23 +178,23 @@ class Keras:
         self.net.load_weights(self.file)
 
     def values(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = {row: self.inside.get_layer(n).output for row, n in self.case.stages.items()}
+        outputs = {row: self.backbone.get_layer(n).output for row, n in self.case.stages.items()}
         if not outputs:
             return {"logits": np.asarray(self.net.predict_on_batch(images))}
-        seen = keras.Model(self.inside.input, outputs)
-        found = {row: np.asarray(v) for row, v in seen.predict_on_batch(images).items()}
-        return {**found, "logits": np.asarray(self.net.predict_on_batch(images))}
+        stages = keras.Model(self.backbone.input, outputs)
+        values = {row: np.asarray(v) for row, v in stages.predict_on_batch(images).items()}
+        return {**values, "logits": np.asarray(self.net.predict_on_batch(images))}
 
     def epsilon(self, name: str) -> float:
-        return self.inside.get_layer(name).epsilon
+        return self.backbone.get_layer(name).epsilon
 
     @property
-    def inside(self) -> keras.Model:
+    def backbone(self) -> keras.Model:
         return self.net
 
 
 class Hub(Keras):
-    """KerasHub: a classifier on a backbone, with a preset's settings but not its weights."""
+    """KerasHub: a classifier on a backbone, with the settings of a preset."""
 
     def make(self) -> keras.Model:
         from tests.helpers.weights import hub
@@ -195,12 +202,12 @@ class Hub(Keras):
         return hub.make(self.case.theirs, self.case.size)
 
     def load(self) -> None:
-        with warnings.catch_warnings():  # it comes compiled, and the file has no optimiser's state
+        with warnings.catch_warnings():  # the model is compiled, the file has no optimiser state
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
             self.net.load_weights(self.file)
 
     @property
-    def inside(self) -> keras.Model:
+    def backbone(self) -> keras.Model:
         return self.net.backbone
 
 
