@@ -53,7 +53,7 @@ def judgement(run: Run, data: Data | str | Path | None = None) -> dict[str, Any]
 
 def judged(run: Run, found: Data, own: bool) -> dict[str, Any]:
     """`evaluate` with the data in memory; `own` says whether they are the run's."""
-    model, card = saved.opened(run.model_path)
+    model, card = saved.load_with_card(run.model_path)
     if list(found.classes) != card["classes"]:
         raise UserError(
             f"{found.name} has other classes than {run.path}: {_differ(found.classes, card)}"

@@ -91,7 +91,7 @@ def _whole(path: Path, engine: str, compare: bool) -> tuple[Sequence[str], Proba
     from reslab.engines import inference
     from reslab.models import saved
 
-    net, card = saved.opened(path)
+    net, card = saved.load_with_card(path)
     run = inference.inference(net, engine, compare)
 
     def probabilities(part: Sequence[Path]) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""A trained model as one file: raw images in, probabilities out, and a card that says of what.
+"""Model files: a trained model from raw images to probabilities, with a card that describes it.
 
-The file is a stock `.keras` file; the card (classes, network, data, how images are brought to
-size) lies in it as one more member, `reslab.json`, which plain Keras passes over.
+The file is a stock `.keras` file. The card (class names, network, data set, how images are resized)
+is one more member, `reslab.json`, which plain Keras ignores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from keras import layers
 from reslab.acceleration.accelerate import accelerate, making
 from reslab.core import files
 from reslab.core.errors import UserError
-from reslab.models import optimizers as _optimizers  # noqa: F401  registers what compiled models name
+from reslab.models import optimizers as _optimizers  # noqa: F401  registers the optimisers of compiled models
 from reslab.models.build import allow_layers
 from reslab.runs.run import Run
 from reslab.spec.serialize import decode_network
@@ -28,11 +28,11 @@ from reslab.spec.serialize import decode_network
 CARD = "reslab.json"
 
 
-def whole(net: keras.Model, shape: tuple[int, int, int], mean: Any, std: Any) -> keras.Model:
-    """Images (n, height, width, channels) of 0..255 to probabilities (n, classes).
+def end_to_end(net: keras.Model, shape: tuple[int, int, int], mean: Any, std: Any) -> keras.Model:
+    """A model from images (n, height, width, channels) in 0..255 to probabilities (n, classes).
 
-    `mean` and `std` are those of the standardisation, in units of 0..255, broadcastable to
-    `shape`; `net` maps standardised images to logits, in either data format.
+    `net` maps normalised images to logits, in NHWC or NCHW. `mean` and `std` normalise the images;
+    they are in units of 0..255 and broadcastable to `shape`.
     """
     mean, std = (np.broadcast_to(np.asarray(a, "float32"), shape) for a in (mean, std))
     per_channel = all(np.ptp(a, axis=(0, 1)).max() == 0 for a in (mean, std))
@@ -40,20 +40,17 @@ def whole(net: keras.Model, shape: tuple[int, int, int], mean: Any, std: Any) ->
         mean, std = mean[0, 0], std[0, 0]
     axis: Any = -1 if per_channel else (1, 2, 3)
     inputs = keras.Input(shape, name="image")
-    standard = layers.Normalization(axis=axis, mean=mean, variance=std**2, dtype="float32")
-    x = standard(inputs)
+    normalise = layers.Normalization(axis=axis, mean=mean, variance=std**2, dtype="float32")
+    x = normalise(inputs)
     if net.input_shape[1:] != shape:
         x = layers.Permute((3, 1, 2), name="to_channels_first")(x)
-    bare = keras.Model(net.input, net.output, name=net.name)  # without how it was trained
-    x = layers.Softmax(name="probabilities", dtype="float32")(bare(x))
+    uncompiled = keras.Model(net.input, net.output, name=net.name)
+    x = layers.Softmax(name="probabilities", dtype="float32")(uncompiled(x))
     return keras.Model(inputs, x, name=f"{net.name}_whole")
 
 
 def save(model: keras.Model, path: Path, card: Mapping[str, Any], member: str = CARD) -> None:
-    """Write a `.keras` file with the card as one more member, in JSON; atomic.
-
-    Plain Keras ignores the member.
-    """
+    """Write a `.keras` file with the card as one more member, in JSON. The write is atomic."""
 
     def write(temporary: Path) -> None:
         archive = temporary.with_suffix(".tmp.keras")  # Keras requires the suffix .keras
@@ -69,7 +66,7 @@ def save(model: keras.Model, path: Path, card: Mapping[str, Any], member: str = 
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """The card of a model file; raises UserError where the file is none of reslab's."""
+    """The card of a model file. Raises UserError if reslab did not write the file."""
     try:
         with zipfile.ZipFile(path) as file:
             card = json.loads(file.read(CARD))
@@ -82,23 +79,23 @@ def read_card(path: Path) -> dict[str, Any]:
     except KeyError:
         raise UserError(
             f"{path} is a Keras model that reslab did not train: it has no {CARD}, so its classes "
-            "and its preprocessing are not known"
+            "and preprocessing are not known"
         ) from None
     except (ValueError, zlib.error):
         raise UserError(f"{path} is damaged: its {CARD} cannot be read") from None
     if not _is_card(card):
-        raise UserError(f"{path} is damaged: its {CARD} is not what reslab writes")
+        raise UserError(f"{path} is damaged: its {CARD} is not a card of reslab")
     return card
 
 
 def _is_card(card: Any) -> bool:
-    """Whether what `predict` and `evaluate` read of it is there."""
+    """Whether the card has what `predict` and `evaluate` read."""
     try:
         decode_network(card["network"])
-        words = [*card["classes"], card["data"]]
+        names = [*card["classes"], card["data"]]
         height, width, channels = card["image_shape"]
         return (
-            all(isinstance(word, str) for word in words)
+            all(isinstance(name, str) for name in names)
             and all(isinstance(n, int) and n > 0 for n in (height, width, channels))
             and channels in (1, 3)
             and "view" in card
@@ -107,41 +104,56 @@ def _is_card(card: Any) -> bool:
         return False
 
 
-def opened(path: Path) -> tuple[keras.Model, dict[str, Any]]:
-    """A trained model, accelerated, and its card. Never runs code from it. Raises UserError."""
+def load_with_card(path: Path) -> tuple[keras.Model, dict[str, Any]]:
+    """A trained model, accelerated, and its card.
+
+    Never runs code from the file. Raises UserError if the file cannot be read or is not reslab's.
+    """
     card = read_card(path)
-    model = _read(path, compile=False)
-    outside = *card["image_shape"], len(card["classes"])
-    inside = *_shape(model.input_shape), *_shape(model.output_shape)
-    if inside != outside:
-        raise UserError(f"{path} is damaged: {CARD} says {outside}, the model in it is {inside}")
+    model = _load(path, compile=False)
+    expected = *card["image_shape"], len(card["classes"])
+    actual = *_shape(model.input_shape), *_shape(model.output_shape)
+    if actual != expected:
+        raise UserError(f"{path} is damaged: {CARD} says {expected}, the model in it is {actual}")
     return accelerate(model), card
 
 
 def load(path: str | Path) -> keras.Model:
-    """The model of a run's folder or of any `.keras` file, accelerated (`reslab.accelerate`).
+    """Load the model of a run, or of any `.keras` file, and accelerate it.
 
-    As `keras.saving.load_model`, compiled where it was, but for three things: reslab's own layers
-    and optimisers are known, graphs of any depth can be read, and JAX compiles less. Never runs
-    code from the file. Raises UserError where there is no model, or none that can be read.
+    Differs from `keras.saving.load_model` in four ways: reslab's layers and optimisers are
+    registered, networks of any depth can be loaded, JAX compiles less, and the model is
+    accelerated (`reslab.accelerate`). Code in the file is never run.
+
+    Args:
+        path: The folder of a run, or a `.keras` file that reslab or Keras wrote.
+
+    Returns:
+        A `keras.Model`, compiled if it was compiled when it was saved. The model of a run maps raw
+        images (n, height, width, channels) in 0..255 to probabilities (n, classes).
+
+    Raises:
+        UserError: There is no model at `path`, or it cannot be loaded.
     """
     path = Path(path)
-    return accelerate(_read(Run.open(path).model_path if path.is_dir() else path))
+    return accelerate(_load(Run.open(path).model_path if path.is_dir() else path))
 
 
-def _read(path: Path, compile: bool = True) -> keras.Model:
+def _load(path: Path, compile: bool = True) -> keras.Model:
     try:
         with zipfile.ZipFile(path) as file:
-            allow_layers(file.read("config.json").count(b'"class_name"'))  # no fewer than layers
+            allow_layers(
+                file.read("config.json").count(b'"class_name"')
+            )  # at least the number of layers
         with making():
             return keras.saving.load_model(path, compile=compile, safe_mode=True)
     except FileNotFoundError:
         raise UserError(f"there is no model at {path}") from None
-    except Exception as error:  # Keras raises anything here, KeyError to OSError
+    except Exception as error:  # of any class: Keras raises KeyError, OSError and others
         text = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{path} cannot be loaded as a model: {text[0]}") from None
 
 
 def _shape(shape: Any) -> tuple[Any, ...]:
-    """Without the batch; nothing of a model with several inputs or outputs."""
+    """The shape without the batch; () for a model with several inputs or outputs."""
     return tuple(shape[1:]) if isinstance(shape, tuple) else ()

@@ -128,7 +128,7 @@ def standard(run: Run) -> Normalization:
 def weights(run: Run, checkpoint: str | None = None) -> dict[str, np.ndarray]:
     """The judged model's weights by `layer/variable`, or those of a checkpoint; see `subject`."""
     if checkpoint is None and run.model_path.exists():
-        model, _ = saved.opened(run.model_path)
+        model, _ = saved.load_with_card(run.model_path)
         inner = next(layer for layer in model.layers if isinstance(layer, keras.Model))
         return stacked.read(build.variables(inner))
     if checkpoint is None:

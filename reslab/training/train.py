@@ -248,7 +248,7 @@ def _finish(session: Session) -> Run:
     if run.info.get("recalibrate_bn"):
         _recalibrate(session)
     saved.save(
-        saved.whole(
+        saved.end_to_end(
             _for_file(session.judged, run.network), data.image_shape, standard.mean, standard.std
         ),
         run.model_path,

@@ -1,4 +1,4 @@
-"""`reslab.load`: models from files, as a process that has made none of them reads them."""
+"""`reslab.load` in a process that has not built the models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reslab.models.optimizers import SGD
 from reslab.runs.run import Run
 
 ONES = np.ones((2, 32, 32, 3), "float32")
-PLANNED = keras.backend.backend() == "torch"  # there a model's own call is replaced
+REPLACES_CALL = keras.backend.backend() == "torch"  # acceleration replaces the model's call
 READ = """
 import sys, numpy, keras, reslab
 from keras import ops
@@ -27,8 +27,8 @@ print(type(getattr(model, "optimizer", None)).__name__, "call" in vars(model))
 """
 
 
-def afresh(file: Path) -> tuple[str, np.ndarray]:
-    """What a new process says of the model in a file, and what it answers to ones."""
+def load_in_new_process(file: Path) -> tuple[str, np.ndarray]:
+    """The optimiser, whether `call` is replaced, and the outputs for images of ones."""
     out = file.with_suffix(".npy")
     command = [sys.executable, "-c", READ, str(file), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -36,32 +36,33 @@ def afresh(file: Path) -> tuple[str, np.ndarray]:
 
 
 @pytest.mark.core
-def test_stacked_and_compiled(tmp_path: Path) -> None:
-    """Plain Keras would know neither the layer nor the optimiser."""
+def test_a_stacked_and_compiled_model(tmp_path: Path) -> None:
+    """Plain Keras has neither the layer nor the optimiser."""
     model = reslab.create("resnet20", stacked=True)
     model.compile(SGD(0.1, momentum=0.9), "mse")
     model.save(tmp_path / "a.keras")
-    said, found = afresh(tmp_path / "a.keras")
-    assert said == f"SGD {PLANNED}"
-    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(model(ONES)), rtol=1e-5, atol=1e-6)
+    state, outputs = load_in_new_process(tmp_path / "a.keras")
+    assert state == f"SGD {REPLACES_CALL}"
+    expected = keras.ops.convert_to_numpy(model(ONES))
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_deeper_than_python_recurses(tmp_path: Path) -> None:
+def test_a_model_deeper_than_the_recursion_limit(tmp_path: Path) -> None:
     x = inputs = keras.Input((32, 32, 3))
     for _ in range(1200):
         x = keras.layers.Activation("relu")(x)
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 10000))
     keras.Model(inputs, x).save(tmp_path / "deep.keras")
-    assert afresh(tmp_path / "deep.keras")[0] == f"NoneType {PLANNED}"
+    assert load_in_new_process(tmp_path / "deep.keras")[0] == f"NoneType {REPLACES_CALL}"
 
 
-def test_of_a_run(trained: Run) -> None:
+def test_the_model_of_a_run(trained: Run) -> None:
     model = reslab.load(trained.path)
     assert model.input_shape == (None, *trained.info["data"]["image_shape"])
     assert reslab.load(trained.model_path).output_shape == model.output_shape
 
 
-def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_errors_for_files_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no model at"):
         reslab.load(tmp_path / "none.keras")
     with pytest.raises(UserError, match="is no run"):

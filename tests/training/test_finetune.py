@@ -19,8 +19,7 @@ from reslab.core.errors import UserError
 from reslab.core.files import read_arrays
 from reslab.data import Normalization
 from reslab.data.dataset import ArraySplit
-from reslab.models import build
-from reslab.models import saved as whole
+from reslab.models import build, saved
 from reslab.runs.papers import recipe
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
@@ -223,7 +222,7 @@ def test_a_whole_model_of_published_weights_is_right_in_rgb(
     standard = start.standard((8, 8, 3))
     assert standard is not None
     x = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype("uint8")
-    made = whole.whole(model, (8, 8, 3), standard.mean, standard.std)
+    made = saved.end_to_end(model, (8, 8, 3), standard.mean, standard.std)
     z = np.asarray(source.predict_on_batch(how.normalise(x)), "float64")
     wanted = np.exp(z - z.max(-1, keepdims=True))
     wanted /= wanted.sum(-1, keepdims=True)

@@ -20,8 +20,7 @@ from reslab import data as sets
 from reslab.core import interrupts
 from reslab.core.errors import UserError
 from reslab.core.files import read_arrays
-from reslab.models import build
-from reslab.models import saved as whole
+from reslab.models import build, saved
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Conv, Dense, GlobalAvgPool, ReLU
@@ -103,7 +102,7 @@ def test_the_epoch_is_chosen_on_validation_images(run: Run) -> None:
     best = min(lines, key=lambda line: (line["val_error"], line["val_loss"]))
     assert run.info["chosen_epoch"] == best["epoch"]
     chosen = read_arrays(run.checkpoints / f"epoch-{best['epoch']:04d}.safetensors")[0]
-    model, _ = whole.opened(run.model_path)
+    model, _ = saved.load_with_card(run.model_path)
     for name, variable in build.variables(model.get_layer("tiny")).items():
         if not name.endswith("seed_generator_state"):  # Keras saves weights, not generators
             np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), chosen[name])
@@ -297,7 +296,7 @@ def test_auxiliary_heads_train_with_the_net_and_fall_away(source: Path, tmp_path
     run = reslab.train(net, source, short, out=tmp_path / "aux")
     assert Run.open(run.path).network.aux == aux
     assert {"conv1_aux_dense1/kernel", "head_dense1/kernel"} <= set(weights(run))
-    model, _ = whole.opened(run.model_path)
+    model, _ = saved.load_with_card(run.model_path)
     assert not any("aux" in layer.name for layer in model.get_layer("tiny").layers)
     alone = reslab.train(tiny.NETWORK, source, short, out=tmp_path / "alone")
     first = "conv1_conv1/kernel"
@@ -333,7 +332,7 @@ def test_balance_weighs_each_image_by_how_rare_its_class_is(tmp_path: Path) -> N
 
     unweighed, weighed = loss(False), loss(True)
     data = sets.load(tmp_path / "uneven", validation=0)
-    model, _ = whole.opened(tmp_path / "False" / "model.keras")
+    model, _ = saved.load_with_card(tmp_path / "False" / "model.keras")
     p = model.predict_on_batch(data.train.images(np.arange(70)))
     each = -np.log(p[np.arange(70), data.train.labels])
     weights = np.array([70 / 30, 70 / 90, 70 / 90])[data.train.labels]
@@ -352,7 +351,7 @@ def test_balance_precision_and_channels_first(source: Path, tmp_path: Path, prec
     net = replace(tiny.NETWORK, data_format="channels_first")
     short = replace(RECIPE, epochs=0.5, label_smoothing=0.1)
     run = reslab.train(net, source, short, out=tmp_path / "run", balance=True, precision=precision)
-    model, card = whole.opened(run.model_path)
+    model, card = saved.load_with_card(run.model_path)
     conv = model.get_layer("tiny").get_layer("conv1_conv1")
     assert conv.compute_dtype == {"float32": "float32", "mixed": "bfloat16"}[precision]
     assert conv.variable_dtype == "float32"
