@@ -160,8 +160,8 @@ def test_stopped_at_any_step_and_resumed_ends_with_the_same_bits(
     out = tmp_path / "stopped"
     with pytest.raises(interrupts.Interrupted):
         reslab.train(tiny.NETWORK, source, RECIPE, out=out, watcher=loop.Watcher(step=stop))
-    saved = read_arrays(out / "checkpoints" / "last.safetensors")[1]["progress"]
-    assert saved["step"] == step
+    progress = read_arrays(out / "checkpoints" / "last.safetensors")[1]["progress"]
+    assert progress["step"] == step
     assert Run.open(out).info["status"] == "running"
     same_bits(run, reslab.resume(out))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
