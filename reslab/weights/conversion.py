@@ -104,12 +104,12 @@ def convert(
             or `path` cannot be written.
     """
     opened = open_file(source, network, named)
-    known = transfer.About(opened.network, opened.source.preprocessing, opened.source.classes)
+    info = transfer.About(opened.network, opened.source.preprocessing, opened.source.classes)
     if str(path).endswith(".keras"):
         raise UserError(
             f"{path} would be a whole model: use reslab.create with weights, then model.save"
         )
-    note = transfer.make_note(known, to)
+    note = transfer.make_note(info, to)
     if opened.identified:
         del note["network"]  # networks with other strides have the same tensors
     transfer.write_weights(path, opened.layers, opened.arrays, to, note)

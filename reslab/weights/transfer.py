@@ -207,13 +207,13 @@ def load(
         UserError: The weights cannot be read or downloaded, or do not fit the model. The model is
             then unchanged.
     """
-    known = about(model, network)
-    return assign_weights(model, known, open_source(source, known.network.name, scheme))
+    info = about(model, network)
+    return assign_weights(model, info, open_source(source, info.network.name, scheme))
 
 
 def assign_weights(
     model: keras.Model,
-    known: About,
+    info: About,
     source: Source,
     warn: Callable[[str], object] = log.warning,
 ) -> keras.Model:
@@ -221,7 +221,7 @@ def assign_weights(
 
     `warn` is called with one sentence for each thing that the user should know.
     """
-    net, contents = known.network, source.contents
+    net, contents = info.network, source.contents
     layers = layers_of(model, net)
     if source.network and (difference := match.functional_difference(source.network, net)):
         raise UserError(
@@ -244,7 +244,7 @@ def assign_weights(
             arrays[mapping.ours] = mapping.to_ours(fit.arrays[name])
     stacked.assign(model_variables, arrays)
     same_classes = len(source.classes or ()) == net.classes and not skipped
-    preprocessing = source.preprocessing or known.preprocessing
+    preprocessing = source.preprocessing or info.preprocessing
     model.reslab = About(net, preprocessing, source.classes if same_classes else None)
     return model
 
@@ -328,8 +328,8 @@ def save(
     Raises:
         UserError: The library has no such network, or the file cannot be written.
     """
-    known = about(model, network)
-    layers = layers_of(model, known.network)
+    info = about(model, network)
+    layers = layers_of(model, info.network)
     arrays = stacked.read(variables(model))
     path = Path(path)
     if path.name.endswith(".keras"):
@@ -338,11 +338,11 @@ def save(
                 f"a .keras file holds a whole model, under reslab's names; for {scheme} names "
                 "write .weights.h5 or .safetensors"
             )
-        saved.save(model, path, make_note(known, scheme), h5.KERAS_NOTE)
+        saved.save(model, path, make_note(info, scheme), h5.KERAS_NOTE)
         return
     as_built = scheme == RESLAB.name and not stacked.holders(model)
     layer_order = [layer.name for layer in model.layers] if as_built else None
-    write_weights(path, layers, arrays, scheme, make_note(known, scheme), layer_order)
+    write_weights(path, layers, arrays, scheme, make_note(info, scheme), layer_order)
 
 
 def write_weights(
@@ -371,11 +371,11 @@ def write_weights(
     files.write(path, named, note, nest)
 
 
-def make_note(known: About, scheme_name: str) -> dict[str, Any]:
+def make_note(info: About, scheme_name: str) -> dict[str, Any]:
     """The note that a weight file carries: scheme, network, preprocessing and class names."""
-    note: dict[str, Any] = {"scheme": scheme_name, "network": encode_network(known.network)}
-    if known.preprocessing:
-        note["preprocessing"] = known.preprocessing.encode()
-    if known.classes:
-        note["classes"] = list(known.classes)
+    note: dict[str, Any] = {"scheme": scheme_name, "network": encode_network(info.network)}
+    if info.preprocessing:
+        note["preprocessing"] = info.preprocessing.encode()
+    if info.classes:
+        note["classes"] = list(info.classes)
     return note
