@@ -1,4 +1,4 @@
-"""`reslab ablate`: the tables of Identity Mappings."""
+"""`reslab ablate`: the tables of Identity Mappings (He et al. 2016)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.sweeps import _conduct, shared
+from reslab.cli.sweep_options import run_sweep, sweep_options
 
 if TYPE_CHECKING:
     from reslab.core.progress import Watch
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     metavar="D",
     default=110,
     show_default=True,
-    help="Layers, 6n + 2; for activations also 164, the bottleneck net.",
+    help="Layers, 6n + 2; for activations also 164, the bottleneck network.",
 )
-@shared
+@sweep_options
 def ablate(what: str, depth: int, **options: Any) -> None:
-    """Train the variants of a residual unit beside the published errors.
+    """Train the variants of a residual unit, beside the published errors.
 
-    WHAT is shortcuts (Identity Mappings, Table 1) or activations (Table 2). The same command goes
-    on with what was interrupted.
+    WHAT is shortcuts (Identity Mappings, Table 1) or activations (Table 2). Run the same command
+    again to continue an interrupted study.
 
     \b
       reslab ablate activations --data fashion-mnist --depth 20 --budget 60
@@ -43,4 +43,4 @@ def ablate(what: str, depth: int, **options: Any) -> None:
 
         return ablation(what, terms, depth, watch)
 
-    _conduct(run, lines, **options)
+    run_sweep(run, lines, **options)

@@ -1,4 +1,4 @@
-"""`reslab chart`: ILSVRC errors by year and depth."""
+"""`reslab chart depth`: ILSVRC errors by year and depth."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from pathlib import Path
 
 import click
 
+from reslab.cli.drawing_options import out_stem, print_files
 from reslab.cli.options import as_json
-from reslab.cli.pictures import STEM, _say
 from reslab.core.errors import unknown
 
 
 @click.command()
 @click.argument("what", metavar="depth")
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
-@STEM
+@out_stem
 @as_json
 def chart(what: str, runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
-    """The "revolution of depth": ILSVRC top-5 errors by year.
+    """Draw the "revolution of depth": ILSVRC top-5 errors by year.
 
-    The top-5 errors of RUNS, evaluated, stand beside the published ones.
+    RUNS that were evaluated on ImageNet appear beside the published errors.
     """
-    from reslab.draw import depth
+    from reslab import draw
 
     if what != "depth":
         raise unknown("chart", what, ["depth"])
-    _say(depth(out or Path("depth"), runs), as_json)
+    print_files(draw.depth(out or Path("depth"), runs), as_json)

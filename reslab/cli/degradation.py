@@ -1,4 +1,4 @@
-"""`reslab degradation`: plain and residual networks by depth."""
+"""`reslab degradation`: plain and residual networks by depth, He et al. 2015, Fig. 6."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.sweeps import _conduct, shared
+from reslab.cli.sweep_options import run_sweep, sweep_options
 from reslab.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     metavar="D,D,...",
     default="20,56",
     show_default=True,
-    help="Layers, 6n + 2 each: 20, 32, 44, 56, 110 in the paper.",
+    help="Layers, 6n + 2 each. The paper has 20, 32, 44, 56 and 110.",
 )
-@shared
+@sweep_options
 def degradation(depths: str, **options: Any) -> None:
-    """Do deeper plain nets train worse, and deeper residual nets not?
+    """Train plain and residual networks of the same depths under one recipe.
 
-    Trains plain and residual nets of the same layers under one recipe, with training and test error
-    by iteration, as Fig. 6 of He 2015. The same command goes on with what was interrupted.
+    Shows whether deeper plain networks have a higher training error, and deeper residual networks
+    do not: training and test error by iteration, as in Fig. 6 of He et al. 2015. Run the same
+    command again to continue an interrupted study.
 
     \b
       reslab degradation --data fashion-mnist --depths 20,56 --budget 60
@@ -36,17 +37,17 @@ def degradation(depths: str, **options: Any) -> None:
     from reslab.studies.sweep.nets import units
 
     try:
-        asked = [int(word) for word in depths.split(",")]
+        layers = [int(text) for text in depths.split(",")]
     except ValueError:
         raise UserError(f"--depths {depths}: write it as --depths 20,56") from None
-    for depth in asked:
+    for depth in layers:
         units(depth)
 
     def run(terms: Terms, watch: Watch) -> Study:
         from reslab.studies.degradation import degradation
 
-        return degradation(terms, asked, watch)
+        return degradation(terms, layers, watch)
 
     from reslab.studies.degradation import lines
 
-    _conduct(run, lines, **options)
+    run_sweep(run, lines, **options)

@@ -1,4 +1,4 @@
-"""`reslab draw` and `reslab chart`: pictures as SVG and PNG, without Keras."""
+"""`reslab draw`: networks or building blocks as SVG and PNG, without Keras."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
+from reslab.cli.drawing_options import out_stem, print_files
 from reslab.cli.options import as_json
-from reslab.cli.pictures import STEM, _say
 
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--block", "blocks", multiple=True, metavar="NAME", help="A building block instead.")
+@click.option("--block", "blocks", multiple=True, metavar="NAME", help="Draw a building block.")
 @click.option("--size", type=click.IntRange(min=1), metavar="PIXELS", help="Side of the images.")
-@STEM
+@out_stem
 @as_json
 def draw(
     names: tuple[str, ...],
@@ -23,7 +23,7 @@ def draw(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Networks side by side, or building blocks.
+    """Draw networks side by side, or building blocks.
 
     \b
       reslab draw vgg19 plain34 resnet34
@@ -32,12 +32,12 @@ def draw(
     Blocks: plain, basic, projection, option_a, bottleneck, preact, dense, inception, resnext, se,
     gated, characters, characters_printed.
     """
-    from reslab import draw as pictures
+    from reslab.draw import pictures
 
     if bool(names) == bool(blocks) or (blocks and size):
         raise click.UsageError(
             "name networks (`reslab draw plain34 resnet34`) or blocks (`reslab draw --block basic`)"
         )
     out = out or Path("-".join(names or blocks))
-    made = pictures.blocks(blocks, out) if blocks else pictures.networks(names, out, size)
-    _say(made, as_json)
+    files = pictures.blocks(blocks, out) if blocks else pictures.networks(names, out, size)
+    print_files(files, as_json)

@@ -1,4 +1,4 @@
-"""`reslab explain`: the deck with the user's own runs and studies."""
+"""`reslab explain`: why residual networks work, with the user's own runs and studies."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from reslab.cli.options import as_json, print_json
     metavar="FILE",
     default=Path("explain.html"),
     show_default=True,
-    help="Where the page goes.",
+    help="Path of the page.",
 )
 @as_json
 def explain(paths: tuple[Path, ...], out: Path, as_json: bool) -> None:
-    """Why residual networks work, on one page, told with your own runs and studies.
+    """Explain on one page why residual networks work, with your own runs and studies.
 
-    PATHS are runs, studies, or folders of them; by default those in runs/ and studies/. What was
-    not studied yet is explained with the command that studies it.
+    PATHS are runs, studies, or folders of them; by default runs/ and studies/. A topic that you
+    have not studied yet is explained as well, with the command that studies it.
     """
-    from reslab.studies.explain.page import explain as write
-    from reslab.studies.explain.page import gather
+    from reslab.studies.explain import page
+    from reslab.studies.explain.collect import gather
 
-    found = gather(paths)
-    page = write(found, out)
-    studies = [str(s.path) for each in found.studies.values() for s in each]
+    collected = gather(paths)
+    path = page.explain(collected, out)
+    studies = [str(study.path) for kind in collected.studies.values() for study in kind]
     if as_json:
-        runs = [str(run.path) for run in found.runs]
-        print_json({"page": str(page), "runs": runs, "studies": studies})
+        runs = [str(run.path) for run in collected.runs]
+        print_json({"page": str(path), "runs": runs, "studies": studies})
         return
-    for reason in found.unread:
+    for reason in collected.unread:
         click.echo(f"left out: {reason}", err=True)
-    click.echo(f"{len(found.runs)} runs and {len(studies)} studies told")
-    click.echo(f"page: {page}")
+    click.echo(f"with {len(collected.runs)} runs and {len(studies)} studies")
+    click.echo(f"page: {path}")

@@ -1,4 +1,4 @@
-"""`reslab landscape`: the loss around trained weights, with a bar that says how long it takes."""
+"""`reslab landscape`: the loss around trained weights (Li et al. 2018)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reslab.cli.options import as_json, backend, print_json
-from reslab.cli.progress import conduct
+from reslab.cli.progress import run_study
+from reslab.cli.study_options import out_folder, run_folders
 from reslab.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--dim", type=int, default=2, show_default=True, help="A plane, or a line: 1.")
+@run_folders
+@click.option("--dim", type=int, default=2, show_default=True, help="2 for a plane, 1 for a line.")
 @click.option("--grid", type=int, metavar="N", help="Points a side.  [default: 25; 51 for a line]")
 @click.option(
     "--range",
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
     metavar="R",
     default=1.0,
     show_default=True,
-    help="From -R to R; 1 is a filter's own norm.",
+    help="From -R to R; 1 is the norm of each filter.",
 )
 @click.option(
     "--images",
     metavar="N",
     default="1000",
     show_default=True,
-    help="Training images, drawn at random, or all.",
+    help="Training images, drawn at random; or all.",
 )
 @click.option("--seeds", type=int, default=1, show_default=True, help="Draws of the directions.")
 @click.option(
@@ -42,32 +43,23 @@ if TYPE_CHECKING:
     metavar="POLICY",
     default="keep",
     show_default=True,
-    help="Batch norm's running statistics: keep them, or recompute them at each point.",
-)
-@click.option("--curvature", is_flag=True, help="Map the Hessian's extreme eigenvalues as well.")
-@click.option(
-    "--curvature-grid",
-    type=int,
-    metavar="N",
-    help="Points a side of that map.  [default: 9]",
+    help="Running mean and variance: keep them, or recompute them at each point.",
 )
 @click.option(
-    "--curvature-images",
-    type=int,
-    metavar="N",
-    help="Images of each Hessian.  [default: 250]",
+    "--curvature", is_flag=True, help="Map the extreme eigenvalues of the Hessian as well."
+)
+@click.option(
+    "--curvature-grid", type=int, metavar="N", help="Points a side of that map.  [default: 9]"
+)
+@click.option(
+    "--curvature-images", type=int, metavar="N", help="Images of each Hessian.  [default: 250]"
 )
 @click.option(
     "--trajectory",
     is_flag=True,
     help="Show the training on its principal plane (needs train --keep-checkpoints).",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Where the study goes.  [default: studies/landscape-..., by what is asked]",
-)
+@out_folder
 @as_json
 @backend
 def landscape(
@@ -80,11 +72,11 @@ def landscape(
     backend: str | None,
     **options: Any,
 ) -> None:
-    """The loss around a run's weights, or around those of several on one scale.
+    """Measure the loss around the weights of runs, on one scale.
 
-    Filter-normalised random directions (Li et al. 2018). The defaults take a ResNet-20 minutes on
-    two CPU cores; the paper's are --grid 51 --images all. The same command goes on with what was
-    interrupted.
+    The directions are random and filter-normalised (Li et al. 2018). With the defaults a ResNet-20
+    takes minutes on two CPU cores. The paper has --grid 51 --images all. Run the same command again
+    to continue an interrupted study.
 
     \b
       reslab landscape runs/resnet56 runs/plain56
@@ -96,45 +88,45 @@ def landscape(
         if value is not None and not curvature:
             raise UserError(f"--curvature-{name} goes with --curvature")
     opened = [Run.open(run) for run in runs]
-    options["images"] = _images(images)
+    options["images"] = _image_count(images)
 
     def run(watch: Watch) -> Study:
         from reslab.studies.landscape import settings
         from reslab.studies.landscape.measure import landscape as measure
 
         if curvature:
-            own = curvature_grid is None
-            options["curvature"] = settings.CURVATURE_GRID if own else curvature_grid
+            options["curvature"] = (
+                settings.CURVATURE_GRID if curvature_grid is None else curvature_grid
+            )
             if curvature_images is not None:
                 options["curvature_images"] = curvature_images
         return measure(opened, watch=watch, **options)
 
-    _summary(conduct(run, backend), as_json)
+    _print_summary(run_study(run, backend), as_json)
 
 
-def _images(text: str) -> int | None:
+def _image_count(text: str) -> int | None:
     if text == "all":
         return None
     try:
         return int(text)
     except ValueError:
-        raise UserError(f"--images {text}: a number, or all") from None
+        raise UserError(f"--images {text}: write a number, or all") from None
 
 
-def _summary(study: Study, as_json: bool) -> None:
-    from reslab.studies.landscape import page as showing
-    from reslab.studies.landscape import results
+def _print_summary(study: Study, as_json: bool) -> None:
+    from reslab.studies.landscape import page, results
 
-    rows = showing.sharpness(study, results.surfaces(study))
-    page = study.path / "page.html"
+    rows = page.sharpness(study, results.surfaces(study))
+    path = study.path / "page.html"
     if as_json:
-        print_json({"study": str(study.path), "page": str(page), "sharpness": rows})
+        print_json({"study": str(study.path), "page": str(path), "sharpness": rows})
         return
     for row in rows:
-        said = (f"{key} {_said(value)}" for key, value in row.items() if key != "run")
-        click.echo(f"{row['run']}: {', '.join(said)}")
-    click.echo(f"page: {page}")
+        values = (f"{key} {_number(value)}" for key, value in row.items() if key != "run")
+        click.echo(f"{row['run']}: {', '.join(values)}")
+    click.echo(f"page: {path}")
 
 
-def _said(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""`reslab lesions`: the error without single units."""
+"""`reslab lesions`: the error without one unit, or with two units swapped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reslab.cli.options import as_json, backend
-from reslab.cli.studies import _check_runs, _conduct, out, runs
+from reslab.cli.study_options import check_runs, out_folder, run_and_print, run_folders
 
 if TYPE_CHECKING:
     from reslab.core.progress import Watch
@@ -16,25 +16,28 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@runs
-@click.option("--images", type=int, metavar="N", default=2000, show_default=True, help="A sample.")
-@out
+@run_folders
+@click.option(
+    "--images", type=int, metavar="N", default=2000, show_default=True, help="Size of the sample."
+)
+@out_folder
 @as_json
 @backend
 def lesions(runs: tuple[Path, ...], as_json: bool, backend: str | None, **options: Any) -> None:
-    """The error without one unit, or with two neighbours swapped: Veit et al. 2016.
+    """Measure the error without one unit, or with two neighbours swapped (Veit et al. 2016).
 
-    A residual unit becomes its shortcut; of a plain net the same layers are taken out. Measured on
-    validation images where the run has them, else on training images; never on the test set.
+    A residual unit is replaced by its shortcut. In a plain network the same layers are removed.
+    The images are from the validation set if the run has one, else from the training set; never
+    from the test set.
 
     \b
       reslab lesions runs/plain20 runs/resnet20
     """
-    _check_runs(runs)
+    check_runs(runs)
 
     def run(watch: Watch) -> Study:
         from reslab.studies.lesions.measure import lesions
 
         return lesions(runs, watch=watch, **options)
 
-    _conduct(run, as_json, backend)
+    run_and_print(run, as_json, backend)

@@ -1,4 +1,4 @@
-"""`reslab list`: networks, recipes, data sets."""
+"""`reslab list`: the networks, recipes and data sets that have a name."""
 
 from __future__ import annotations
 
@@ -7,50 +7,53 @@ from typing import Any
 import click
 
 from reslab.cli.options import as_json, print_json
-from reslab.cli.tables import _millions, _print, _table
+from reslab.cli.tables import make_table, millions, print_table
 
 
 @click.command("list")
 @as_json
 def list_(as_json: bool) -> None:
-    """The networks, recipes and data sets that reslab knows by name."""
+    """List the networks, recipes and data sets that have a name."""
     from reslab.runs.papers import RECIPES
-    from reslab.spec import summary as describe
     from reslab.spec.catalogue import sources
-    from reslab.zoo import NETWORKS
 
-    networks: list[dict[str, Any]] = [
-        {
-            "name": network.name,
-            "title": network.title,
-            "classes": network.classes,
-            **describe.images(network),
-            "trainable_params": (sums := describe.counts(network)).trainable_params,
-            "multiply_adds": sums.multiply_adds,
-        }
-        for network in NETWORKS.values()
-    ]
+    networks = _networks()
     if as_json:
         recipes = [{"name": r.name, "promise": r.promise} for r in RECIPES.values()]
-        print_json(
-            {
-                "networks": networks,
-                "recipes": recipes,
-                "data": [{"name": n, "title": t} for n, t in sources()],
-            }
-        )
+        data = [{"name": name, "title": title} for name, title in sources()]
+        print_json({"networks": networks, "recipes": recipes, "data": data})
         return
-    table = _table("network", "parameters", "multiply-adds", "input", "", whole=True)
+    table = make_table("network", "parameters", "multiply-adds", "input", "", keep_rows=True)
     for row in networks:
         size = "x".join(map(str, row["input_shape"]))
-        numbers = _millions(row["trainable_params"]), _millions(row["multiply_adds"])
-        table.add_row(row["name"], *numbers, size, row["title"])
-    _print(table)
-    table = _table("recipe", "promise", numbers=0)
+        counts = millions(row["trainable_params"]), millions(row["multiply_adds"])
+        table.add_row(row["name"], *counts, size, row["title"])
+    print_table(table)
+    table = make_table("recipe", "promise", numbers=0)
     for recipe in RECIPES.values():
         table.add_row(recipe.name, recipe.promise)
-    _print(table)
-    table = _table("data", "", numbers=0)
+    print_table(table)
+    table = make_table("data", "", numbers=0)
     for name, title in sources():
         table.add_row(name, title)
-    _print(table)
+    print_table(table)
+
+
+def _networks() -> list[dict[str, Any]]:
+    from reslab.spec import summary
+    from reslab.zoo import NETWORKS
+
+    rows = []
+    for network in NETWORKS.values():
+        counts = summary.counts(network)
+        rows.append(
+            {
+                "name": network.name,
+                "title": network.title,
+                "classes": network.classes,
+                **summary.images(network),
+                "trainable_params": counts.trainable_params,
+                "multiply_adds": counts.multiply_adds,
+            }
+        )
+    return rows

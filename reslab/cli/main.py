@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. Keras is loaded only by the commands that need it."""
+"""`reslab`: the group of all commands, and how errors are printed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,33 @@ from reslab.cli.train import train
 from reslab.cli.weights import weights
 from reslab.core.errors import UserError, unknown, written
 
+SECTIONS = {
+    "Train and use": (train, evaluate, predict, report),
+    "Networks and weights": (list_, show, draw, chart, weights),
+    "Studies": (degradation, ablate, signals, responses, lesions, landscape, explain),
+}
+
 
 class Commands(click.Group):
-    """Unknown commands are answered with the nearest one."""
+    """A group whose help has sections, and that suggests the nearest name for an unknown one."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and self.get_command(ctx, args[0]) is None:
             raise click.UsageError(str(unknown("command", args[0], self.list_commands(ctx))))
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one list for each section. Long lines are wrapped, not cut."""
+        width = max(map(len, self.commands))
+        for title, commands in SECTIONS.items():
+            rows = [(str(command.name).ljust(width), _summary(command)) for command in commands]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _summary(command: click.Command) -> str:
+    """The first paragraph of a command's help. Click would cut it at "et al."."""
+    return " ".join((command.help or "").split("\n\n")[0].split())
 
 
 @click.group(
@@ -46,7 +65,9 @@ class Commands(click.Group):
 @click.version_option(reslab.__version__, prog_name="reslab")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Residual networks for Keras 3: name a network and a data set, get an honestly judged model.
+    """Residual networks for Keras 3.
+
+    Name a network and a data set; get a trained model, evaluated on test images, and a report.
 
     \b
       reslab train resnet20 --data fashion-mnist --recipe quick --epochs 3
@@ -56,19 +77,14 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-SECTIONS = {
-    "Train and use": (train, evaluate, predict, report),
-    "Networks and weights": (list_, show, draw, chart, weights),
-    "Studies": (degradation, ablate, signals, responses, lesions, landscape, explain),
-}
 for command in (command for commands in SECTIONS.values() for command in commands):
     cli.add_command(command)
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command; what a person did wrong is one line on standard error and exit code 2.
+    """Run a command. An error that the user can mend is one line on stderr, with exit status 2.
 
-    So is what the machine refuses: files, room on the disk, memory.
+    So are errors of the machine: a file that cannot be read, a full disk, too little memory.
     """
     try:
         for word in sys.argv[1:] if args is None else args:
@@ -85,7 +101,7 @@ def main(args: list[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        _let_go_of_output()
+        _discard_output()
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}")
     except Exception as error:
@@ -94,21 +110,24 @@ def main(args: list[str] | None = None) -> None:
         _fail("there is not enough memory for this: try a smaller --batch or --size")
 
 
-def _let_go_of_output() -> None:
-    """Where standard output cannot be written, Python would try again at the end, and complain."""
+def _discard_output() -> None:
+    """Redirect stdout to the null device if it cannot be written.
+
+    Otherwise Python flushes it again at exit, and prints a second error.
+    """
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-# How PyTorch (on a CPU, on a GPU), JAX and TensorFlow say it: the first two as RuntimeError.
+# Messages of PyTorch (on a CPU, on a GPU), JAX and TensorFlow; the first two are RuntimeErrors.
 _OUT_OF_MEMORY = "not enough memory", "out of memory", "resource_exhausted", "oom when"
 
 
 def _is_out_of_memory(error: Exception) -> bool:
     text = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or any(phrase in text for phrase in _OUT_OF_MEMORY)
 
 
 def _help(context: click.Context | None) -> str:

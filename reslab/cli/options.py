@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""What most commands share: `--json`, `--backend`, JSON output, and loading the backend."""
 
 from __future__ import annotations
 
@@ -14,28 +14,32 @@ import click
 
 from reslab.core.errors import UserError, unknown
 
-INTERRUPTED = 130  # what a shell calls a command stopped by Ctrl-C
-BACKENDS = {"torch": "torch", "jax": "jax", "tensorflow": "tensorflow"}
+INTERRUPTED = 130  # the exit status that shells give a command stopped by Ctrl-C
+BACKENDS = ("torch", "jax", "tensorflow")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def backend(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--backend` to a command."""
     return click.option(
         "--backend",
         metavar="NAME",
-        help="torch, jax or tensorflow; default: KERAS_BACKEND, keras.json, torch.",
+        help="torch, jax or tensorflow.  [default: KERAS_BACKEND, keras.json, then torch]",
     )(command)
 
 
 def use_backend(name: str | None) -> None:
-    """Choose Keras's backend before Keras is loaded; raises UserError where there is none such."""
+    """Choose Keras's backend; call this before Keras is imported.
+
+    Raises UserError for an unknown backend, or for one that is not installed.
+    """
     chosen = name or os.environ.get("KERAS_BACKEND")
     if chosen is None:
         raise UserError('no backend is installed: pip install "reslab[torch]"')
     if chosen not in BACKENDS:
         raise unknown("backend", chosen, BACKENDS)
-    if importlib.util.find_spec(BACKENDS[chosen]) is None:
+    if importlib.util.find_spec(chosen) is None:
         raise UserError(f'{chosen} is not installed: pip install "reslab[{chosen}]"')
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -44,31 +48,34 @@ def use_backend(name: str | None) -> None:
 
 
 def load_tensorflow() -> None:
-    """Load it where it is installed, without its greeting, which it writes past Python.
+    """Import TensorFlow, if it is installed, without the banner that it writes to stderr.
 
-    Keras loads it for any backend once it draws seeds, so a training does so beforehand.
+    Keras imports TensorFlow on every backend as soon as it draws seeds. A training therefore calls
+    this first, so that the banner does not appear beside the progress bar. TensorFlow writes the
+    banner to the file descriptor, so `sys.stderr` cannot be replaced instead.
     """
     if "tensorflow" in sys.modules or importlib.util.find_spec("tensorflow") is None:
         return
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr_copy, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
-        importlib.import_module("keras")  # first: loaded after TensorFlow, PyTorch may crash
+        os.dup2(devnull, 2)
+        importlib.import_module("keras")  # first: PyTorch may crash if it loads after TensorFlow
         importlib.import_module("tensorflow")
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr_copy, 2)
+        os.close(stderr_copy)
+        os.close(devnull)
 
 
 def print_json(data: Any) -> None:
+    """Print `data` as indented JSON."""
     click.echo(json.dumps(data, indent=1, ensure_ascii=False))
 
 
-def pair(text: str) -> tuple[str, str]:
-    """The two sides of `--set field=value`."""
-    name, equals, value = text.partition("=")
+def field_and_value(text: str) -> tuple[str, str]:
+    """Split `field=value`, the argument of `--set`."""
+    field, equals, value = text.partition("=")
     if not equals:
         raise UserError(f"--set {text}: write it as --set field=value")
-    return name.strip(), value.strip()
+    return field.strip(), value.strip()

@@ -1,4 +1,4 @@
-"""`reslab predict`: image files to classes."""
+"""`reslab predict`: the classes of images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reslab.cli.options import as_json, backend, print_json, use_backend
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True)
 @click.option(
-    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes to name."
+    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes per image."
 )
 @click.option(
     "--weights", metavar="W", help="timm/NAME, torchvision/VERSION, keras/imagenet, or a file."
@@ -24,7 +24,7 @@ from reslab.cli.options import as_json, backend, print_json, use_backend
     type=click.Choice(["auto", "openvino", "onnxruntime", "backend"]),
     default="auto",
     show_default=True,
-    help="What runs the network; auto is the fastest installed.",
+    help="What runs the network; auto takes the fastest one installed.",
 )
 @as_json
 @backend
@@ -37,9 +37,9 @@ def predict(
     as_json: bool,
     backend: str | None,
 ) -> None:
-    """What a model sees in images.
+    """Print the classes of images.
 
-    MODEL is a run or a model file, or with --weights the name of a network; IMAGES are files,
+    MODEL is a run or a model file, or with --weights the name of a network. IMAGES are files,
     folders, or - for a list on standard input.
 
     \b
@@ -48,16 +48,18 @@ def predict(
     from reslab.evaluation import prediction
 
     use_backend(backend)
-    shown = [line for word in images for line in _words(word)]
-    found = prediction.predict(model, shown, top=top, weights=weights, engine=engine)
+    paths = [path for name in images for path in _paths(name)]
+    results = prediction.predict(model, paths, top=top, weights=weights, engine=engine)
     if as_json:
-        print_json(found)
+        print_json(results)
         return
-    for one in found:
-        guesses = one["predictions"]
-        words = (f"{guess['class']} {100 * guess['probability']:.1f} %" for guess in guesses)
-        click.echo(f"{one['file']}: {', '.join(words)}")
+    for result in results:
+        guesses = (
+            f"{guess['class']} {100 * guess['probability']:.1f} %"
+            for guess in result["predictions"]
+        )
+        click.echo(f"{result['file']}: {', '.join(guesses)}")
 
 
-def _words(word: str) -> list[str]:
-    return [line.strip() for line in sys.stdin if line.strip()] if word == "-" else [word]
+def _paths(name: str) -> list[str]:
+    return [line.strip() for line in sys.stdin if line.strip()] if name == "-" else [name]

@@ -1,4 +1,4 @@
-"""Bars above which lines stay, and how a study is run beneath one."""
+"""Progress bars, with lines that stay above them; and running a study below one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """A bar with these words on either side, on a terminal; lines stay above it anywhere."""
+    """A progress bar on standard error. Without a terminal only the lines appear.
+
+    Args:
+        left: The text on the left of the bar, as a Rich template.
+        right: Texts on its right.
+    """
 
     def __init__(self, left: str, *right: str) -> None:
         from rich.console import Console
@@ -26,7 +31,7 @@ class Bar:
         self.bar = Progress(
             TextColumn(left, markup=False),
             BarColumn(),
-            *(TextColumn(words) for words in right),
+            *(TextColumn(text) for text in right),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=self.console,
@@ -43,46 +48,54 @@ class Bar:
         self.close()
 
     def close(self) -> None:
+        """Remove the bar; the lines stay."""
         self.bar.stop()
 
     def say(self, text: str) -> None:
-        """A line above the bar, as it is: names of files may look like Rich's markup."""
+        """Print a line above the bar, without Rich's markup: a file name may look like it."""
         self.console.out(text, highlight=False)
 
 
-class Work(Bar):
-    """How much of some work is done; what is begun next has a bar of its own."""
+class StudyBar(Bar):
+    """The bar of a study. Each phase of the study starts a new one."""
 
     def __init__(self) -> None:
         super().__init__("{task.description}", "{task.percentage:.0f} %")
         self.total = 0.0
 
     def watch(self) -> Watch:
+        """The callbacks that a study reports its progress to."""
         from reslab.core.progress import Watch
 
         return Watch(say=self.say, start=self.start, step=self.step)
 
     def start(self, total: float) -> None:
+        """Begin a phase of `total` units of work."""
         if self.task is not None:
             self.bar.remove_task(self.task)
         self.task, self.total = None, total
 
-    def step(self, done: float, words: str) -> None:
-        if self.task is None:  # begun here, so that what was done before counts for no speed
-            self.task = self.bar.add_task(words, total=self.total, completed=int(done))
-        self.bar.update(self.task, completed=done, description=words)
+    def step(self, done: float, text: str) -> None:
+        """Show that `done` units of the phase are finished.
+
+        The first call creates the bar, so that work done in an earlier process does not count for
+        the speed.
+        """
+        if self.task is None:
+            self.task = self.bar.add_task(text, total=self.total, completed=int(done))
+        self.bar.update(self.task, completed=done, description=text)
 
 
-def conduct(run: Callable[[Watch], Study], backend: str | None) -> Study:
-    """Run a study with a bar; where it is stopped, say how to go on with it."""
+def run_study(run: Callable[[Watch], Study], backend: str | None) -> Study:
+    """Run a study with a progress bar. After Ctrl-C, print how to continue, and exit with 130."""
     use_backend(backend)
     load_tensorflow()
     from reslab.core.interrupts import Interrupted
 
-    with Work() as work:
+    with StudyBar() as bar:
         try:
-            return run(work.watch())
+            return run(bar.watch())
         except Interrupted:
-            work.close()
-            click.echo("stopped and saved: the same command goes on with it", err=True)
+            bar.close()
+            click.echo("stopped and saved: run the same command again to continue", err=True)
             sys.exit(INTERRUPTED)

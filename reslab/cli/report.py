@@ -1,4 +1,4 @@
-"""`reslab report`: runs as one page."""
+"""`reslab report`: one run, or several, as one page."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import click
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where the page goes.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Path of the page.")
 def report(runs: tuple[Path, ...], out: Path | None) -> None:
-    """One page about a run, or about several side by side."""
-    from reslab.report import page as pages
+    """Write a page about one run, or about several side by side.
+
+    By default it is report.html, in the folder of the run, or here for several runs.
+    """
+    from reslab.report import page
     from reslab.runs.run import Run
 
-    opened = [Run.open(run) for run in runs]
+    opened = [Run.open(path) for path in runs]
     if out is None:
         out = runs[0] / "report.html" if len(runs) == 1 else Path("report.html")
-    click.echo(f"report: {pages.write(opened, out, 'name another place with --out')}")
+    click.echo(f"report: {page.write(opened, out, 'choose another path with --out')}")

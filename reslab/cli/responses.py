@@ -1,4 +1,4 @@
-"""`reslab responses`: He et al. 2015, Fig. 7."""
+"""`reslab responses`: standard deviations of layer responses, He et al. 2015, Fig. 7."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reslab.cli.options import as_json, backend
-from reslab.cli.studies import _check_runs, _conduct, out, runs
+from reslab.cli.study_options import check_runs, out_folder, run_and_print, run_folders
 
 if TYPE_CHECKING:
     from reslab.core.progress import Watch
@@ -16,32 +16,35 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@runs
+@run_folders
 @click.option(
     "--split",
     type=click.Choice(["train", "validation"]),
     default="train",
     show_default=True,
-    help="The images, un-augmented.",
+    help="The images, without augmentation.",
 )
-@click.option("--images", type=int, metavar="N", default=1000, show_default=True, help="A sample.")
-@out
+@click.option(
+    "--images", type=int, metavar="N", default=1000, show_default=True, help="Size of the sample."
+)
+@out_folder
 @as_json
 @backend
 def responses(runs: tuple[Path, ...], as_json: bool, backend: str | None, **options: Any) -> None:
-    """Layer responses of trained runs, as the Figure 7 of He 2015 has them.
+    """Measure the layer responses of trained runs (He et al. 2015, Fig. 7).
 
-    The outputs of every 3x3 layer after batch norm and before what follows, over all images,
-    positions and maps, in layer order and sorted.
+    A response is the output of a 3x3 convolution after batch norm and before the activation or the
+    addition. Its standard deviation over all images, positions and channels is shown in the order
+    of the layers, and sorted.
 
     \b
       reslab responses runs/plain20 runs/resnet20 runs/resnet56
     """
-    _check_runs(runs)
+    check_runs(runs)
 
     def run(watch: Watch) -> Study:
         from reslab.studies.responses.measure import responses
 
         return responses(runs, watch=watch, **options)
 
-    _conduct(run, as_json, backend)
+    run_and_print(run, as_json, backend)

@@ -1,4 +1,4 @@
-"""Tables in a terminal."""
+"""Tables in a terminal, by Rich."""
 
 from __future__ import annotations
 
@@ -6,26 +6,36 @@ import sys
 from typing import Any
 
 
-def _table(*columns: str, numbers: int = 2, first: int = 1, whole: bool = False) -> Any:
-    """A table whose `numbers` columns from the one numbered `first` stand right.
+def make_table(
+    *columns: str, numbers: int = 2, first_number: int = 1, keep_rows: bool = False
+) -> Any:
+    """Return an empty `rich.table.Table`.
 
-    Where a terminal is narrower, the last column wraps, or is cut to keep `whole` lines.
+    Args:
+        columns: The headings.
+        numbers: How many columns hold numbers. They are aligned to the right.
+        first_number: The index of the first column of numbers.
+        keep_rows: In a narrow terminal, cut the last column instead of wrapping it, so that every
+            row stays on one line.
     """
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for i, column in enumerate(columns):
-        right = first <= i < first + numbers
+        is_number = first_number <= i < first_number + numbers
         table.add_column(
-            column, justify="right" if right else "left", no_wrap=whole or right or i == 0
+            column,
+            justify="right" if is_number else "left",
+            no_wrap=keep_rows or is_number or i == 0,
         )
-    if whole and sys.stdout.isatty():
+    if keep_rows and sys.stdout.isatty():
         table.columns[-1].ratio, table.expand = 1, True
     return table
 
 
-def _print(table: Any) -> None:
+def print_table(table: Any) -> None:
+    """Print the table and an empty line."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
@@ -35,9 +45,11 @@ def _print(table: Any) -> None:
     console.print()
 
 
-def _n(number: int | None) -> str:
+def integer(number: int | None) -> str:
+    """`11,689,512`, or `?` for a number that is not known."""
     return "?" if number is None else f"{number:,}"
 
 
-def _millions(number: int) -> str:
+def millions(number: int) -> str:
+    """`11.69 M`, or `1,814 M` from a hundred million on."""
     return f"{number / 1e6:,.2f} M" if number < 1e8 else f"{number / 1e6:,.0f} M"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reslab.cli import progress
-from reslab.cli.options import INTERRUPTED, backend, load_tensorflow, pair, use_backend
+from reslab.cli.options import INTERRUPTED, backend, field_and_value, load_tensorflow, use_backend
 from reslab.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -111,14 +111,14 @@ def train(
     from reslab.core.interrupts import Interrupted
     from reslab.training import train as training
 
-    with Bar() as bar:
+    with TrainingBar() as bar:
         try:
             if resumed is not None:
                 run = training.resume(resumed, bar.watcher())
             else:
                 assert name is not None
                 assert data is not None
-                settings = dict(pair(change) for change in changes)
+                settings = dict(field_and_value(change) for change in changes)
                 run = training.train(name, data, changes=settings, watcher=bar.watcher(), **options)
         except Interrupted:
             bar.close()
@@ -140,7 +140,7 @@ def _said(context: click.Context) -> set[str]:
     return {name for name in context.params if context.get_parameter_source(name) == given}
 
 
-class Bar(progress.Bar):
+class TrainingBar(progress.Bar):
     """A progress bar over all steps, and a line for every epoch that stays."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""`reslab weights`: files of weights from one library to another."""
+"""`reslab weights`: convert and compare files of weights."""
 
 from __future__ import annotations
 
@@ -9,33 +9,44 @@ import click
 from reslab.cli.options import as_json, print_json
 
 network_option = click.option(
-    "--network", metavar="NAME", help="A name of `reslab list`; default: found by its tensors."
+    "--network",
+    metavar="NAME",
+    help="A name from `reslab list`.  [default: recognised by its tensors]",
 )
 
 
 @click.group("weights")
 def weights() -> None:
-    """Files of weights: to another library's names and format, or compared.
+    """Convert files of weights to another library's names and format, or compare two files.
 
-    Libraries are torchvision, timm, keras (its applications), keras_hub and reslab itself; formats
-    go by the ending: .safetensors, .pth, .weights.h5, .h5, and .keras to read from.
+    Libraries are torchvision, timm, keras (keras.applications), keras_hub and reslab itself. The
+    ending of the file gives the format: .safetensors, .pth, .weights.h5 or .h5; .keras can be read.
     """
 
 
 @weights.command()
 @click.argument("source", metavar="IN")
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--to", "to", metavar="SCHEME", required=True, help="Whose names OUT has.")
-@click.option("--from", "named", metavar="SCHEME", default="auto", help="Whose names IN has.")
+@click.option(
+    "--to", "to", metavar="SCHEME", required=True, help="The library whose names OUT has."
+)
+@click.option(
+    "--from",
+    "scheme",
+    metavar="SCHEME",
+    default="auto",
+    show_default=True,
+    help="The library whose names IN has.",
+)
 @network_option
-def convert(source: str, out: Path, to: str, named: str, network: str | None) -> None:
+def convert(source: str, out: Path, to: str, scheme: str, network: str | None) -> None:
     """Write the weights of IN under another library's names."""
     from reslab.weights import conversion
 
-    opened = conversion.convert(source, out, to, network, named)
-    theirs = opened.fit.scheme.name
+    opened = conversion.convert(source, out, to, network, scheme)
+    source_scheme = opened.fit.scheme.name
     click.echo(
-        f"{out}: {opened.network.name}, {len(opened.fit.mappings)} tensors, {theirs} to {to}"
+        f"{out}: {opened.network.name}, {len(opened.fit.mappings)} tensors, {source_scheme} to {to}"
     )
 
 
@@ -45,7 +56,10 @@ def convert(source: str, out: Path, to: str, named: str, network: str | None) ->
 @network_option
 @as_json
 def compare(one: str, other: str, network: str | None, as_json: bool) -> None:
-    """Layer by layer: the largest difference between A and B, whatever their names and formats."""
+    """Print the largest difference between A and B for each layer.
+
+    The names and the formats of the two files may differ.
+    """
     from reslab.weights import conversion
 
     rows = conversion.compare(one, other, network)
@@ -54,10 +68,10 @@ def compare(one: str, other: str, network: str | None, as_json: bool) -> None:
         return
     width = max(len(row["layer"]) for row in rows)
     for row in rows:
-        words = row["shapes"] or (f"only in {row['only']}" if row["only"] else "")
-        if not words:
-            same = row["difference"] == 0
-            words = "equal" if same else f"{row['difference']:.3g} of {row['scale']:.3g}"
-        click.echo(f"{row['layer']:<{width}}  {words}")
+        text = row["shapes"] or (f"only in {row['only']}" if row["only"] else "")
+        if not text:
+            is_equal = row["difference"] == 0
+            text = "equal" if is_equal else f"{row['difference']:.3g} of {row['scale']:.3g}"
+        click.echo(f"{row['layer']:<{width}}  {text}")
     equal = sum(row["difference"] == 0 and not row["only"] and not row["shapes"] for row in rows)
     click.echo(f"{equal} of {len(rows)} layers are equal")

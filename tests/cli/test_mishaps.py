@@ -244,14 +244,14 @@ def test_stopped_from_outside_and_gone_on_with(train: tuple[object, ...], tmp_pa
         "import signal\n"
         "from reslab import zoo\n"
         "from reslab.cli.main import main\n"
-        "from reslab.cli.train import Bar\n"
+        "from reslab.cli.train import TrainingBar\n"
         "from tests.helpers import tiny\n"
         "zoo.NETWORKS['tiny'] = tiny.NETWORK\n"
-        "shown = Bar.step\n"
+        "shown = TrainingBar.step\n"
         "def step(self, progress, now):\n"
         "    shown(self, progress, now)\n"
         "    if progress.step == 2: signal.raise_signal(signal.SIGINT)\n"
-        "Bar.step = step\n"
+        "TrainingBar.step = step\n"
         f"main({[str(word) for word in train]})\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(reslab.__file__).parents[1])}

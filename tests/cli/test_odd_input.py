@@ -108,7 +108,7 @@ def test_a_run_that_may_only_be_read(trained: Run, monkeypatch: pytest.MonkeyPat
     assert "of 48 images" in answer.out
     (line,) = answer.err.splitlines()
     assert line.endswith(
-        "the file system is read-only; the judgement is printed above, but not kept"
+        "the file system is read-only; the result is printed above, but not stored"
     )
 
 

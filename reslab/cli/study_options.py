@@ -1,4 +1,4 @@
-"""Options that the commands of studies share."""
+"""What the commands of studies share."""
 
 from __future__ import annotations
 
@@ -9,27 +9,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reslab.cli.options import print_json
-from reslab.cli.progress import conduct
+from reslab.cli.progress import run_study
 from reslab.core.errors import UserError
 
 if TYPE_CHECKING:
     from reslab.core.progress import Watch
     from reslab.studies.folder import Study
 
-
-out = click.option(
+out_folder = click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where the study goes.  [default: studies/..., by what is asked]",
+    help="Folder of the study.  [default: studies/..., named after the settings]",
 )
+run_folders = click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 
 
-runs = click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-
-
-def _check_runs(names: tuple[Any, ...]) -> None:
-    """What is no run is answered before Keras is loaded."""
+def check_runs(names: tuple[Any, ...]) -> None:
+    """Raise UserError for a name that is no run, before Keras is loaded."""
     from reslab.runs.run import Run
     from reslab.zoo import NETWORKS
 
@@ -39,9 +36,9 @@ def _check_runs(names: tuple[Any, ...]) -> None:
         Run.open(name)
 
 
-def _conduct(run: Callable[[Watch], Study], as_json: bool, backend: str | None) -> None:
-    """Run a study; say where it is."""
-    study = conduct(run, backend)
+def run_and_print(run: Callable[[Watch], Study], as_json: bool, backend: str | None) -> None:
+    """Run a study with a progress bar, then print where its page is."""
+    study = run_study(run, backend)
     if as_json:
         print_json({"study": str(study.path), **study.info["found"]})
     else:

@@ -1,4 +1,4 @@
-"""Options that the commands which draw share."""
+"""What the commands that write pictures share."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import click
 
 from reslab.cli.options import print_json
 
-STEM = click.option(
+out_stem = click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="STEM",
-    help="Writes STEM.svg and STEM.png; default: what is drawn, here.",
+    help="Write STEM.svg and STEM.png.  [default: the names of what is drawn]",
 )
 
 
-def _say(files: tuple[Path, ...], as_json: bool) -> None:
+def print_files(files: tuple[Path, ...], as_json: bool) -> None:
+    """Print the files that were written, as lines or as JSON by their endings."""
     if as_json:
         print_json({file.suffix[1:]: str(file) for file in files})
         return
