@@ -34,12 +34,13 @@ def ablate(what: str, depth: int, **options: Any) -> None:
     \b
       reslab ablate activations --data fashion-mnist --depth 20 --budget 60
     """
-    from reslab.studies.ablation import check, lines
+    from reslab.studies.ablation.page import lines
+    from reslab.studies.ablation.variants import check
 
     check(what, depth)
 
     def run(terms: Terms, watch: Watch) -> Study:
-        from reslab.studies.ablation import ablation
+        from reslab.studies.ablation.measure import ablation
 
         return ablation(what, terms, depth, watch)
 

@@ -44,10 +44,10 @@ def degradation(depths: str, **options: Any) -> None:
         units(depth)
 
     def run(terms: Terms, watch: Watch) -> Study:
-        from reslab.studies.degradation import degradation
+        from reslab.studies.degradation.measure import degradation
 
         return degradation(terms, layers, watch)
 
-    from reslab.studies.degradation import lines
+    from reslab.studies.degradation.page import lines
 
     run_sweep(run, lines, **options)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reslab.core.errors import DAMAGE, UserError
-from reslab.plots import format, plotly
-from reslab.plots.plotly import Curves
+from reslab.plots import format, plotly, run_charts
+from reslab.plots.run_charts import Curves
 from reslab.report import evaluation_charts
 from reslab.report.reproduce import again
 from reslab.spec import Network, summary
@@ -295,9 +295,9 @@ def _shared_charts(sections: Sequence[Mapping[str, Any]]) -> dict[str, plotly.Ch
     curves += [s["curves"] for s in sections if not s["curves"].epochs and s["curves"].steps]
     charts = {}
     if curves:
-        charts["error"] = plotly.curves(curves, "error", "curves-error")
-        charts["loss"] = plotly.curves(curves, "loss", "curves-loss")
-        charts["rate"] = plotly.rate(curves, "curves-rate")
+        charts["error"] = run_charts.curves(curves, "error", "curves-error")
+        charts["loss"] = run_charts.curves(curves, "loss", "curves-loss")
+        charts["rate"] = run_charts.rate(curves, "curves-rate")
     nets = [section["network"]["name"] for section in sections]
     by_net = len(set(nets)) == len(nets)  # shorter than the runs' names, where it tells them apart
     judged = [
@@ -306,5 +306,5 @@ def _shared_charts(sections: Sequence[Mapping[str, Any]]) -> dict[str, plotly.Ch
         if s["evaluation"] and s["evaluation"]["split"] == "test"
     ]
     if len(judged) > 1:
-        charts["tests"] = plotly.error_dots(judged, "test-errors")
+        charts["tests"] = run_charts.error_dots(judged, "test-errors")
     return charts

@@ -11,8 +11,8 @@ from reslab.report.sections import Section
 from reslab.studies.folder import Study
 
 SHOWING = {  # kind of study: the module whose `sections` shows one
-    "degradation": "reslab.studies.degradation",
-    "ablation": "reslab.studies.ablation",
+    "degradation": "reslab.studies.degradation.page",
+    "ablation": "reslab.studies.ablation.page",
     "signals": "reslab.studies.signals.page",
     "responses": "reslab.studies.responses.page",
     "lesions": "reslab.studies.lesions.page",

@@ -13,7 +13,10 @@ from PIL import Image
 from reslab.runs.run import Run
 from reslab.spec import summary, walk
 from reslab.studies import registry
-from reslab.studies.ablation import TABLES, Variant, ablation, network, table, verdicts
+from reslab.studies.ablation.measure import ablation
+from reslab.studies.ablation.page import table
+from reslab.studies.ablation.results import verdicts
+from reslab.studies.ablation.variants import TABLES, Variant, network
 from reslab.studies.folder import Study
 from reslab.studies.sweep import results as measured
 from reslab.studies.sweep.results import Result
@@ -142,10 +145,10 @@ def test_the_command_tells_each_case_beside_the_published_error(thirds: Path) ->
     words = "--depth", 8, "--data", thirds, "--epochs", 0.5, "--width", 0.25, "--seeds", 2
     lines = told("ablate", "activations", *words, "--set", "batch=16").splitlines()
     assert lines[0].split("  ")[0] == "case"
-    assert lines[0].endswith("its median  paper, ResNet-110")
+    assert lines[0].endswith("median test error  paper, ResNet-110")
     assert lines[5].startswith("full pre-activation")
     assert lines[5].endswith("6.37 %")
-    assert lines[6].startswith("Against the original unit, the test error is ")
+    assert lines[6].startswith("Compared with the original unit, the test error is ")
     path = "studies/ablation-activations-8-thirds-0.5epochs-0.25width-2seeds"
     assert lines[7] == f"page: {path}/page.html"
 

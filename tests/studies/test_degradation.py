@@ -26,12 +26,13 @@ from reslab.core.progress import Watch
 from reslab.runs.run import Run
 from reslab.spec import summary
 from reslab.studies import registry
-from reslab.studies.degradation import answer, degradation
+from reslab.studies.degradation.measure import degradation
+from reslab.studies.degradation.results import answer
 from reslab.studies.folder import Study
 from reslab.studies.sweep import (
     budget,
+    figures,
     nets,
-    panels,
 )
 from reslab.studies.sweep import (
     results as measured,
@@ -149,9 +150,9 @@ def test_a_spread_is_of_the_textbook(values: list[float]) -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=3000))
 def test_a_thinned_curve_is_short_and_keeps_its_mean(values: list[float]) -> None:
     points = [(50 * i, Spread((v, 1 - v))) for i, v in enumerate(values)]
-    thin = panels.thinned(points)
-    assert len(thin) <= panels.MOST
-    size = math.ceil(len(points) / panels.MOST)
+    thin = figures.thinned(points)
+    assert len(thin) <= figures.MOST
+    size = math.ceil(len(points) / figures.MOST)
     whole = len(points) // size  # the last bucket may be smaller
     first = statistics.fmean(spread.values[0] for _, spread in thin[:whole])
     assert first == pytest.approx(statistics.fmean(values[: whole * size]), abs=1e-9)
@@ -175,10 +176,14 @@ def made(errors: dict[str, list[float | None]]) -> dict[str, Result]:
     ("plain56", "resnet56", "verdict"),
     [
         ([0.20, 0.21], [0.05, 0.06], "Plain nets degrade, residual nets do not degrade"),
-        ([0.20, 0.21], [0.10, 0.11], "Plain nets degrade, residual nets are not decided"),
+        ([0.20, 0.21], [0.10, 0.11], "Plain nets degrade, residual nets show no clear change"),
         ([0.20, 0.21], [0.20, 0.21], "Plain nets degrade, residual nets degrade"),
-        ([0.05, 0.20], [0.05, 0.06], "Plain nets are not decided, residual nets do not degrade"),
-        ([None, None], [0.05, 0.06], "Plain nets do not all train, residual nets do not degrade"),
+        (
+            [0.05, 0.20],
+            [0.05, 0.06],
+            "Plain nets show no clear change, residual nets do not degrade",
+        ),
+        ([None, None], [0.05, 0.06], "Plain nets did not all train, residual nets do not degrade"),
     ],
 )
 def test_the_answer_is_by_training_error_and_spread(
@@ -187,21 +192,24 @@ def test_the_answer_is_by_training_error_and_spread(
     shallow: dict[str, list[float | None]] = {"plain20": [0.1, 0.11], "resnet20": [0.1, 0.11]}
     found = answer(made({**shallow, "plain56": plain56, "resnet56": resnet56}))
     assert (found.shallow, found.deep) == (20, 56)
-    assert found.said.startswith(f"{verdict}: from 20 to 56 layers")
-    assert plain56[0] is None or "(10.50 ± 0.71 %, then " in found.said
+    assert found.sentence.startswith(f"{verdict}: from 20 to 56 layers")
+    assert plain56[0] is None or "(from 10.50 ± 0.71 % to " in found.sentence
 
 
 def test_one_seed_or_one_depth_say_so() -> None:
     one = made({"plain20": [0.1], "plain56": [0.2], "resnet20": [0.1], "resnet56": [0.05]})
-    assert answer(one).said == (
-        "With one seed, so it may be chance: from 20 to 56 layers the training error of the plain "
-        "net rises (10.00 %, then 20.00 %), that of the residual net falls (10.00 %, then 5.00 %)."
+    assert answer(one).sentence == (
+        "With one seed, a difference may be chance: from 20 to 56 layers, the training error of "
+        "the plain net rises (from 10.00 % to 20.00 %), and that of the residual net falls (from "
+        "10.00 % to 5.00 %)."
     )
-    three = answer({k: v for k, v in one.items() if k != "resnet56"}).said
-    assert three.endswith("that of the residual net is not known.")
+    three = answer({k: v for k, v in one.items() if k != "resnet56"}).sentence
+    assert three.endswith("that of the residual net is not measured yet.")
     two = made({"plain20": [0.1, 0.1], "plain56": [0.2, 0.2], "resnet20": [0.1, 0.1]})
-    assert answer(two).said.startswith("Plain nets degrade, residual nets are not trained yet: ")
-    assert "two or more" in answer({k: v for k, v in one.items() if "20" in k}).said
+    assert answer(two).sentence.startswith(
+        "Plain nets degrade, residual nets are not trained yet: "
+    )
+    assert "two or more" in answer({k: v for k, v in one.items() if "20" in k}).sentence
 
 
 # A study --------------------------------------------------------------------------------------
@@ -282,7 +290,7 @@ def test_the_results_are_those_of_the_logs(study: Study) -> None:
         curve = result.curve("train")
         assert [step for step, _ in curve] == [6, 12, 15]
         assert curve[0][1].mean == pytest.approx(np.mean([log[0]["train_error"] for log in logs]))
-    assert study.info["found"]["answer"]["said"] == answer(results).said
+    assert study.info["found"]["answer"]["said"] == answer(results).sentence
 
 
 class Killed(BaseException):

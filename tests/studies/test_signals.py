@@ -217,20 +217,20 @@ def test_what_cannot_be_drawn_stands_at_the_edge(tmp_path: Path) -> None:
     line = lines.over_seeds("net", 0, [1, 2, 3, 4, 5], values)
     assert line.y == [2.0, None, None, None, 3.0]
     assert line.low == [1.0, None, None, None, 2.0]
-    assert line.lost == [(2, "zero"), (3, "nan"), (4, "inf")]
+    assert line.gaps == [(2, "zero"), (3, "nan"), (4, "inf")]
     assert lines.over_seeds("net", 0, [1, 2], values[:, :2], log=False).y == [2.0, 0.5]
     dead = lines.over_seeds("dead", 1, [1, 2], np.zeros((1, 2)))
-    panel = lines.Panel("a", "layer", "gradient", [line, dead], log=True)
-    assert panel.lost == ["infinite", "not a number", "zero"]
+    panel = lines.Panel("a", lines.Axis("layer"), lines.Axis("gradient", log=True), [line, dead])
+    assert panel.gaps == ["infinite", "not a number", "zero"]
     traces = figure_plotly.chart(panel, "id").figure["data"]
     edges = {trace["marker"]["symbol"] for trace in traces if trace["mode"] == "markers"}
     assert edges == {"triangle-up", "triangle-down", "x-thin-open"}
     nothing = replace(panel, series=[dead])
     figure = lines.Figure("title", "note", [[panel, nothing], [nothing]])
-    svg, png = figure_matplotlib.draw(figure, tmp_path / "picture")
+    svg, png = figure_matplotlib.render(figure, tmp_path / "picture")
     assert "\u25bc zero" in svg.read_text(encoding="utf-8")
     assert png.stat().st_size > 1000
-    assert figure_matplotlib.draw(figure, tmp_path / "again")[0].read_bytes() == svg.read_bytes()
+    assert figure_matplotlib.render(figure, tmp_path / "again")[0].read_bytes() == svg.read_bytes()
 
 
 # End to end ---------------------------------------------------------------------------------------

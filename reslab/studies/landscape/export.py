@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from reslab.core.files import write
+from reslab.plots.scales import log10
 from reslab.studies.folder import AGAIN
-from reslab.studies.landscape.results import Surface, log10
+from reslab.studies.landscape.results import Surface
 
 
 def hdf5(path: Path, study: dict[str, Any], found: Iterable[tuple[str, dict[str, Any]]]) -> Path:

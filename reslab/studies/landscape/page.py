@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from reslab.plots import figure_plotly, grids_plotly
 from reslab.plots.format import NONE, count, listed, percent
-from reslab.plots.plotly import finite
+from reslab.plots.plotly import Chart, finite
 from reslab.report.sections import Picture, Section, Table
 from reslab.studies.folder import Study
-from reslab.studies.landscape import charts, results
+from reslab.studies.landscape import figures, results
 from reslab.studies.landscape.lanczos import MOST_STEPS, TOLERANCE
 from reslab.studies.landscape.results import Curvature, Surface, Trajectory
 
@@ -72,18 +73,23 @@ def _gone(found: Sequence[Surface]) -> list[str]:
 
 def _flat(study: Study, found: Sequence[Surface]) -> list[Any]:
     """Contours and solids of the first draw, run beside run."""
-    scale = results.log_range([s.loss for s in found])
-    first = [s for s in found if s.seed == 0]
-    return [
-        *((charts.contour(s, scale), f"{s.name}: loss, log scale") for s in first),
-        *((charts.solid(s, scale), f"{s.name}: drag to turn (needs WebGL)") for s in first),
-    ]
+    scale = figures.loss_scale(s.loss for s in found)
+    charts: list[tuple[Chart, str]] = []
+    for name, describe, caption in (
+        ("contour", figures.contour, "loss, log scale"),
+        ("solid", figures.solid, "drag to rotate (needs WebGL)"),
+    ):
+        for s in found:
+            if s.seed == 0:
+                chart = grids_plotly.chart(describe(s, scale), f"{name}-{s.run}")
+                charts.append((chart, f"{s.name}: {caption}"))
+    return charts
 
 
 def _along(study: Study, found: Sequence[Surface]) -> list[Any]:
     return [
-        (charts.lines(found, "loss"), "Loss in nats, log axis"),
-        (charts.lines(found, "error"), "Error on these images"),
+        (figure_plotly.chart(figures.line(found, "loss"), "lines-loss"), "Loss in nats, log axis"),
+        (figure_plotly.chart(figures.line(found, "error"), "lines-error"), "Error on these images"),
     ]
 
 
@@ -158,7 +164,13 @@ def _curvature(study: Study) -> list[Section]:
         Section(
             "Curvature",
             (said, stopped) if late else (said,),
-            charts=[(charts.ratio(c), f"{c.name}: |lambda_min / lambda_max|") for c in found],
+            charts=[
+                (
+                    grids_plotly.chart(figures.ratio(c), f"ratio-{c.run}"),
+                    f"{c.name}: |lambda_min / lambda_max|",
+                )
+                for c in found
+            ],
             tables=[
                 Table("In the middle, and over the grid", head, [_curvature_row(c) for c in found])
             ],
@@ -197,8 +209,14 @@ def _trajectories(study: Study) -> list[Section]:
                 f"The training of {t.name}",
                 (said,),
                 charts=[
-                    (charts.trajectory(t), "Loss on the plane, log scale"),
-                    (charts.checkpoints(t), "Loss of each checkpoint, log axis"),
+                    (
+                        grids_plotly.chart(figures.path(t), f"trajectory-{t.run}"),
+                        "Loss on the plane, log scale",
+                    ),
+                    (
+                        figure_plotly.chart(figures.checkpoints(t), f"checkpoints-{t.run}"),
+                        "Loss of each checkpoint, log axis",
+                    ),
                 ],
                 pictures=pictures,
                 tables=[_way(t)],

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from reslab.plots.figure_matplotlib import film, render
 from reslab.plots.format import listed
 from reslab.report import sections
 from reslab.studies.folder import AGAIN, Study
 from reslab.studies.landscape import (
     export,
-    pictures,
+    figures,
     results,
 )
 from reslab.studies.landscape import (
@@ -22,19 +23,19 @@ def publish(study: Study) -> None:
     """All that is made of what was measured, anew."""
     found, at = results.surfaces(study), study.path
     if study.asked["dim"] == 1:
-        pictures.lines(at / "lines", found)
+        render(figures.lines(found), at / "lines")
     else:
-        pictures.contours(at / "contour", found)
-        pictures.solids(at / "surface", found)
+        render(figures.contours(found), at / "contour")
+        render(figures.solids(found), at / "surface")
         for s in found:
             stem = at / f"surface-{s.run}-seed-{s.seed}"
             export.vtk(stem.with_suffix(".vtk"), s)
             export.ply(stem.with_suffix(".ply"), s)
     if curved := results.curvatures(study):
-        pictures.ratios(at / "curvature", curved)
+        render(figures.ratios(curved), at / "curvature")
     for t in results.trajectories(study):
-        pictures.trajectory(at / f"trajectory-{t.run}", t)
-        pictures.film(at / f"trajectory-{t.run}.gif", t)
+        render(figures.training(t), at / f"trajectory-{t.run}")
+        film(at / f"trajectory-{t.run}.gif", figures.frames(t))
     export.hdf5(at / "landscape.h5", study.asked, _groups(study))
     study.done()
     title = f"The loss around {listed(results.names(study))}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,6 @@ KIND = "landscape"
 SURFACE, CURVATURE, PLANE, TRAJECTORY = (
     f"{name}.jsonl" for name in ("surface", "curvature", "plane", "trajectory")
 )
-CLIP = 1e-3  # losses below are drawn there: a log axis ends somewhere
 
 
 @dataclass(frozen=True)
@@ -162,38 +160,3 @@ def trajectories(study: Study) -> list[Trajectory]:
             )
         )
     return found
-
-
-def log_levels(losses: Sequence[np.ndarray], most: int = 24) -> np.ndarray:
-    """Levels of a contour on a log scale that all of these share, from the least to the most."""
-    low, high = log_range(losses)
-    return np.logspace(low, high, most)
-
-
-def log_range(losses: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Powers of ten of the smallest and the largest finite loss of all."""
-    every = np.concatenate([np.ravel(loss) for loss in losses])
-    every = np.log10(np.maximum(every[np.isfinite(every)], CLIP))
-    if not every.size:
-        return -1.0, 1.0
-    low, high = float(every.min()), float(every.max())
-    return (low, high) if high - low > 1e-3 else (low - 0.05, high + 0.05)
-
-
-def log10(loss: np.ndarray) -> np.ndarray:
-    """For drawing: NaN where there is no finite loss."""
-    with np.errstate(all="ignore"):
-        return np.where(np.isfinite(loss), np.log10(np.maximum(loss, CLIP)), np.nan)
-
-
-def round_losses(low: float, high: float, most: int = 8) -> list[float]:
-    """Ticks of a log axis between two powers of ten: 1, 2, 5 of each, or fewer."""
-    powers = range(math.floor(low), math.ceil(high) + 1)
-    found: list[float] = []
-    for digits in ((1, 2, 5), (1, 3), (1,)):
-        each = [float(f"{d}e{p}") for p in powers for d in digits]
-        found = [t for t in each if low - 1e-9 <= math.log10(t) <= high + 1e-9]
-        if len(found) <= most:
-            break
-    found = found[:: math.ceil(len(found) / most) or 1]
-    return found if len(found) > 1 else [float(f"{10**end:.2g}") for end in (low, high)]

@@ -7,8 +7,8 @@ from statistics import median
 from typing import Any
 
 from reslab.core.errors import UserError
-from reslab.plots.figure import Figure, Panel, Series, colours, samples
-from reslab.plots.figure_plotly import chart, span
+from reslab.plots.figure import Axis, Figure, Panel, Series, colours, samples
+from reslab.plots.figure_plotly import chart, y_ends
 from reslab.plots.format import NONE, count, listed, percent
 from reslab.report.sections import Section, Table
 from reslab.studies.folder import Study
@@ -71,7 +71,7 @@ def _panels(entries: Sequence[dict[str, Any]]) -> list[Panel]:
             ]
             x = [float(i + 1) for i in range(len(rows))]
             y = [None if row[what] is None else _percent(row[what]) for row in rows]
-            series.append(Series(entry["label"], number, x, y, said=said))
+            series.append(Series(entry["label"], number, x, y, hover=said))
             ends = [0.5, len(entry["units"]) + 0.5]
             base = [_percent(entry["whole"])] * 2
             series.append(
@@ -81,10 +81,9 @@ def _panels(entries: Sequence[dict[str, Any]]) -> list[Panel]:
             deepest = max(entries, key=lambda e: len(e["units"]))
             alike = {len(e["units"]) for e in entries} == {len(deepest["units"])}
             breaks = stage_ends([row["row"] for row in deepest["units"]]) if alike else []
-            panels.append(
-                Panel(title, "unit", "error, %", series, breaks=[i + 0.5 for i in breaks])
-            )
-    return [Panel(p.title, p.x, p.y, p.series, breaks=p.breaks, unit=" %", floor=0) for p in panels]
+            x_axis, y_axis = Axis("unit", whole=True), Axis("error", unit=" %", low=0)
+            panels.append(Panel(title, x_axis, y_axis, series, [i + 0.5 for i in breaks]))
+    return panels
 
 
 def _percent(part: float) -> float:
@@ -107,7 +106,7 @@ def sections(study: Study) -> list[Section]:
     if not entries:
         return [Section("Lesions", ["Nothing is measured yet."], measured=study.commands)]
     panels = _panels(entries)
-    ends = span(False, panels)
+    ends = y_ends(panels)
     charts = [
         (chart(p, f"lesions-{i}", ends), f"Error with {p.title}") for i, p in enumerate(panels)
     ]

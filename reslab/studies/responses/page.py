@@ -8,8 +8,8 @@ from statistics import fmean, median
 from typing import Any
 
 from reslab.core.errors import UserError
-from reslab.plots.figure import Figure, Panel, Series, colours, samples
-from reslab.plots.figure_plotly import chart, span
+from reslab.plots.figure import Axis, Figure, Panel, Series, colours, samples
+from reslab.plots.figure_plotly import chart, y_ends
 from reslab.plots.format import count, listed
 from reslab.report.sections import Section, Table
 from reslab.studies.folder import Study
@@ -48,21 +48,21 @@ def _panels(entries: Sequence[dict[str, Any]]) -> tuple[Panel, Panel]:
         x = list(range(1, len(values) + 1))
         down = sorted(range(len(values)), key=lambda i: -values[i])
         dashed = not entry["residual"]
-        ordered.append(Series(entry["label"], number, x, values, said=said, dashed=dashed))
+        ordered.append(Series(entry["label"], number, x, values, hover=said, dashed=dashed))
         sized.append(
             Series(
                 entry["label"],
                 number,
                 x,
                 [values[i] for i in down],
-                said=[said[i] for i in down],
+                hover=[said[i] for i in down],
                 dashed=dashed,
             )
         )
-    y = "standard deviation"
+    y = Axis("standard deviation", low=0.0)
     return (
-        Panel("in layer order", ORDER, y, ordered, floor=0.0),
-        Panel("sorted by size", SORTED, y, sized, floor=0.0),
+        Panel("in layer order", Axis(ORDER, whole=True), y, ordered),
+        Panel("sorted by size", Axis(SORTED, whole=True), y, sized),
     )
 
 
@@ -82,8 +82,10 @@ def sections(study: Study) -> list[Section]:
     if not entries:
         return [Section("Layer responses", ["Nothing is measured yet."], measured=study.commands)]
     panels = _panels(entries)
-    ends = span(False, panels)
-    charts = [(chart(p, f"responses-{i}", ends), f"{p.y}, {p.title}") for i, p in enumerate(panels)]
+    ends = y_ends(panels)
+    charts = [
+        (chart(p, f"responses-{i}", ends), f"{p.y.label}, {p.title}") for i, p in enumerate(panels)
+    ]
     head = ("run", "network", "3x3 layers", "mean", "median", "largest")
     rows = [
         (e["label"], e["network"], count(len(e["std"])), *(f"{v:.3f}" for v in _summary(e)))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reslab.plots.figure import Figure, samples
-from reslab.plots.figure_plotly import chart, span
+from reslab.plots.figure_plotly import chart, y_ends
 from reslab.plots.format import count, listed
 from reslab.report.sections import Section, Table
 from reslab.studies.folder import Study
@@ -88,7 +88,7 @@ def _charts(nets: Sequence[Net], what: Sequence[str], at: int | None) -> list[tu
     charts = []
     for name in what:
         panels = [panel(some, name, at, head) for head, some in by_bn(nets)]
-        ends = span(True, panels)
+        ends = y_ends(panels)
         for i, each in enumerate(panels):
             caption = norms.QUANTITIES[name] + (f", {each.title}" if each.title else "")
             charts.append((chart(each, f"{name}-{i}", ends), _caption(caption)))
@@ -110,7 +110,7 @@ def _training(nets: Sequence[Net], unit: str, study: Study) -> Section:
         rows = grid(nets, what, unit)
         panels = [each for row in rows for each in row]
         for i, each in enumerate(panels):
-            ends = span(True, rows[i // len(rows[0])] if _shared(unit) == "row" else panels)
+            ends = y_ends(rows[i // len(rows[0])] if _shared(unit) == "row" else panels)
             caption = _caption(f"{norms.QUANTITIES[what]}: {each.title}")
             charts.append((chart(each, f"course-{what}-{i}", ends), caption))
     words = [*_said(nets, None), *_verdict(nets, None), *course(nets)] + [

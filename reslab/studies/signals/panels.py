@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from reslab.core.errors import UserError
-from reslab.plots.figure import Panel, Series, colours, over_seeds
+from reslab.plots.figure import Axis, Panel, Series, colours, over_seeds
 from reslab.studies.folder import Study
 from reslab.studies.signals import norms
 from reslab.studies.units import stage_ends
@@ -22,7 +22,7 @@ SHORT = {
     "output_rms": "output, RMS",
     "output_std": "output, standard deviation",
 }
-LAYER = "layer"
+LAYER = Axis("layer", whole=True)
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def _series(net: Net, at: int, what: str, name: str, number: int, shade: float =
     said = np.array([layer["path"] for layer in net.layers])
     where = np.array([layer["number"] for layer in net.layers])
 
-    def some(chosen: np.ndarray, name: str, dots: bool) -> Series:
+    def some(chosen: np.ndarray, name: str, **look: Any) -> Series:
         x, words = where[chosen].tolist(), said[chosen].tolist()
-        return over_seeds(name, number, x, values[:, chosen], said=words, shade=shade, dots=dots)
+        return over_seeds(name, number, x, values[:, chosen], hover=words, shade=shade, **look)
 
-    line = some(main, name, False)
-    return [line] if main.all() else [line, some(~main, "", True)]
+    line = some(main, name)
+    return [line] if main.all() else [line, some(~main, "", width=0, marker="circle")]
 
 
 def _breaks(net: Net) -> list[float]:
@@ -112,7 +112,7 @@ def panel(nets: Sequence[Net], what: str, at: int | None, title: str) -> Panel:
         name = net.kind if _twins(nets) else net.label
         moment = net.moments[-1] if at is None else at
         series += _series(net, moment, what, name, number)
-    return Panel(title, LAYER, SHORT[what], series, log=True, breaks=_breaks(nets[0]))
+    return Panel(title, LAYER, Axis(SHORT[what], log=True), series, breaks=_breaks(nets[0]))
 
 
 def _twins(nets: Sequence[Net]) -> bool:
@@ -137,9 +137,9 @@ def _course(net: Net, what: str, unit: str, number: int, most: int = 8) -> Panel
         shade = i / max(1, len(chosen) - 1)
         line, *_ = _series(net, at, what, f"{unit} {at}", number, shade)
         series.append(
-            Series(line.name, number, line.x, line.y, lost=line.lost, said=line.said, shade=shade)
+            Series(line.name, number, line.x, line.y, gaps=line.gaps, hover=line.hover, shade=shade)
         )
-    return Panel(net.label, LAYER, SHORT[what], series, log=True, breaks=_breaks(net))
+    return Panel(net.label, LAYER, Axis(SHORT[what], log=True), series, breaks=_breaks(net))
 
 
 def by_bn(nets: Sequence[Net]) -> list[tuple[str, list[Net]]]:

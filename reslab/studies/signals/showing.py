@@ -20,7 +20,7 @@ def finished(study: Study) -> Study:
     """The study with its pictures, its page, and what it found in study.json."""
     home = importlib.import_module(SHOWING[study.kind])
     for stem, figure in home.figures(study).items():
-        figure_matplotlib.draw(figure, study.path / stem)
+        figure_matplotlib.render(figure, study.path / stem)
     names = study.asked.get("network") or ", ".join(r["run"] for r in study.asked.get("runs", []))
     lead = f"{names}, measured with reslab on the {study.info['backend']} backend"
     place = study.info.get("machine") or {}

@@ -1,4 +1,4 @@
-"""What the runs of a study measured, gathered from their folders (no Keras)."""
+"""The errors of a study's runs, collected from their folders (no Keras)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from statistics import fmean, stdev
 from typing import Any
 
 from reslab.core.errors import UserError
+from reslab.plots.format import NONE
 from reslab.runs.run import Run
 from reslab.studies.folder import Study
 
+FAIL = "fail"  # the paper's word for a training without a usable result
+
 
 def write(study: Study) -> None:
-    """results.json, from what is there of each run."""
+    """Write results.json from the runs that exist."""
     tests = study.read("test.json") or {}
     rows = []
     for each in study.info.get("runs", []):
@@ -27,7 +30,8 @@ def write(study: Study) -> None:
 def _row(run: Run, tests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     epochs, steps = run.log("epoch"), run.log("steps")
     curve = [[line["step"], line["error"]] for line in steps]
-    # Lines are of 50 steps, or of the few since the epoch began: of those, short epochs have many
+    # A line is a mean over 50 steps, or over fewer since the epoch began. Short epochs have many
+    # lines of the second kind, so take the means of whole epochs there.
     if len(steps) < 2 * len(epochs):
         curve = [[line["step"], line["train_error"]] for line in epochs]
     done = run.info["status"] == "done"
@@ -48,7 +52,7 @@ def _row(run: Run, tests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Spread:
-    """Numbers of several seeds."""
+    """One number for each seed."""
 
     values: tuple[float, ...]
 
@@ -62,7 +66,7 @@ class Spread:
 
     @property
     def sd(self) -> float:
-        """The sample's standard deviation; 0 of one number."""
+        """The sample standard deviation; 0 for one number."""
         return stdev(self.values) if self.n > 1 else 0.0
 
     @property
@@ -74,7 +78,7 @@ class Spread:
         return self.mean + self.sd
 
     def against(self, other: Spread) -> str:
-        """Whether this is "higher" or "lower" than the other; "not decided" where they overlap."""
+        """Return "higher" or "lower"; "not decided" where the ranges mean +- s overlap."""
         if self.low > other.high:
             return "higher"
         return "lower" if self.high < other.low else "not decided"
@@ -82,23 +86,23 @@ class Spread:
 
 @dataclass(frozen=True)
 class Result:
-    """One case over its seeds. Errors are of the runs that came to their end."""
+    """One case over its seeds. Errors are those of the finished runs."""
 
     case: str
     rows: tuple[dict[str, Any], ...]
 
-    def spread(self, what: str) -> Spread | None:
-        """Of "train_error" (the last epoch's, as the steps saw it) or "test_error"."""
-        values = tuple(row[what] for row in self.rows if row[what] is not None)
+    def spread(self, metric: str) -> Spread | None:
+        """The "train_error" (mean over the last epoch's steps) or "test_error" of each seed."""
+        values = tuple(row[metric] for row in self.rows if row[metric] is not None)
         return Spread(values) if values else None
 
     @property
     def failed(self) -> int:
         return sum(row["status"] == "failed" for row in self.rows)
 
-    def curve(self, what: str) -> list[tuple[int, Spread]]:
-        """The error of "train" or "test" by step, where all the seeds have it."""
-        curves = [dict(map(tuple, row[what])) for row in self.rows if row["status"] != "failed"]
+    def curve(self, split: str) -> list[tuple[int, Spread]]:
+        """The error of "train" or "test" by step, at the steps that all seeds have."""
+        curves = [dict(map(tuple, row[split])) for row in self.rows if row["status"] != "failed"]
         if not curves:
             return []
         common = sorted(set.intersection(*(set(curve) for curve in curves)))
@@ -106,36 +110,46 @@ class Result:
 
 
 def read(study: Study) -> dict[str, Result]:
-    """The results by case, in the order in which they were asked. UserError where damaged."""
+    """The results by case, in the order of the study. UserError if results.json is damaged."""
     data = study.read("results.json") or {"runs": []}
     try:
         names = list(dict.fromkeys(row["case"] for row in data["runs"]))
-        found = {
+        results = {
             name: Result(name, tuple(row for row in data["runs"] if row["case"] == name))
             for name in names
         }
-        for result in found.values():
-            for what in ("train_error", "test_error"):
-                spread = result.spread(what)
+        for result in results.values():
+            for metric in ("train_error", "test_error"):
+                spread = result.spread(metric)
                 if spread is not None and not math.isfinite(spread.mean):
                     raise ValueError
             result.curve("train"), result.curve("test")
     except (KeyError, TypeError, ValueError):
         file = study.path / "results.json"
-        raise UserError(f"{file} is damaged: the command of the study writes it again") from None
-    return found
+        raise UserError(
+            f"{file} is damaged: run the command of the study again to write it"
+        ) from None
+    return results
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """A case in numbers, as JSON: errors are parts of one, over the seeds that did not fail."""
-    found: dict[str, Any] = {"case": result.case, "seeds": len(result.rows)}
-    found |= {"failed": result.failed, "params": result.rows[0]["params"]}
-    for what in ("train_error", "test_error"):
-        spread = result.spread(what)
+    """A case as JSON: errors from 0 to 1, over the seeds that did not fail."""
+    entry: dict[str, Any] = {"case": result.case, "seeds": len(result.rows)}
+    entry |= {"failed": result.failed, "params": result.rows[0]["params"]}
+    for metric in ("train_error", "test_error"):
+        spread = result.spread(metric)
         several = spread is not None and spread.n > 1
-        found[what] = {
+        entry[metric] = {
             "mean": spread and spread.mean,
             "sd": spread.sd if spread and several else None,
             "values": list(spread.values) if spread else [],
         }
-    return found
+    return entry
+
+
+def error_text(spread: Spread | None, failed: int = 0) -> str:
+    """`8.75 ± 0.16 %`, with the standard deviation if there are several seeds."""
+    if spread is None:
+        return FAIL if failed else NONE
+    deviation = f" ± {100 * spread.sd:.2f}" if spread.n > 1 else ""
+    return f"{100 * spread.mean:.2f}{deviation} %" + (f", {failed} failed" if failed else "")
