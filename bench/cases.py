@@ -58,7 +58,7 @@ def scaled(x: np.ndarray) -> np.ndarray:
 
 def created(case: Case) -> Any:
     import reslab
-    from reslab.training.loop import precision
+    from reslab.training.setup import precision
 
     with precision(case.precision):
         return reslab.create(

@@ -96,12 +96,12 @@ def _fed(x: np.ndarray, y: np.ndarray, batch: int) -> tuple[Any, ...]:
 def by_train(turn: Turn, case: Case, way: str) -> None:
     """`way` is created, compiled, or stock: the same run with Keras's own layers."""
     import reslab
-    from reslab.cli.train import Bar
+    from reslab.cli.train import TrainingBar
     from reslab.core.interrupts import Interrupted
+    from reslab.core.progress import Watch
     from reslab.data.dataset import ArraySplit, Data
     from reslab.models import build
     from reslab.runs.recipe import Recipe
-    from reslab.training.loop import Watcher
 
     if way == "stock":
         build.accelerate = lambda model: model  # type: ignore[attr-defined]
@@ -122,21 +122,20 @@ def by_train(turn: Turn, case: Case, way: str) -> None:
     )
     begun = [0.0]
 
-    def start(*told: Any) -> None:
-        bar.start(*told)
+    def start(total: float) -> None:
+        bar.start(total)
         turn.ready()
         turn.wait()
         begun[0] = time.perf_counter()
 
-    def epoch(*told: Any) -> None:
-        bar.epoch(*told)
+    def epoch(line: Any) -> None:
         turn.took(time.perf_counter() - begun[0])
         if not turn.wait():
             raise Interrupted
         begun[0] = time.perf_counter()
 
-    with tempfile.TemporaryDirectory() as folder, Bar() as bar:
-        watcher = Watcher(start=start, step=bar.step, epoch=epoch)
+    with tempfile.TemporaryDirectory() as folder, TrainingBar() as bar:
+        watch = Watch(say=bar.say, start=start, step=bar.step, epoch=epoch)
         with suppress(Interrupted):
             out = Path(folder) / "run"
             reslab.train(
@@ -146,7 +145,7 @@ def by_train(turn: Turn, case: Case, way: str) -> None:
                 precision=case.precision,
                 jit_compile=way == "compiled",
                 out=out,
-                watcher=watcher,
+                watch=watch,
             )
 
 

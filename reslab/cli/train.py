@@ -1,4 +1,4 @@
-"""`reslab train`: with a bar that says how it goes."""
+"""`reslab train`: with a progress bar."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import click
 from reslab.cli import progress
 from reslab.cli.options import INTERRUPTED, backend, field_and_value, load_tensorflow, use_backend
 from reslab.core.errors import UserError
+from reslab.training.options import TrainingOptions
 
 if TYPE_CHECKING:
+    from reslab.core.progress import Watch
     from reslab.runs.run import Run
-    from reslab.training.loop import Progress, Watcher
 
 
 @click.command()
@@ -30,54 +31,64 @@ if TYPE_CHECKING:
     metavar="SOURCE",
     help="Start from a file, another run, or timm/resnet50.a1_in1k and the like.",
 )
-@click.option("--freeze-bn", is_flag=True, help="Leave batch norm as the weights have it.")
+@click.option("--freeze-bn", is_flag=True, help="Freeze batch norm as it is in the weights.")
 @click.option(
-    "--recalibrate-bn", is_flag=True, help="Measure batch norm's statistics anew at the end."
+    "--recalibrate-bn", is_flag=True, help="Measure batch norm's statistics again at the end."
 )
 @click.option("--epochs", type=float, metavar="N", help="Length; the schedule is rescaled to it.")
 @click.option("--batch", type=int, metavar="B", help="Images per step.")
 @click.option("--size", type=int, metavar="PIXELS", help="Side of the images.")
-@click.option("--images", type=int, metavar="N", help="Train on a sample of so many.")
+@click.option("--images", type=int, metavar="N", help="Train on a sample of N images.")
 @click.option(
     "--precision",
     metavar="P",
-    default="float32",
+    default=TrainingOptions.precision,
     show_default=True,
     help="float32 or mixed (bfloat16).",
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of first weights, order, augmentation."
+    "--seed",
+    type=int,
+    default=TrainingOptions.seed,
+    show_default=True,
+    help="For first weights, order and augmentation.",
 )
-@click.option(
-    "--balance", is_flag=True, help="Weigh every class alike, however many images it has."
-)
-@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
+@click.option("--balance", is_flag=True, help="Weight images so that every class counts the same.")
+@click.option("--skip-bad", is_flag=True, help="Skip images that cannot be read.")
 @click.option("--keep-checkpoints", is_flag=True, help="Keep the weights of every epoch.")
+@click.option(
+    "--checkpoint-seconds",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    default=TrainingOptions.checkpoint_seconds,
+    show_default=True,
+    help="Time between two checkpoints.",
+)
 @click.option(
     "--stacked/--flat",
     default=None,
-    help="Units that repeat as one layer, or each layer for itself.  [default: by depth]",
+    help="Build units that repeat as one layer, or every layer.  [default: by depth]",
 )
 @click.option(
     "--remat/--no-remat",
     default=None,
-    help="Compute stacked units anew on the way back: slower, less memory.  [default: by memory]",
+    help="Recompute activations of stacked units: less memory, slower.  [default: by memory]",
 )
 @click.option(
     "--jit-compile",
     is_flag=True,
-    help="PyTorch: torch.compile the network, in a first step that takes long.",
+    help="PyTorch: torch.compile the network, in a first step that takes a while.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    default=2,
+    default=TrainingOptions.workers,
     show_default=True,
     help="Threads that decode images.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the run goes.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the run.")
 @click.option(
-    "--resume", "resumed", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a run."
+    "--resume", "resumed", type=click.Path(path_type=Path), metavar="DIR", help="Resume a run."
 )
 @backend
 @click.pass_context
@@ -85,27 +96,28 @@ def train(
     context: click.Context,
     name: str | None,
     data: str | None,
-    changes: tuple[str, ...],
     backend: str | None,
     resumed: Path | None,
     **options: Any,
 ) -> None:
-    """Train a network, and judge it once.
+    """Train a network, and evaluate it once.
 
-    NAME is one of `reslab list`. The epoch is chosen on validation images; the test images are
-    looked at once, at the end.
+    NAME is one of `reslab list`. The epoch is chosen on validation images. The test images are
+    read once, at the end.
     """
     if resumed is not None:
-        if others := _said(context) - {"resumed", "backend"}:
-            known = ", ".join(WORDS.get(name, name) for name in sorted(others))
-            raise UserError(f"--resume DIR stands alone: the run knows its {known}")
+        if others := _given(context) - {"resumed", "backend"}:
+            labels = ", ".join(LABELS.get(name, name) for name in sorted(others))
+            raise UserError(f"--resume DIR takes no other options: the run has its {labels}")
         use_backend(backend or _backend_of(resumed))
     else:
         if name is None or data is None:
-            raise UserError("train what on what? reslab train NAME --data SOURCE")
+            raise UserError("give a network and data: reslab train NAME --data SOURCE")
         from reslab.zoo import network
 
-        network(name)  # an unknown name is answered before Keras is loaded
+        network(name)  # report what is wrong before Keras is loaded
+        options["changes"] = dict(field_and_value(change) for change in options["changes"])
+        chosen = TrainingOptions(**options)
         use_backend(backend)
     load_tensorflow()
     from reslab.core.interrupts import Interrupted
@@ -114,114 +126,74 @@ def train(
     with TrainingBar() as bar:
         try:
             if resumed is not None:
-                run = training.resume(resumed, bar.watcher())
+                run = training.resume(resumed, watch=bar.watch())
             else:
                 assert name is not None
                 assert data is not None
-                settings = dict(field_and_value(change) for change in changes)
-                run = training.train(name, data, changes=settings, watcher=bar.watcher(), **options)
-        except Interrupted:
+                run = training.train_with(name, data, chosen, watch=bar.watch())
+        except Interrupted as stop:
             bar.close()
-            path = bar.path or resumed
-            kept = f"stopped and saved; go on with: reslab train --resume {path}"
-            click.echo(kept if path else "stopped before it began: nothing is left", err=True)
+            path = stop.path or resumed
+            resume = f"stopped and saved; resume with: reslab train --resume {path}"
+            click.echo(resume if path else "stopped before it began: nothing is left", err=True)
             sys.exit(INTERRUPTED)
-    if bar.path is None:
+    if not bar.started:
         click.echo(f"{run.path} is finished already")
     _summary(run)
 
 
-WORDS = {"name": "network", "changes": "recipe"}
+LABELS = {"name": "network", "changes": "recipe"}
 
 
-def _said(context: click.Context) -> set[str]:
-    """What the command line says of the parameters."""
-    given = click.core.ParameterSource.COMMANDLINE
-    return {name for name in context.params if context.get_parameter_source(name) == given}
+def _given(context: click.Context) -> set[str]:
+    """The parameters that are given on the command line."""
+    source = click.core.ParameterSource.COMMANDLINE
+    return {name for name in context.params if context.get_parameter_source(name) == source}
 
 
 class TrainingBar(progress.Bar):
-    """A progress bar over all steps, and a line for every epoch that stays."""
+    """A progress bar over all steps; lines about the run and its epochs stay above it."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "epoch {task.fields[epoch]}",
-            "{task.completed}/{task.total} steps",
-            "loss {task.fields[loss]:.4f}, error {task.fields[error]}",
-            "{task.fields[speed]:.0f} images/s",
-        )
-        self.path: Path | None = None
-        self.total = 0
-        self.images: dict[str, int] = {}  # of each part: what its percentages are of
+        super().__init__("", "{task.completed}/{task.total} steps", "{task.description}")
+        self.started = False
+        self.total_steps = 0.0
 
-    def watcher(self) -> Watcher:
-        from reslab.training.loop import Watcher
+    def watch(self) -> Watch:
+        from reslab.core.progress import Watch
 
-        return Watcher(start=self.start, step=self.step, epoch=self.epoch)
+        return Watch(say=self.say, start=self.start, step=self.step)
 
-    def start(self, run: Run, progress: Progress, total: int) -> None:
-        self.path, self.total, self.images = run.path, total, run.info["data"]["counts"]
-        self.say(f"{run.path}: {run.info['params']:,} parameters, {total} steps")
-        for line in run.log("note"):
-            self.say(line["text"])
-        if progress.step:
-            self.say(f"going on after step {progress.step}")
-        self.task = self.bar.add_task(
-            "",
-            total=total,
-            completed=progress.step,
-            epoch=progress.epoch + 1,
-            loss=0,
-            error="?",
-            speed=0,
-        )
+    def start(self, total: float) -> None:
+        self.started, self.total_steps = True, total
 
-    def percent(self, error: float, part: str) -> str:
-        from reslab.plots.format import percent
-
-        return percent(error, self.images.get(part))
-
-    def step(self, progress: Progress, now: dict[str, float]) -> None:
-        speed = progress.seen / progress.seconds if progress.seconds else 0
-        self.bar.update(
-            self.task,
-            completed=progress.step,
-            epoch=progress.epoch + 1,
-            speed=speed,
-            loss=now["loss"],
-            error=self.percent(now["error"], "train"),
-        )
-
-    def epoch(self, progress: Progress, line: dict[str, Any]) -> None:
-        seen = ""
-        if "val_error" in line:
-            seen = f", validation {self.percent(line['val_error'], 'validation')}"
-        self.say(
-            f"epoch {line['epoch']}: loss {line['train_loss']:.4f},"
-            f" error {self.percent(line['train_error'], 'train')}{seen};"
-            f" {line['seconds']:.0f} s, {line['images_per_second']:.0f} images/s"
-        )
-        if progress.step >= self.total:
-            self.close()
-            self.say("trained; judging it ...")
+    def step(self, done: float, text: str) -> None:
+        if self.task is None:  # after a resume the first steps must not count as fast ones
+            self.task = self.bar.add_task(text, total=self.total_steps, completed=int(done))
+        self.bar.update(self.task, completed=done, description=text)
 
 
 def _summary(run: Run) -> None:
-    from reslab.cli.evaluate import sentence
+    from reslab.evaluation.tasks.registry import task_of
     from reslab.plots.format import percent
 
-    judged, anew = run.evaluation, run.info.get("recalibration")
-    if anew:
-        before, after = (percent(anew[f"val_error_{when}"]) for when in ("before", "after"))
-        change = "" if anew["val_error_after"] is None else f": validation {before}, then {after}"
-        click.echo(f"batch norm measured anew on {anew['images']:,} training images{change}")
-    click.echo(f"epoch {run.info['chosen_epoch']} chosen; {sentence(judged)}" if judged else "done")
+    task = task_of(run.info)
+    if result := run.info.get("recalibration"):
+        before, after = (result[f"val_{task.metric}_{when}"] for when in ("before", "after"))
+        change = "" if after is None else f": validation {percent(before)}, then {percent(after)}"
+        images = f"{result['images']:,} training images"
+        click.echo(f"batch norm's statistics measured again on {images}{change}")
+    if run.evaluation:
+        chosen = f"epoch {run.info['chosen_epoch']} chosen"
+        click.echo(f"{chosen}; {task.sentence(run.evaluation)}")
+    else:
+        click.echo("done")
     click.echo(f"report: {run.path / 'report.html'}")
 
 
 def _backend_of(path: Path) -> str | None:
-    """What the run was started on, so that --resume need not say it."""
+    """The backend that the run was started on, so that --resume does not need --backend."""
     try:
         return str(json.loads((path / "run.json").read_text(encoding="utf-8"))["backend"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # `resume` says what is wrong with the folder
+        return None  # `resume` reports what is wrong with the folder

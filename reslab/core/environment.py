@@ -1,10 +1,12 @@
-"""Where a run was made: versions, commit, machine (standard library only)."""
+"""How and where results are made: command, versions, commit, machine (standard library only)."""
 
 from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,14 @@ PACKAGES = (
 
 CPUINFO = Path("/proc/cpuinfo")
 VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2"}
+
+
+def command() -> str | None:
+    """The command line of this process, if it is `reslab ...` or `python -m reslab ...`."""
+    program = Path(sys.argv[0])
+    if program.stem == "reslab" or program.parts[-2:] == ("reslab", "__main__.py"):
+        return shlex.join(["reslab", *sys.argv[1:]])
+    return None
 
 
 def versions() -> dict[str, str]:

@@ -79,6 +79,35 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise UserError(f"{path} is not a checkpoint of reslab: {error}") from None
 
 
+def read_record(file: Path, kind: str, version: int, fields: Mapping[str, type]) -> dict[str, Any]:
+    """The JSON object that describes a folder of results: run.json, study.json.
+
+    Raises UserError if there is none, or if it is not a `kind` of this format version with these
+    fields.
+    """
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{file.parent} is no {kind}: there is no {file}") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UserError(f"{file} is damaged: {error}") from None
+    if not isinstance(record, dict) or record.get("format") != version:
+        raise UserError(f"{file} was not written by this version of reslab")
+    check_fields(file, record, fields)
+    return record
+
+
+def check_fields(file: Path, record: Mapping[str, Any], fields: Mapping[str, type]) -> None:
+    """Raise UserError if a field of a JSON object is missing or has another type."""
+    for name, expected in fields.items():
+        if name not in record:
+            raise UserError(f"{file} is damaged: it has no {name!r}")
+        if not isinstance(record[name], expected):
+            raise UserError(f"{file} is damaged: {name!r} is no {expected.__name__}")
+
+
 SAFE = "nothing written before is lost, `reslab train --resume` goes on from it"
 
 

@@ -6,14 +6,20 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal stopped the run; what it had saved is whole, and `resume` goes on from it.
+    """A signal stopped the work; what was saved is whole, and can be resumed.
 
-    No `Exception`, so that nobody on the way takes it for a failure and goes on.
+    It is no `Exception`, so that no handler takes it for a failure and continues.
+
+    Attributes:
+        path: The folder of the run that can be resumed, if there is one.
     """
+
+    path: Path | None = None
 
 
 @contextmanager
@@ -26,16 +32,16 @@ def stopped_by_signals() -> Iterator[threading.Event]:
 
 @contextmanager
 def on_signals(handle: Callable[..., Any]) -> Iterator[None]:
-    """Let SIGINT and SIGTERM call `handle`, in the main thread, and unless they are ignored there.
+    """SIGINT and SIGTERM call `handle` inside: in the main thread, unless they are ignored.
 
-    A shell has background jobs ignore SIGINT: it is meant for the one in front.
+    A shell makes background jobs ignore SIGINT, which is meant for the job in the foreground.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     kinds = (signal.SIGINT, signal.SIGTERM)
-    heard = [kind for kind in kinds if signal.getsignal(kind) is not signal.SIG_IGN]
-    before = {kind: signal.signal(kind, handle) for kind in heard}
+    active = [kind for kind in kinds if signal.getsignal(kind) is not signal.SIG_IGN]
+    before = {kind: signal.signal(kind, handle) for kind in active}
     try:
         yield
     finally:
@@ -44,5 +50,5 @@ def on_signals(handle: Callable[..., Any]) -> Iterator[None]:
 
 
 def interrupt(*_: object) -> None:
-    """A handler for where there is no step to finish: files appear whole or not at all."""
+    """A handler for code without a step to finish: files appear whole or not at all."""
     raise Interrupted

@@ -15,32 +15,33 @@ from reslab.weights.pretrained import create, log
 
 
 class Classifier:
-    """A network with weights, from files of pictures to probabilities of classes."""
+    """Classifies image files with a network and given weights."""
 
     def __init__(
         self, network: str, weights: str | Path, engine: str = "auto", compare: bool = True
     ) -> None:
         self.model = create(network, data_format="channels_last", weights=weights)
-        known = transfer.about(self.model)
-        width = known.network.classes or 0
-        if known.network.input_shape[2] != 3:
-            raise UserError(f"{known.network.name} does not take colour pictures")
-        self.how, names = known.preprocessing, known.classes
-        if self.how is None:
+        about = transfer.about(self.model)
+        count = about.network.classes or 0
+        if about.network.input_shape[2] != 3:
+            raise UserError(f"{about.network.name} does not take colour images")
+        self.preprocessing, classes = about.preprocessing, about.classes
+        if self.preprocessing is None:
             log.warning(
-                "%s does not say how pictures are prepared: taken as torchvision's first weights "
-                "are (shorter side 256, middle 224, ImageNet's mean and deviation)",
+                "%s does not say how images are preprocessed: using that of torchvision's first "
+                "weights (shorter side 256, centre crop 224, ImageNet's mean and std)",
                 weights,
             )
-            self.how = Preprocessing()
-            names = registry.imagenet_classes() if width == 1000 else None
-        self.classes = names or tuple(f"class {i}" for i in range(width))
+            self.preprocessing = Preprocessing()
+            classes = registry.imagenet_classes() if count == 1000 else None
+        self.classes = classes or tuple(f"class {i}" for i in range(count))
         self.run = inference(self.model, engine, compare)
 
     def __call__(self, files: Sequence[Path]) -> np.ndarray:
-        """float32 (n, classes). Raises BadImage for what is no picture."""
-        assert self.how is not None
-        batch = self.how.normalise(np.stack([self.how.picture(file) for file in files]))
+        """Probabilities, float32 (n, classes). Raises BadImage for a file that is no image."""
+        assert self.preprocessing is not None
+        images = np.stack([self.preprocessing.picture(file) for file in files])
+        batch = self.preprocessing.normalise(images)
         logits = self.run(batch)
         powers = np.exp(logits - logits.max(-1, keepdims=True))
         return powers / powers.sum(-1, keepdims=True)

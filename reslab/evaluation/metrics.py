@@ -1,12 +1,12 @@
-"""Probabilities and labels to the numbers that a report may claim (numpy only).
+"""Metrics of a classification, from probabilities and labels (NumPy only).
 
-Every rate comes with how many images it rests on, and with the interval in which the true rate
-lies 95 times in 100. The intervals cover the drawing of the images, not the spread over seeds.
+Every rate comes with the number of images and with its 95 % interval. The intervals cover the
+sampling of the images, not the spread over seeds.
 
-Ties count against the net: an image is right only if the true class is strictly more probable
-than every other, and within the top five only if fewer than five others are as probable. A net
-that finds all classes alike is therefore always wrong, not right for whatever class is listed
-first, and the confusion matrix, the accuracy and the top-5 error never contradict each other.
+Ties count against the network: an image is right only if the true class is strictly more probable
+than every other class, and within the top five only if fewer than five others are as probable. A
+network with equal probabilities for all classes is always wrong, not right for the class that is
+listed first. The confusion matrix, the accuracy and the top-5 error never contradict each other.
 """
 
 from __future__ import annotations
@@ -21,33 +21,41 @@ from reslab.core.errors import UserError
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 BINS = 15  # equal-width confidence bins, as in Guo et al. 2017, "On Calibration of Modern Networks"
 PAIRS = 20  # most confused pairs that are kept
-FEWEST_FOR_TOP5 = 6  # with five classes or fewer the top five hold every one
-FLOOR = 1e-7  # a probability below it counts as it in the loss, as in Keras's cross-entropy
-A_PAIR = 4  # mistakes that `wrong` takes of one pair before it goes on to the next
+FEWEST_FOR_TOP5 = 6  # with five classes or fewer the top five are all classes
+FLOOR = 1e-7  # the loss raises smaller probabilities to it, as Keras's cross-entropy does
+A_PAIR = 4  # mistakes that `sample_mistakes` takes of one pair before the next pair
+
+FIELDS: dict[str, type] = {  # what readers of evaluation.json rely on
+    "n": int,
+    **dict.fromkeys(("top1_error", "calibration"), dict),
+    **dict.fromkeys(("per_class", "confusion", "confused", "classes"), list),
+}
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a rate of `hits` in `n` (Wilson 1927): (0, 1) where n is 0."""
+    """The 95 % score interval of a rate of `hits` in `n` (Wilson 1927); (0, 1) if n is 0."""
     if n == 0:
         return 0.0, 1.0
     rate, z2 = hits / n, Z95 * Z95
-    middle = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    reach = Z95 * np.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    # At 0 and n hits the bound is the rate itself, but for rounding.
-    low = 0.0 if hits == 0 else float(middle - reach)
-    high = 1.0 if hits == n else float(middle + reach)
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    margin = Z95 * np.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    # At 0 and n hits the bound is the rate itself; computed, it would be rounded.
+    low = 0.0 if hits == 0 else float(centre - margin)
+    high = 1.0 if hits == n else float(centre + margin)
     return low, high
 
 
-def judge(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """All of evaluation.json that follows from `probabilities` (n, k) and `labels` (n,).
+def classification_metrics(
+    probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> dict[str, Any]:
+    """The metrics in evaluation.json, from `probabilities` (n, k) and `labels` (n,).
 
-    A class without an image has error None; it does not enter the balanced accuracy. Raises
-    UserError where there is nothing to judge, or the numbers are not probabilities.
+    A class without images has error None and is not part of the balanced accuracy. Raises
+    UserError if there are no images, or the numbers are not probabilities.
     """
     probabilities, labels = _checked(probabilities, labels, len(classes))
     n = len(labels)
-    own = probabilities[np.arange(n), labels]
+    of_true_class = probabilities[np.arange(n), labels]
     predicted = _predicted(probabilities, labels)
     right = predicted == labels
     confusion = _confusion(labels, predicted, len(classes))
@@ -55,9 +63,9 @@ def judge(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str])
     recalls = [1 - row["error"] for row in per_class if row["n"]]
     return {
         "n": n,
-        "loss": float(-np.log(np.maximum(own.astype(np.float64), FLOOR)).mean()),
+        "loss": float(-np.log(np.maximum(of_true_class.astype(np.float64), FLOOR)).mean()),
         "top1_error": _rate(n - int(right.sum()), n),
-        "top5_error": _top5_error(probabilities, own) if len(classes) >= FEWEST_FOR_TOP5 else None,
+        "top5_error": _top5_error(probabilities, of_true_class),
         "balanced_accuracy": float(np.mean(recalls)),
         "accuracy": int(right.sum()) / n,
         "per_class": per_class,
@@ -68,25 +76,25 @@ def judge(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str])
     }
 
 
-def wrong(probabilities: np.ndarray, labels: np.ndarray, limit: int) -> np.ndarray:
-    """Indices of at most `limit` mistakes to look at, those of the most confused pair first.
+def sample_mistakes(probabilities: np.ndarray, labels: np.ndarray, limit: int) -> np.ndarray:
+    """Indices of at most `limit` mistakes, those of the most confused pair first.
 
-    Each pair (true, predicted) gives its four most confident mistakes, then the next pair; if
-    images are still wanted when all pairs gave, each gives its next four, and so on.
+    Each pair (true, predicted) contributes its four most confident mistakes, the most confused pair
+    first. While there are fewer than `limit`, each pair contributes its next four, and so on.
     """
     probabilities, labels = _checked(probabilities, labels, probabilities.shape[-1])
     predicted = _predicted(probabilities, labels)
-    mistakes = np.flatnonzero(predicted != labels)
-    if mistakes.size == 0 or limit <= 0:
+    indices = np.flatnonzero(predicted != labels)
+    if indices.size == 0 or limit <= 0:
         return np.zeros(0, dtype=np.intp)
-    pairs = labels[mistakes] * probabilities.shape[1] + predicted[mistakes]
+    pairs = labels[indices] * probabilities.shape[1] + predicted[indices]
     _, which, counts = np.unique(pairs, return_inverse=True, return_counts=True)
-    place = np.argsort(np.argsort(-counts, kind="stable"), kind="stable")[which]
-    confidence = probabilities[mistakes, predicted[mistakes]]
-    order = np.lexsort((mistakes, -confidence, place))
+    pair_rank = np.argsort(np.argsort(-counts, kind="stable"), kind="stable")[which]
+    confidence = probabilities[indices, predicted[indices]]
+    order = np.lexsort((indices, -confidence, pair_rank))
     starts = np.concatenate([[0], np.cumsum(np.sort(counts)[::-1])[:-1]])
-    rank = np.arange(mistakes.size) - starts[place[order]]
-    return mistakes[order[np.argsort(rank // A_PAIR, kind="stable")]][:limit]
+    rank = np.arange(indices.size) - starts[pair_rank[order]]
+    return indices[order[np.argsort(rank // A_PAIR, kind="stable")]][:limit]
 
 
 def _checked(
@@ -99,7 +107,7 @@ def _checked(
             "do not belong together; give (n, k) and (n,)"
         )
     if len(labels) == 0:
-        raise UserError("there is no image to judge; give a split that has some")
+        raise UserError("there are no images to evaluate; give a split that has some")
     if probabilities.shape[1] != classes:
         raise UserError(
             f"the model tells {probabilities.shape[1]} classes apart and the data have {classes}; "
@@ -120,7 +128,7 @@ def _check_values(probabilities: np.ndarray) -> None:
     if bad.size:
         raise UserError(
             f"the model gives NaN or infinity for {bad.size} of {len(probabilities)} images "
-            f"(the first is number {bad[0]}); judge an earlier checkpoint, or train at a lower rate"
+            f"(the first is number {bad[0]}); train with a lower rate"
         )
     sums = probabilities.sum(axis=1, dtype=np.float64)
     # Half precision rounds each of k numbers, so the sum is not 1 to many digits.
@@ -129,7 +137,7 @@ def _check_values(probabilities: np.ndarray) -> None:
 
 
 def _predicted(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The most probable class of each image, another than the true one where they tie: (n,)."""
+    """The most probable class of each image (n,); not the true one if another ties with it."""
     rows = np.arange(len(labels))
     rivals = probabilities.copy()
     rivals[rows, labels] = -1.0
@@ -142,9 +150,11 @@ def _rate(errors: int, n: int) -> dict[str, float]:
     return {"value": errors / n, "low": low, "high": high}
 
 
-def _top5_error(probabilities: np.ndarray, own: np.ndarray) -> dict[str, float]:
-    as_probable = (probabilities >= own[:, None]).sum(axis=1) - 1  # but for the class itself
-    return _rate(int((as_probable >= 5).sum()), len(own))
+def _top5_error(probabilities: np.ndarray, of_true_class: np.ndarray) -> dict[str, float] | None:
+    if probabilities.shape[1] < FEWEST_FOR_TOP5:
+        return None
+    as_probable = (probabilities >= of_true_class[:, None]).sum(axis=1) - 1  # without itself
+    return _rate(int((as_probable >= 5).sum()), len(of_true_class))
 
 
 def _confusion(labels: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
@@ -163,26 +173,27 @@ def _per_class(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, 
 
 
 def _calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
-    """Expected calibration error: the mean gap of confidence and accuracy, by images a bin."""
+    """The expected calibration error: the mean gap between confidence and accuracy of the bins,
+    weighted by their images."""
     edges = np.linspace(0.0, 1.0, BINS + 1)
-    # A bin holds its upper edge; 1e-3 above 1 is half precision's doing.
+    # A bin includes its upper edge. Half precision gives values up to 1e-3 above 1.
     which = np.clip(np.digitize(confidence, edges, right=True) - 1, 0, BINS - 1)
     bins: list[dict[str, Any]] = []
     ece = 0.0
     for b in range(BINS):
         inside = which == b
         n = int(inside.sum())
-        sure = float(confidence[inside].mean(dtype=np.float64)) if n else None
-        hit = float(right[inside].mean()) if n else None
-        if sure is not None and hit is not None:
-            ece += n / len(right) * abs(sure - hit)
+        mean = float(confidence[inside].mean(dtype=np.float64)) if n else None
+        accuracy = float(right[inside].mean()) if n else None
+        if mean is not None and accuracy is not None:
+            ece += n / len(right) * abs(mean - accuracy)
         low, high = float(edges[b]), float(edges[b + 1])
-        bins.append({"low": low, "high": high, "n": n, "confidence": sure, "accuracy": hit})
+        bins.append({"low": low, "high": high, "n": n, "confidence": mean, "accuracy": accuracy})
     return {"ece": ece, "bins": bins}
 
 
 def _confused(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The pairs with most mistakes; of equal ones first the pair that is more of its class."""
+    """The pairs with most mistakes; among equals the one with the larger part of its class."""
     true, predicted = np.nonzero(confusion * (1 - np.eye(len(classes), dtype=confusion.dtype)))
     counts, of = confusion[true, predicted], confusion.sum(axis=1)[true]
     order = np.lexsort((predicted, true, of, -counts))[:PAIRS]

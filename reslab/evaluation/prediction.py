@@ -1,4 +1,4 @@
-"""What a trained model sees in pictures: a run or a model file is all it takes."""
+"""Predictions for image files, from a run, a model file or published weights."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import numpy as np
 from reslab import zoo
 from reslab.core.errors import UserError, written
 from reslab.data import images as pictures
+from reslab.evaluation.tasks.registry import task
 from reslab.runs.run import Run
 
 BATCH = 32
-MANY = 8 * BATCH  # from so many pictures on, it pays to time the engines
+MANY = 8 * BATCH  # from this number of images on, it pays to time the engines
 
 
 def files(names: str | Path | Iterable[str | Path]) -> list[Path]:
-    """The pictures at these paths; a folder stands for every picture in it, sub-folders too.
+    """The images at these paths; a folder stands for all images in it and in its subfolders.
 
-    Raises UserError for a path that is not there, and for a folder without pictures.
+    Raises UserError for a path that does not exist, and for a folder without images.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     for name in [names] if isinstance(names, str | os.PathLike) else names:
         if not os.fspath(name):
             raise UserError("the name of an image is empty")
@@ -34,14 +35,14 @@ def files(names: str | Path | Iterable[str | Path]) -> list[Path]:
                 raise UserError(f"{path} has {others}")
             if not inside:
                 raise UserError(f"there are no images in {path}")
-            found += inside
+            images += inside
         elif path.exists():
-            found.append(path)
+            images.append(path)
         else:
             raise UserError(f"there is no image {path}")
-    if not found:
+    if not images:
         raise UserError("no images were given")
-    return found
+    return images
 
 
 def predict(
@@ -51,13 +52,24 @@ def predict(
     weights: str | Path | None = None,
     engine: str = "auto",
 ) -> list[dict[str, Any]]:
-    """The `top` most probable classes of each picture, most probable first.
+    """Predict the classes of image files.
 
-    `model` is a run, its folder, or a model file that reslab wrote; with `weights`
-    ("timm/resnet50.a1_in1k", or a file), it is the name of a network. `images` are files, or
-    folders of them, or one such path. `engine` is as in `reslab.inference`. Returns {"file",
-    "predictions": [{"class", "probability"}]} for each. Raises UserError where the model or a
-    picture cannot be read, or the engine is not there.
+    Args:
+        model: A run, the path of its folder, or a model file that reslab wrote. With `weights`, the
+            name of a network.
+        images: Image files, or folders with images; one path or several.
+        top: The number of classes to return for each image.
+        weights: Published weights ("timm/resnet50.a1_in1k") or a weights file, for the named
+            network.
+        engine: What runs the network, as in `reslab.inference`: "auto", "openvino", "onnxruntime"
+            or "backend".
+
+    Returns:
+        For each image `{"file": path, "predictions": [{"class": name, "probability": p}, ...]}`
+        with the most probable class first and p from 0 to 1.
+
+    Raises:
+        UserError: The model or an image cannot be read, or the engine is not installed.
     """
     from reslab.engines import inference
 
@@ -67,43 +79,41 @@ def predict(
         zoo.network(str(model))
     else:
         path = model.model_path if isinstance(model, Run) else _model_path(Path(model))
-    shown = files(images)
-    for image in shown:
+    paths = files(images)
+    for image in paths:
         _check(image)
-    how = engine, len(shown) >= MANY
-    classes, probabilities = (
-        _whole(path, *how) if path else _pretrained(str(model), weights or "", *how)
-    )
+    how = engine, len(paths) >= MANY
+    classes, outputs = _whole(path, *how) if path else _pretrained(str(model), weights or "", *how)
+    kind = task()
     results: list[dict[str, Any]] = []
-    for start in range(0, len(shown), BATCH):
-        part = shown[start : start + BATCH]
-        rows = probabilities(part)
-        results += [
-            _result(image, row, classes, top) for image, row in zip(part, rows, strict=True)
-        ]
+    for start in range(0, len(paths), BATCH):
+        part = paths[start : start + BATCH]
+        for image, output in zip(part, outputs(part), strict=True):
+            predictions = kind.predictions(output, classes, top)
+            results.append({"file": str(image), "predictions": predictions})
     return results
 
 
-Probabilities = Callable[[Sequence[Path]], np.ndarray]
+Outputs = Callable[[Sequence[Path]], np.ndarray]  # one row for each file
 
 
-def _whole(path: Path, engine: str, compare: bool) -> tuple[Sequence[str], Probabilities]:
+def _whole(path: Path, engine: str, compare: bool) -> tuple[Sequence[str], Outputs]:
     from reslab.engines import inference
     from reslab.models import saved
 
-    net, card = saved.load_with_card(path)
-    run = inference.inference(net, engine, compare)
+    model, card = saved.load_with_card(path)
+    run = inference.inference(model, engine, compare)
 
-    def probabilities(part: Sequence[Path]) -> np.ndarray:
+    def outputs(part: Sequence[Path]) -> np.ndarray:
         batch = np.stack([_view(image, card) for image in part])
         return np.asarray(run(batch), "float32")
 
-    return card["classes"], probabilities
+    return card["classes"], outputs
 
 
 def _pretrained(
     network: str, weights: str | Path, engine: str, compare: bool
-) -> tuple[Sequence[str], Probabilities]:
+) -> tuple[Sequence[str], Outputs]:
     from reslab.evaluation.classifier import Classifier
 
     classifier = Classifier(network, weights, engine, compare)
@@ -133,15 +143,7 @@ def _check(image: Path) -> None:
 
 
 def _view(image: Path, card: dict[str, Any]) -> np.ndarray:
-    """As the model's own data were brought to size: uint8 (height, width, channels)."""
+    """The image at the model's size, cut as its training data were: uint8 (h, w, c)."""
     height, width, channels = card["image_shape"]
-    # only a folder's lost a margin
+    # only images from a folder were cut with a margin
     return pictures.read_view(image, (height, width), channels, margin=bool(card["view"]))
-
-
-def _result(image: Path, row: np.ndarray, classes: Sequence[str], top: int) -> dict[str, Any]:
-    best = np.argsort(-row, kind="stable")[:top]
-    return {
-        "file": str(image),
-        "predictions": [{"class": classes[i], "probability": float(row[i])} for i in best],
-    }

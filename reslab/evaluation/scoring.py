@@ -1,4 +1,4 @@
-"""A model over a split, in order and without augmentation."""
+"""The outputs of a model for all images of a split, in order and without augmentation."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ import numpy as np
 
 from reslab.data import Normalization, Split, batches, laid_out
 
-BATCH = 256  # images a call
+BATCH = 256  # images per forward pass
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cross-entropy in nats, and the part of the images that were wrong."""
+    """The mean cross-entropy in nats and the fraction of wrong images."""
 
     loss: float
     error: float
 
 
-def logits(model: keras.Model, split: Split, standard: Normalization, batch: int) -> np.ndarray:
-    """float32 (n, classes) for every image of the split."""
-    outputs = []
-    for x, _ in batches(split, batch, standard):
-        answer = model.predict_on_batch(laid_out(x, model.input_shape))
-        outputs.append(np.asarray(answer, "float32"))
-    return np.concatenate(outputs)
+def outputs(
+    model: keras.Model,
+    split: Split,
+    normalization: Normalization | None = None,
+    batch: int = BATCH,
+) -> np.ndarray:
+    """The model's outputs for every image of the split, float32 (n, ...).
 
-
-def score(model: keras.Model, split: Split, standard: Normalization, batch: int) -> Score:
-    z = logits(model, split, standard, batch)
-    return Score(cross_entropy(z, split.labels), float((z.argmax(-1) != split.labels).mean()))
-
-
-def cross_entropy(z: np.ndarray, labels: Any) -> float:
-    """Mean over the images of -log softmax(z)[label]; float64 inside."""
-    z = z.astype("float64")
-    top = z.max(-1)
-    log_sum = np.log(np.exp(z - top[:, None]).sum(-1)) + top
-    return float((log_sum - z[np.arange(len(z)), labels]).mean())
-
-
-def predict_split(model: Any, split: Split) -> np.ndarray:
-    """float32 (n, classes): probabilities of every image of the split, in order."""
-    parts = [
-        np.asarray(
-            model.predict_on_batch(split.images(np.arange(i, min(i + BATCH, len(split))))),
-            "float32",
-        )
-        for i in range(0, len(split), BATCH)
-    ]
+    Args:
+        normalization: None gives the model raw images, uint8: whole models normalise themselves.
+    """
+    prepare: Any = normalization or (lambda images: images)
+    parts = []
+    for images, _ in batches(split, batch, prepare):
+        output = model.predict_on_batch(laid_out(images, model.input_shape))
+        parts.append(np.asarray(output, "float32"))
     return np.concatenate(parts)
+
+
+def score(model: keras.Model, split: Split, normalization: Normalization, batch: int) -> Score:
+    """Loss and error of a model from normalised images to logits."""
+    logits = outputs(model, split, normalization, batch)
+    wrong = logits.argmax(-1) != split.labels
+    return Score(cross_entropy(logits, split.labels), float(wrong.mean()))
+
+
+def cross_entropy(logits: np.ndarray, labels: Any) -> float:
+    """The mean over the images of -log softmax(logits)[label], computed in float64."""
+    logits = logits.astype("float64")
+    largest = logits.max(-1)
+    log_sum = np.log(np.exp(logits - largest[:, None]).sum(-1)) + largest
+    return float((log_sum - logits[np.arange(len(logits)), labels]).mean())

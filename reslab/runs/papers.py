@@ -8,6 +8,8 @@ from pathlib import Path
 from reslab.core.errors import UserError, unknown
 from reslab.runs.recipe import Recipe, change
 
+# run.json and study.json store all fields, and resuming a study compares them: the texts of
+# `promise` and `source` must not change.
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -103,10 +105,22 @@ RECIPES = {
 
 
 def recipe(name: str | Path | Recipe, above: tuple[Path, ...] = ()) -> Recipe:
-    """A recipe by name, or from a TOML file (`name.toml`): fields, and `base` to start from.
+    """Get a recipe by name, or read it from a TOML file.
 
-    `above` are the files that have this one as their base. Raises UserError with the nearest name,
-    or with what is wrong in the file.
+    A file `name.toml` has fields of `Recipe`, and optionally `base`: the name or file of a recipe
+    whose other fields it takes.
+
+    Args:
+        name: A name ("quick", "paper-cifar"), the path of a .toml file, or a `Recipe`, which is
+            returned as it is.
+        above: Files that have this one as their base; a file must not be its own base.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UserError: There is no such recipe (the message names the nearest one), or the file is
+            wrong.
     """
     if isinstance(name, Recipe):
         return name

@@ -1,13 +1,14 @@
 """A training as a value: every choice that does not depend on the data (standard library only).
 
-The three rules that go by "SGD with momentum m, rate r and decay d", for a gradient g:
+Three update rules are called "SGD with momentum m, learning rate r and weight decay d". For a
+gradient g and a weight w they are:
 
     caffe   v <- m v + r (g + d w)    w <- w - v          He 2015, 2016
     torch   v <- m v + (g + d w)      w <- w - r v        Li 2018, most code since
     keras   v <- m v + r g            w <- w - v - r d w  Keras's own `weight_decay`
 
-Caffe's and Torch's part where the rate changes. Keras's decay stands outside the momentum and is
-1 / (1 - m) times weaker. With `nesterov`, w takes the step that v would take next.
+Caffe's and Torch's rules differ when the learning rate changes. Keras's decay is outside the
+momentum and is 1 / (1 - m) times weaker. With `nesterov`, w takes the step that v would take next.
 """
 
 from __future__ import annotations
@@ -28,20 +29,54 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-# The rate of every step is kept in memory, 32 bytes each. He 2015 trains for 600,000 steps; a
+# The learning rate of every step is in memory, 32 bytes each. He 2015 trains for 600,000 steps; a
 # thousand epochs of ImageNet at batch 32 are 40 million.
 MOST_STEPS = 10**8
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training. The length is in `epochs`, or in `steps` where the source counts iterations.
+    """Every choice of a training that does not depend on the data.
 
-    Moments in a schedule are fractions of the whole, so that another length keeps the shape.
+    The length is given in `epochs` or, if the source counts iterations, in `steps`. Points of time
+    in a schedule are fractions of the training, so that a different length keeps its shape.
+
+    Attributes:
+        name: The recipe's name; it becomes a part of the run's folder.
+        promise: The command, the hardware and the error to expect.
+        source: Where the recipe is from.
+        batch: Images per step.
+        epochs: The length in epochs; 0 if `steps` is given.
+        steps: The length in steps; 0 if `epochs` is given.
+        optimizer: "sgd" or "adadelta".
+        rate: The learning rate that the schedule starts from.
+        momentum: The momentum of SGD, from 0 to below 1.
+        nesterov: Whether SGD takes Nesterov's step.
+        rule: The update rule of SGD: "caffe", "torch" or "keras"; see the formulas above.
+        weight_decay: The weight decay d of the rule.
+        decay: What decays: "kernels", or "all" (biases and batch norm's scale and shift too).
+        schedule: "steps", "one-cycle", "cosine", "constant" or "plateau".
+        drops: For "steps": when the rate is divided by ten, as fractions of the training.
+        patience: For "plateau": epochs without a lower validation error before the rate is divided
+            by ten.
+        peak: For "one-cycle": when the rate is highest, as a fraction of the training.
+        warmup: The fraction of the training that runs at `warmup_rate` first.
+        warmup_rate: The learning rate of the warm-up.
+        warmup_layers: Networks with fewer layers have no warm-up.
+        head_first: The fraction of the training in which all layers but the head are frozen.
+        row_decay: The learning-rate multiplier of a row of the network's table, relative to the row
+            after it. Above 0, up to 1.
+        augment: The steps of the augmentation, such as ("pad-crop(4)", "flip").
+        standardise: How images are normalised: "pixel-mean", "pixel", "channel" or "unit".
+        label_smoothing: The label smoothing of the cross-entropy, from 0 to below 1.
+        validation: A fraction of the training images, or a number of them from 1 on; 0 for none.
+
+    Raises:
+        UserError: A field has a value that is not possible.
     """
 
     name: str
-    promise: str = ""  # the command, the hardware, the error to expect
+    promise: str = ""
     source: str = ""
     batch: int = 128
     epochs: float = 0.0
@@ -52,25 +87,25 @@ class Recipe:
     nesterov: bool = False
     rule: str = "torch"
     weight_decay: float = 0.0
-    decay: str = "kernels"  # or "all": biases and batch norm's scale and shift too
+    decay: str = "kernels"
     schedule: str = "steps"
-    drops: tuple[float, ...] = ()  # "steps": where the rate is divided by ten
-    patience: int = 5  # "plateau": epochs without a better validation error until it is
-    peak: float = 0.25  # "one-cycle": where the rate stands highest
-    warmup: float = 0.0  # the part of the training run at `warmup_rate` first
+    drops: tuple[float, ...] = ()
+    patience: int = 5
+    peak: float = 0.25
+    warmup: float = 0.0
     warmup_rate: float = 0.01
-    warmup_layers: int = 0  # ... by nets of as many layers, or more
-    head_first: float = 0.0  # the part of the training in which only the classifier moves
-    row_decay: float = 1.0  # the rate of a row of the table, over that of the row behind it
+    warmup_layers: int = 0
+    head_first: float = 0.0
+    row_decay: float = 1.0
     augment: tuple[str, ...] = ()
     standardise: str = "channel"
     label_smoothing: float = 0.0
-    validation: float = 0.1  # a part of the training images, or a number of them; 0 for none
+    validation: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise unknown(name, getattr(self, name), choices)
         limits = {"batch": 1, "rate": 0, "momentum": 0, "weight_decay": 0, "validation": 0}
         limits |= {"epochs": 0, "steps": 0, "warmup_rate": 0, "warmup_layers": 0, "patience": 1}
         for name, low in limits.items():
@@ -79,35 +114,35 @@ class Recipe:
                 raise UserError(f"recipe {self.name}: {name} is {value}, must be {low} or more")
         if not self.name or self.name.startswith(".") or not set(self.name).isdisjoint("/\\\0"):
             raise UserError(
-                f"a recipe is called {self.name!r}: its name becomes part of a folder's"
+                f"a recipe has the name {self.name!r}, which cannot be part of a folder's name"
             )
         if (self.epochs > 0) == (self.steps > 0):
             raise UserError(f"recipe {self.name}: give either epochs or steps, above 0")
         if not all(0 <= drop <= 1 for drop in self.drops):
-            raise UserError(f"recipe {self.name}: drops are parts of the training, 0 to 1")
+            raise UserError(f"recipe {self.name}: drops are fractions of the training, 0 to 1")
         if not 0 <= self.head_first <= 1 or not 0 < self.row_decay <= 1:
             raise UserError(
-                f"recipe {self.name}: head_first is a part of the training, 0 to 1, and row_decay "
-                "a factor above 0, up to 1"
+                f"recipe {self.name}: head_first is a fraction of the training, 0 to 1, and "
+                "row_decay a factor above 0, up to 1"
             )
         for name in ("warmup", "peak", "label_smoothing", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"recipe {self.name}: {name} is a fraction below 1")
 
     def total_steps(self, steps_per_epoch: int) -> int:
-        """Raises UserError where they are more than `MOST_STEPS`."""
-        wanted = self.steps or self.epochs * steps_per_epoch
-        if wanted > MOST_STEPS:
+        """The number of steps; raises UserError if it is more than `MOST_STEPS`."""
+        steps = self.steps or self.epochs * steps_per_epoch
+        if steps > MOST_STEPS:
             raise UserError(
-                f"recipe {self.name}: that is {wanted:.3g} steps, {MOST_STEPS:,} are the most: "
+                f"recipe {self.name}: that is {steps:.3g} steps, {MOST_STEPS:,} are the most: "
                 "give fewer epochs or steps"
             )
-        return max(1, round(wanted))
+        return max(1, round(steps))
 
     def rates(self, total: int, layers: int = 0) -> list[float]:
-        """The learning rate of every step, for a network of so many layers.
+        """The learning rate of every step, for a network of this number of layers.
 
-        Not for "plateau", whose rate depends on what is seen: see `plateau_rate`.
+        Not for "plateau", whose rate depends on the validation error: see `plateau_rate`.
         """
         warm = round(self.warmup * total) if layers >= self.warmup_layers else 0
         return [
@@ -117,18 +152,18 @@ class Recipe:
     def _rate(self, step: int, total: int) -> float:
         done = step / total
         if self.schedule == "steps":
-            # rounded, so that half of 64,001 steps is one moment on every machine
+            # rounded, so that half of 64,001 steps is the same step on every machine
             return self.rate * 0.1 ** sum(step >= round(drop * total) for drop in self.drops)
         if self.schedule == "cosine":
             return self.rate * (1 + math.cos(math.pi * done)) / 2
-        if self.schedule == "one-cycle":  # linear from a 25th to the peak, linear to nothing
+        if self.schedule == "one-cycle":  # linear from 1/25 to the peak, then linear to zero
             if done < self.peak:
                 return self.rate * (0.04 + 0.96 * done / self.peak)
             return self.rate * (1 - done) / (1 - self.peak)
         return self.rate
 
     def plateau_rate(self, errors: Sequence[float]) -> float:
-        """The rate after these validation errors: a tenth for each `patience` epochs in vain."""
+        """The rate after these validation errors; see `patience`."""
         rate, best, waited = self.rate, math.inf, 0
         for error in errors:
             waited = 0 if error < best else waited + 1
@@ -138,7 +173,7 @@ class Recipe:
         return rate
 
     def lasting(self, epochs: float) -> Recipe:
-        """The same training over another number of epochs, in proportion."""
+        """The same training with another length; the schedule is rescaled."""
         return replace(self, epochs=epochs, steps=0)
 
 
@@ -149,14 +184,14 @@ _SETTABLE = [field.name for field in fields(Recipe)]
 def change(base: Recipe, values: Mapping[str, Any]) -> Recipe:
     """The recipe with some fields set; text is read as the field's type (`--set rate=0.05`).
 
-    Setting `epochs` unsets `steps` and the other way round. Raises UserError for a field that is
-    not there or a value that does not fit.
+    Setting `epochs` sets `steps` to 0, and the other way round. Raises UserError for an unknown
+    field, or a value that does not fit.
     """
-    known = {name: _value(name, value) for name, value in values.items()}
-    for one, other in (("epochs", "steps"), ("steps", "epochs")):
-        if one in known and other not in known:
-            known[other] = 0
-    return replace(base, **known)
+    changes = {name: _value(name, value) for name, value in values.items()}
+    for given, other in (("epochs", "steps"), ("steps", "epochs")):
+        if given in changes and other not in changes:
+            changes[other] = 0
+    return replace(base, **changes)
 
 
 def to_json(recipe: Recipe) -> dict[str, Any]:
@@ -182,23 +217,23 @@ def _value(name: str, value: Any) -> Any:
             value = _split(value)
         return tuple(item(each) for each in value)
     except (ValueError, TypeError, OverflowError):
-        wanted = getattr(kind, "__name__", str(kind))
-        raise UserError(f"{name}={value!r}: the recipe wants {wanted} here") from None
+        expected = getattr(kind, "__name__", str(kind))
+        raise UserError(f"{name}={value!r}: the recipe wants {expected} here") from None
 
 
 def _truth(value: Any) -> bool:
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if str(value).lower() not in words:
+    values = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if str(value).lower() not in values:
         raise ValueError
-    return words[str(value).lower()]
+    return values[str(value).lower()]
 
 
 def _split(text: str) -> list[str]:
-    """`pad-crop(4),scale-crop(1,2)` at the commas outside of brackets."""
-    parts, deep = [""], 0
+    """Split `pad-crop(4),scale-crop(1,2)` at the commas outside of brackets."""
+    parts, depth = [""], 0
     for c in text:
-        deep += (c == "(") - (c == ")")
-        if c == "," and deep == 0:
+        depth += (c == "(") - (c == ")")
+        if c == "," and depth == 0:
             parts.append("")
         else:
             parts[-1] += c

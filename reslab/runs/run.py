@@ -1,13 +1,13 @@
-"""The folder of a run: everything there is to know about one training.
+"""The folder of a run: everything about one training.
 
     run.json             network, recipe, data, seed, versions, machine, status
     log.jsonl            what was measured, line by line
-    checkpoints/         last.safetensors (to go on from), best.safetensors (to be judged)
+    checkpoints/         last.safetensors (to resume), best.safetensors (the chosen epoch)
     model.keras          whole: images of 0..255 in, probabilities out
-    evaluation.json      the judgement of the test set
+    evaluation.json      the evaluation on the test set
     report.html
 
-Files are written beside their place and moved into it, so a half-written one never counts.
+Files are written under another name and then renamed, so a file is complete or not there.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from pathlib import Path
 from typing import Any
 
 from reslab.core.errors import UserError
-from reslab.core.files import write_json, writing
+from reslab.core.files import check_fields, read_record, write_json, writing
 from reslab.spec import Network
 from reslab.spec.serialize import decode_network
 
 FORMAT = 1
-KINDS: dict[str, type] = {  # of the entries of run.json that others rely on
+FIELDS: dict[str, type] = {  # the entries of run.json that readers rely on
     **dict.fromkeys(("network", "recipe", "data"), dict),
     **dict.fromkeys(("name", "backend", "status"), str),
     "seed": int,
 }
-LATER: dict[str, type] = {"machine": dict, "versions": dict}  # of what may be missing
-DATA: dict[str, type] = {
+OPTIONAL_FIELDS: dict[str, type] = {"machine": dict, "versions": dict, "task": str}
+DATA_FIELDS: dict[str, type] = {
     **dict.fromkeys(("name", "source", "checksum"), str),
     **dict.fromkeys(("classes", "image_shape"), list),
     **dict.fromkeys(("counts", "facts", "provenance"), dict),
 }
-JUDGEMENT: dict[str, type] = {
-    **dict.fromkeys(("n",), int),
-    **dict.fromkeys(("top1_error", "calibration"), dict),
-    **dict.fromkeys(("per_class", "confusion", "confused", "classes"), list),
-}
-LINE: dict[str, type] = {"epoch": int, "step": int}  # of log.jsonl, where its kind is "epoch"
+EPOCH_FIELDS: dict[str, type] = {"epoch": int, "step": int}  # of the log's lines about epochs
 
 
 class Run:
-    """A run on disk. `info` is run.json; `log()` are the measured lines."""
+    """A run on disk: the folder that `reslab.train` writes.
+
+    Attributes:
+        path: The folder.
+        info: The content of run.json: network, recipe, data, seed, versions, machine, status.
+    """
 
     def __init__(self, path: str | Path, info: dict[str, Any]) -> None:
         self.path = Path(path)
@@ -56,7 +56,7 @@ class Run:
 
     @classmethod
     def create(cls, path: str | Path, info: Mapping[str, Any]) -> Run:
-        """A new folder; raises UserError if there is something at `path` already."""
+        """Create a folder; raises UserError if there is something at `path` already."""
         run = cls(path, json.loads(json.dumps({"format": FORMAT, **info})))
         with writing(run.path, "choose another --out"):
             missing = [parent for parent in run.path.parents if not parent.exists()]
@@ -64,10 +64,10 @@ class Run:
                 run.path.mkdir(parents=True)
             except FileExistsError:
                 raise UserError(
-                    f"{run.path} exists already: choose another --out, or go on with "
+                    f"{run.path} exists already: choose another --out, or resume it with "
                     f"`reslab train --resume {run.path}`"
                 ) from None
-            except OSError:  # its name may be too long, and its parents be made by now
+            except OSError:  # the name may be too long; its parents have been created by now
                 for parent in missing:
                     with suppress(OSError):
                         parent.rmdir()
@@ -79,7 +79,7 @@ class Run:
 
     @contextmanager
     def or_nothing(self) -> Iterator[None]:
-        """Leave no folder behind where the training cannot begin."""
+        """Remove the folder if the training cannot begin."""
         try:
             yield
         except BaseException:
@@ -88,21 +88,21 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """The run in a folder; raises UserError if there is none."""
+        """Open the run in a folder.
+
+        Args:
+            path: The run's folder.
+
+        Returns:
+            The run.
+
+        Raises:
+            UserError: There is no run, or its run.json is damaged.
+        """
         file = Path(path) / "run.json"
-        try:
-            info = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{path} is no run: there is no {file}") from None
-        except OSError as error:
-            raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
-        except ValueError as error:
-            raise UserError(f"{file} is damaged: {error}") from None
-        if not isinstance(info, dict) or info.get("format") != FORMAT:
-            raise UserError(f"{file} was not written by this version of reslab")
-        given = {name: kind for name, kind in LATER.items() if name in info}
-        _sound(file, info, KINDS | given)
-        _sound(file, info["data"], DATA)
+        info = read_record(file, "run", FORMAT, FIELDS)
+        check_fields(file, info, {n: kind for n, kind in OPTIONAL_FIELDS.items() if n in info})
+        check_fields(file, info["data"], DATA_FIELDS)
         return cls(path, info)
 
     def __repr__(self) -> str:
@@ -110,6 +110,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """The name of the folder when the run was made."""
         return str(self.info["name"])
 
     @property
@@ -118,16 +119,18 @@ class Run:
 
     @property
     def model_path(self) -> Path:
+        """The whole model, which `reslab.load` and plain Keras open; missing before the end."""
         return self.path / "model.keras"
 
     @cached_property
     def network(self) -> Network:
+        """The description of the network."""
         return decode_network(self.info["network"])
 
     def digest(self) -> str:
-        """12 hex digits of the sha256 of the judged model's file, else of the best checkpoint's or
-        the last one's: a run that was trained further is another one to look at. Raises UserError
-        before there are weights."""
+        """12 hex digits that identify the weights: the sha256 of the model file, else of the best
+        or the last checkpoint. They change when the run is trained further. UserError before there
+        are weights."""
         best, last = (self.checkpoints / f"{name}.safetensors" for name in ("best", "last"))
         for path in (self.model_path, best, last):
             if path.exists():
@@ -137,18 +140,17 @@ class Run:
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
-        """The judgement of the test set; None before there is one. UserError where damaged."""
+        """The evaluation on the test set; None before there is one. UserError if it is damaged."""
         file = self.path / "evaluation.json"
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            evaluation = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             raise UserError(f"{file} is damaged: {error}; `reslab evaluate` replaces it") from None
-        if not isinstance(found, dict):
+        if not isinstance(evaluation, dict):
             raise UserError(f"{file} is damaged: `reslab evaluate` replaces it")
-        _sound(file, found, JUDGEMENT)
-        return found
+        return evaluation
 
     def save(self, **changes: Any) -> None:
         """Write run.json with these entries changed."""
@@ -156,29 +158,40 @@ class Run:
         write_json(self.path / "run.json", self.info)
 
     def log(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """The lines of log.jsonl, of one kind ("steps", "epoch", "note") or all of them."""
+        """Read log.jsonl.
+
+        Args:
+            kind: "steps", "epoch" or "note"; None for all lines.
+
+        Returns:
+            The lines in their order, each a dictionary. An unfinished last line is left out.
+
+        Raises:
+            UserError: A line is damaged.
+        """
         try:
             text = (self.path / "log.jsonl").read_text(encoding="utf-8")
         except FileNotFoundError:
             return []
         lines = []
-        for number, written in enumerate(text.splitlines(keepends=True), 1):
-            if not written.endswith("\n"):
-                break  # torn off by a kill
+        for number, row in enumerate(text.splitlines(keepends=True), 1):
+            if not row.endswith("\n"):
+                break  # the process was killed while it wrote
             try:
-                line = json.loads(written)
+                line = json.loads(row)
                 if line["kind"] == "epoch" and not all(
-                    isinstance(line[name], wanted) for name, wanted in LINE.items()
+                    isinstance(line[name], kind) for name, kind in EPOCH_FIELDS.items()
                 ):
                     raise ValueError
                 if kind in (None, line["kind"]):
                     lines.append(line)
             except (ValueError, KeyError, TypeError):
                 where = f"line {number} of {self.path / 'log.jsonl'}"
-                raise UserError(f"{where} is damaged: remove it to go on without") from None
+                raise UserError(f"{where} is damaged: remove it to continue without it") from None
         return lines
 
     def append(self, **line: Any) -> None:
+        """Append a line to log.jsonl."""
         with writing(self.path), (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -188,14 +201,6 @@ class Run:
         return file.stat().st_size if file.exists() else 0
 
     def cut_log(self, size: int) -> None:
-        """Forget what was logged after a checkpoint that is gone back to."""
+        """Remove what was logged after the checkpoint that the training resumes from."""
         if (self.path / "log.jsonl").exists():
             os.truncate(self.path / "log.jsonl", size)
-
-
-def _sound(file: Path, entries: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
-    for name, kind in kinds.items():
-        if name not in entries:
-            raise UserError(f"{file} is damaged: it has no {name!r}")
-        if not isinstance(entries[name], kind):
-            raise UserError(f"{file} is damaged: {name!r} is no {kind.__name__}")

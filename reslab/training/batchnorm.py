@@ -1,4 +1,4 @@
-"""Batch norm outside of the steps: frozen layers, and statistics measured again."""
+"""Batch norm between the steps: freezing it, and measuring its statistics again."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from reslab.models.scopes import without_gradients
 
 
 def freeze_bn(model: keras.Model, frozen: bool = True) -> None:
-    """Batch norm with its running statistics, in training too, and scale and shift as they are."""
+    """Freeze batch norm: training uses its running statistics too, and no variable changes."""
     for layer in layers_of(model, keras.layers.BatchNormalization):
         layer.trainable = not frozen
-    for held in stacked.holders(model):
-        held.freeze(norms_of(held), frozen)
+    for holder in stacked.holders(model):
+        holder.freeze(norms_of(holder), frozen)
 
 
-def norms_of(held: stacked.Stacked) -> list[Any]:
-    """Batch norm in one of the stacked units."""
+def norms_of(holder: stacked.Stacked) -> list[Any]:
+    """The batch norm layers of one of the stacked units."""
     kind = keras.layers.BatchNormalization
-    return [layer for layer in held.template_layers if isinstance(layer, kind)]
+    return [layer for layer in holder.template_layers if isinstance(layer, kind)]
 
 
 @dataclass(frozen=True)
 class Norm:
-    """A layer of batch norm, or one of a stacked unit, with its variables: they have a leading
-    axis then, for `times` layers."""
+    """A batch norm layer with its variables by name.
+
+    In a stacked unit it stands for `times` layers, and its variables have a leading axis for them.
+    """
 
     layer: Any
-    own: dict[str, Any]
+    variables: dict[str, Any]
     times: int = 1
 
 
@@ -46,29 +48,38 @@ def all_norms(model: keras.Model) -> list[Norm]:
         for layer in layers_of(model, keras.layers.BatchNormalization)
     ]
     return flat + [
-        Norm(layer, held.of(layer), held.stack.times)
-        for held in stacked.holders(model)
-        for layer in norms_of(held)
+        Norm(layer, holder.of(layer), holder.stack.times)
+        for holder in stacked.holders(model)
+        for layer in norms_of(holder)
     ]
 
 
 def recalibrate(
     model: keras.Model, split: Split, standardise: Normalization | None = None, batch: int = 256
 ) -> int:
-    """Set batch norm's running mean and variance to those over all images of `split`.
+    """Measure batch norm's running mean and variance again, over all images of a split.
 
-    One pass over the un-augmented images, shuffled, for a folder has them class by class, each
-    batch normalised by itself, without dropout: means and mean squares of each layer's input are
-    summed, so that the variance is that of all images, biased as Keras's, not the mean of the
-    batches'. The moving averages of training, which forget, play no part (as in the released nets
-    of He 2015). `standardise` None gives the model raw images. Returns the number of layers, 0
-    where there is no batch norm.
+    One pass over the images without augmentation and without dropout, in a shuffled order, because
+    folders list their images class by class. Each batch is normalised by its own statistics. Means
+    and mean squares of each layer's input are summed, so that the variance is that of all images
+    (biased, as in Keras), not the mean of the batches' variances. The moving averages of the
+    training are replaced, as in the released networks of He et al. 2015.
+
+    Args:
+        model: A Keras model; its batch norm layers are changed in place.
+        split: Images and labels, such as `reslab.data.load(...).train`.
+        standardise: The normalisation that the model expects. None gives the model raw images of
+            0 to 255, as whole models expect them.
+        batch: Images per forward pass. It changes the result slightly.
+
+    Returns:
+        The number of batch norm layers; 0 if there are none.
     """
     norms = all_norms(model)
     if not norms:
         return 0
     raw = Normalization(np.zeros((1, 1, 1), "float32"), np.ones((1, 1, 1), "float32"))
-    even = -(-len(split) // -(-len(split) // batch))  # no last batch of one image
+    even = -(-len(split) // -(-len(split) // batch))  # so that the last batch is not a single image
     split = split.take(Stream(0, "recalibrate").permutation(len(split)))
     sums: list[list[Any]] = [[0.0, 0.0] for _ in norms]
     with _measuring(model, [norm.layer for norm in norms]):
@@ -77,14 +88,14 @@ def recalibrate(
             for total, norm in zip(sums, norms, strict=True):
                 mean, variance = (
                     np.asarray(keras.ops.convert_to_numpy(v), "float64")
-                    for v in (norm.own["moving_mean"], norm.own["moving_variance"])
+                    for v in (norm.variables["moving_mean"], norm.variables["moving_variance"])
                 )
                 total[0] += len(x) * mean
                 total[1] += len(x) * (variance + mean**2)
     for (first, second), norm in zip(sums, norms, strict=True):
         mean = first / len(split)
-        norm.own["moving_mean"].assign(np.asarray(mean, "float32"))
-        norm.own["moving_variance"].assign(
+        norm.variables["moving_mean"].assign(np.asarray(mean, "float32"))
+        norm.variables["moving_variance"].assign(
             np.asarray(np.maximum(second / len(split) - mean**2, 0), "float32")
         )
     return sum(norm.times for norm in norms)
@@ -92,8 +103,8 @@ def recalibrate(
 
 @contextlib.contextmanager
 def _measuring(model: keras.Model, norms: Sequence[Any]) -> Iterator[None]:
-    """A call with training=True leaves each batch's own statistics, and drops nothing."""
-    inside = [layer for held in stacked.holders(model) for layer in held.template_layers]
+    """Inside, a call with training=True stores the batch's own statistics; dropout is off."""
+    inside = [layer for holder in stacked.holders(model) for layer in holder.template_layers]
     dropouts = layers_of(model, keras.layers.Dropout)
     dropouts += [layer for layer in inside if isinstance(layer, keras.layers.Dropout)]
     before = [(n, n.momentum, n.trainable) for n in norms], [(d, d.rate) for d in dropouts]
@@ -112,11 +123,11 @@ def _measuring(model: keras.Model, norms: Sequence[Any]) -> Iterator[None]:
 
 
 def layers_of(model: keras.Model, kind: type) -> list[Any]:
-    """The layers of a kind, those of models inside the model too."""
-    found = []
+    """The layers of a kind, with those of models inside the model."""
+    layers = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            found += layers_of(layer, kind)
+            layers += layers_of(layer, kind)
         elif isinstance(layer, kind):
-            found.append(layer)
-    return found
+            layers.append(layer)
+    return layers

@@ -1,4 +1,4 @@
-"""Batches as `fit` takes them: where they come from, and nothing that a backend adds on its own."""
+"""Batches for `fit`: where they come from, and without what a backend would add."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from reslab.training.on_device import Resident, worth
 def source(
     pipeline: Pipeline, input_shape: Sequence[int | None]
 ) -> Callable[[int, int], Iterator[tuple[Any, np.ndarray]]]:
-    """`Pipeline.epoch` in the layout of a model of this input shape, from the device where it can.
+    """`Pipeline.epoch` in the layout of this input shape; on the accelerator if that is possible.
 
-    The images are the same bits wherever they are made.
+    The images have the same bits in both cases.
     """
     if worth(pipeline):
         return Resident(pipeline, input_shape).epoch
@@ -31,12 +31,12 @@ def source(
 
 
 def feed(batches: Iterator[Any]) -> Any:
-    """What to give to `fit` for batches of one shape: themselves, and on TensorFlow a data set.
+    """What to pass to `fit`: the batches themselves, or on TensorFlow a `tf.data.Dataset`.
 
-    Keras makes one too, but with tf.data's tuner running. That looks at the pipeline after 10 ms,
-    20 ms, 40 ms and so on, and where it is just asleep when an epoch ends, `fit` waits until it
-    wakes: at worst as long again as the epoch took. Our batches are prepared elsewhere, so there is
-    nothing to tune.
+    Keras makes a data set too, but with tf.data's tuner. The tuner looks at the pipeline after
+    10 ms, 20 ms, 40 ms and so on. If it sleeps when an epoch ends, `fit` waits until it wakes, in
+    the worst case as long as the epoch took. Our batches are prepared elsewhere, so there is
+    nothing to tune. All batches have one shape.
     """
     if keras.backend.backend() != "tensorflow":
         return batches

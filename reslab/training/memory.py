@@ -1,7 +1,7 @@
-"""How a training builds its network: layer by layer or stacked, and with what memory.
+"""How a training builds its network: layer by layer or stacked, with or without recomputation.
 
-What each costs, bench/depth.py measures. A net of a few layers gains nothing from being stacked,
-and its file would need reslab to open.
+`bench/depth.py` measures what each choice costs. A network of few layers gains nothing from being
+stacked, and its model file would need reslab to open.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from pathlib import Path
 
 import keras
 
-from reslab.core import environment as place
+from reslab.core import environment
 from reslab.core.errors import UserError
 from reslab.spec import Network, summary
-from reslab.spec import stacks as repeats
+from reslab.spec import stacks as spec_stacks
 
-DEEP = 200  # layers from which like units are stacked
-FLAT_FILE = 500  # layers up to which the model's file is written flat all the same
-# Bytes that a step holds over those of the layers' outputs: measured on PyTorch with resnet20 at
-# 28x28, 3.3 MiB an image where the outputs are 1.9.
+DEEP = 200  # layers from which repeated units are stacked
+FLAT_FILE = 500  # layers up to which the model file has single layers in any case
+# Memory that a step keeps, relative to the layers' outputs. Measured on PyTorch with resnet20 at
+# 28x28: 3.3 MiB per image, with outputs of 1.9 MiB.
 KEPT = 1.75
-SPARE = 0.8  # of the memory that is free: the images, the weights and others want some as well
+SPARE = 0.8  # the part of the free memory to use: images, weights and other processes need some
 
 
 @dataclass(frozen=True)
 class Building:
-    """`note` says in a sentence what was chosen and why; empty where there is nothing to say."""
+    """What was chosen. `note` is a sentence about the choice and its reason; it may be empty."""
 
     stacked: bool = False
     remat: bool = False
@@ -40,58 +40,58 @@ def choose(
     stacked: bool | None = None,
     remat: bool | None = None,
 ) -> Building:
-    """What is sensible for the network, a batch and `width` bytes a number; what is given stays.
+    """Choose what is None, for this network and batch size and `width` bytes per number.
 
-    Raises UserError where a step cannot fit the machine (a GPU says itself that it is full).
+    Raises UserError if a step cannot fit into the machine's memory. A GPU reports that itself.
     """
     if remat and stacked is False:
-        raise UserError("--remat computes stacked units anew: it does not go with --flat")
-    stacks = repeats.stacks(net, aux=True)
+        raise UserError("--remat recomputes stacked units: it does not go with --flat")
+    stacks = spec_stacks.stacks(net, aux=True)
     free = _free()
-    flat, anew = (
+    flat, recomputed = (
         None if n is None else width * n * batch / 2**30  # GiB
-        for n in (summary.outputs(net), repeats.kept(net))
+        for n in (summary.outputs(net), spec_stacks.kept(net))
     )
-    held = KEPT * flat if flat is not None else 0.0
-    short = bool(free and held > SPARE * free)
+    needed = KEPT * flat if flat is not None else 0.0
+    short = bool(free and needed > SPARE * free)
     depth = summary.depth(net)
     if stacked is None:
         stacked = bool(stacks) and bool(remat or depth > DEEP or (short and remat is not False))
     if remat is None:
         remat = stacked and short
-    _check(batch, anew if remat else flat)
+    _check(batch, recomputed if remat else flat)
     if not stacked:
         return Building()
     units = sum(stack.times for stack in stacks)
     note = f"{net.name}: {units} of its units are stacked in {len(stacks)} layers"
     note += f" ({depth} layers would be slow to build one by one)" if depth > DEEP else ""
     if remat:
-        note += ", and computed anew on the way back"
-        note += f", for a step would keep {held:.1f} GiB, and {free:.1f} are free" if short else ""
+        note += "; their activations are recomputed in the backward pass"
+        note += f": a step would keep {needed:.1f} GiB, and {free:.1f} are free" if short else ""
     return Building(True, remat, note)
 
 
-def _check(batch: int, maps: float | None) -> None:
-    """Refuse a batch whose maps, in GiB, cannot fit: the system would just kill the process."""
-    here = place.machine(keras.backend.backend())
-    if not here["gpu"] and here["memory_gib"] and maps and maps > here["memory_gib"]:
+def _check(batch: int, activations: float | None) -> None:
+    """Refuse a batch whose activations, in GiB, cannot fit: the system would kill the process."""
+    machine = environment.machine(keras.backend.backend())
+    memory = machine["memory_gib"]
+    if not machine["gpu"] and memory and activations and activations > memory:
         raise UserError(
-            f"a step of {batch:,} images would keep {maps:,.0f} GiB of maps, more than the "
-            f"{here['memory_gib']:g} GiB of this machine: try a smaller --batch or --size"
+            f"a step of {batch:,} images would keep {activations:,.0f} GiB of activations, more "
+            f"than the {memory:g} GiB of this machine: try a smaller --batch or --size"
         )
 
 
 def _free() -> float | None:
-    """GiB that this process could still have, of the GPU's memory where one computes; None where
-    that is not known."""
-    here = place.machine(keras.backend.backend())
-    if here["gpu"]:
+    """Free memory in GiB, of the GPU if there is one; None if it is not known."""
+    machine = environment.machine(keras.backend.backend())
+    if machine["gpu"]:
         return _free_on_gpu()
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(x.split()[1]) / 2**20 for x in lines if x.startswith("MemAvailable"))
     except (OSError, ValueError, StopIteration):
-        return here["memory_gib"] or None
+        return machine["memory_gib"] or None
 
 
 def _free_on_gpu() -> float | None:
@@ -102,7 +102,7 @@ def _free_on_gpu() -> float | None:
     if keras.backend.backend() == "jax":
         import jax
 
-        told = jax.local_devices()[0].memory_stats() or {}
-        if "bytes_limit" in told:
-            return (told["bytes_limit"] - told.get("bytes_in_use", 0)) / 2**30
+        stats = jax.local_devices()[0].memory_stats() or {}
+        if "bytes_limit" in stats:
+            return (stats["bytes_limit"] - stats.get("bytes_in_use", 0)) / 2**30
     return None

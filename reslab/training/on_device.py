@@ -1,8 +1,8 @@
-"""Small data sets on the accelerator, moved there by what the host draws.
+"""Small data sets on the accelerator, cropped and flipped there by numbers that the host draws.
 
-Where a step takes a few milliseconds, crops and copies on the host are what it waits for. So the
-images lie on the device as bytes, and a batch takes a few kilobytes of positions to it. The draws
-are those of the pipeline, and so are the batches, bit for bit: a run may go on elsewhere.
+If a step takes a few milliseconds, it waits for crops and copies on the host. So the images are on
+the device as bytes, and a batch is a few kilobytes of positions. The random numbers are those of
+the pipeline, and the batches have the same bits: a run can be resumed on another machine.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 
 from reslab.data import Pipeline
 
-MOST = 2**30  # bytes of images: CIFAR is 0.15 GB, and a small device has 8
+MOST = 2**30  # bytes of images: CIFAR has 0.15 GB, a small device 8 GB
 
 
 def worth(pipeline: Pipeline) -> bool:
-    """Whether there is a device to keep the images on, and they and what is done to them fit it."""
+    """Whether there is an accelerator, and the images and their augmentation can be on it."""
     size = len(pipeline.split) * math.prod(pipeline.split.image_shape)
     return pipeline.only_moves and size <= MOST and _accelerator()
 
@@ -34,21 +34,24 @@ def _accelerator() -> bool:
         return bool(jax.default_backend() != "cpu")
     if backend == "torch":
         return bool(keras.ops.zeros(1).device.type != "cpu")
-    return False  # Keras takes TensorFlow's batches through the host, wherever they were
+    return False  # on TensorFlow Keras copies every batch through the host
 
 
 class Resident:
     """The batches of a pipeline, as tensors of the backend (JAX or PyTorch) on its device.
 
     Args:
-        input_shape: of the model that they are for, which may be channels first.
+        input_shape: The input shape of the model, which may be channels first.
     """
 
     def __init__(self, pipeline: Pipeline, input_shape: Sequence[int | None]) -> None:
         self.pipeline = pipeline
-        standard = pipeline.standardise
+        normalization = pipeline.standardise
         self._images = _on_device(pipeline.split.images(slice(None)))
-        self._standard = _on_device(standard.mean), _on_device(np.float32(1) / standard.std)
+        self._normalization = (
+            _on_device(normalization.mean),
+            _on_device(np.float32(1) / normalization.std),
+        )
         channels_first = tuple(input_shape[1:]) != pipeline.split.image_shape
         self._moved = _compiled(partial(_moved, channels_first=channels_first))
 
@@ -56,7 +59,7 @@ class Resident:
         """float32 images on the device, and int32 labels (b,) on the host: see `Pipeline.epoch`."""
         for positions, moves, labels in self.pipeline.moves(epoch, start):
             places = map(_on_device, (positions.astype(np.int32), moves.rows, moves.columns))
-            yield self._moved(self._images, *self._standard, *places), labels
+            yield self._moved(self._images, *self._normalization, *places), labels
 
 
 def _on_device(array: np.ndarray) -> Any:
@@ -81,7 +84,7 @@ def _moved(
     *,
     channels_first: bool,
 ) -> Any:
-    """`Normalization`, then `Moves`, of the images at these positions."""
+    """Apply `Normalization`, then `Moves`, to the images at these positions."""
     x = (keras.ops.cast(images[positions], "float32") - mean) * scale
     places = keras.ops.arange(len(positions))
     x = x[places[:, None, None], rows[:, :, None], columns[:, None, :]]

@@ -17,7 +17,7 @@ from reslab.core.errors import UserError
 from reslab.models import stacked
 from reslab.models.build import create
 from reslab.models.optimizers import SGD
-from reslab.training.loop import precision
+from reslab.training.setup import precision
 from tests.helpers.reference import randomise
 
 

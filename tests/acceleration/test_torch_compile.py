@@ -17,10 +17,11 @@ from keras import layers
 
 import reslab
 from reslab.core.interrupts import Interrupted
+from reslab.core.progress import Watch
 from reslab.models.build import create
 from reslab.spec import BN, Conv, Dense, GlobalAvgPool, Network, ReLU, stage
 from reslab.spec.transforms import stochastic
-from reslab.training.loop import Watcher, precision
+from reslab.training.setup import precision
 from reslab.training.train import resume
 from reslab.zoo.resnet import basic
 from tests.acceleration.test_accelerate import nets
@@ -206,12 +207,12 @@ def test_a_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     data = tiny.folder(tmp_path / "tiny")
     how: dict[str, Any] = {"epochs": 2, "batch": 32, "jit_compile": True}
 
-    def stop(progress: Any, line: Any) -> None:
+    def stop(line: Any) -> None:
         raise Interrupted
 
     whole = reslab.train(tiny.NETWORK, data, out=tmp_path / "whole", **how)
     with pytest.raises(Interrupted):
-        reslab.train(tiny.NETWORK, data, out=tmp_path / "b", watcher=Watcher(epoch=stop), **how)
+        reslab.train(tiny.NETWORK, data, out=tmp_path / "b", watch=Watch(epoch=stop), **how)
     again = resume(tmp_path / "b")
     same_bits(whole, again)
     assert "the first step compiles the network" in "".join(

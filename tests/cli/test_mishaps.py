@@ -149,7 +149,7 @@ def test_a_loss_that_is_no_number(train: tuple[object, ...]) -> None:
     last = answer.err.splitlines()[-1]
     assert last.startswith("reslab: ")
     assert "step 2" in last
-    assert "smaller rate" in last
+    assert "lower learning rate" in last
     run = Run.open("run")
     assert (run.info["status"], run.info["finished"]) == ("failed", None)
     assert run.info["why"] in last
@@ -248,9 +248,9 @@ def test_stopped_from_outside_and_gone_on_with(train: tuple[object, ...], tmp_pa
         "from tests.helpers import tiny\n"
         "zoo.NETWORKS['tiny'] = tiny.NETWORK\n"
         "shown = TrainingBar.step\n"
-        "def step(self, progress, now):\n"
-        "    shown(self, progress, now)\n"
-        "    if progress.step == 2: signal.raise_signal(signal.SIGINT)\n"
+        "def step(self, done, text):\n"
+        "    shown(self, done, text)\n"
+        "    if done == 2: signal.raise_signal(signal.SIGINT)\n"
         "TrainingBar.step = step\n"
         f"main({[str(word) for word in train]})\n"
     )
@@ -260,7 +260,7 @@ def test_stopped_from_outside_and_gone_on_with(train: tuple[object, ...], tmp_pa
     )
     assert done.returncode == 130, done.stderr
     assert done.stderr.splitlines()[-1] == (
-        "stopped and saved; go on with: reslab train --resume run"
+        "stopped and saved; resume with: reslab train --resume run"
     )
     assert "Traceback" not in done.stderr
-    assert "going on after step 2" in ask("train", "--resume", "run").err
+    assert "resumed after step 2" in ask("train", "--resume", "run").err

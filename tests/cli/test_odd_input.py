@@ -175,7 +175,7 @@ def test_what_is_left_out_is_said() -> None:
     for name in ("001.png", "004.png"):
         (at / "middle" / name).write_bytes(b"no picture")
     answer = ask(*TRAIN, "pets", "--skip-bad", "--size", 8)
-    said = "left out 2 images that cannot be read, middle/001.png (not an image that can be read)"
+    said = "skipped 2 images that cannot be read, the first is middle/001.png (not an image"
     assert said in answer.err
     assert said in Run.open("run").log("note")[0]["text"]
 

@@ -25,7 +25,7 @@ from reslab.engines.rebuild import rebuild
 from reslab.engines.runtimes import missing_packages
 from reslab.models.build import create
 from reslab.runs.run import Run
-from reslab.training.loop import precision
+from reslab.training.setup import precision
 from reslab.zoo import NETWORKS
 from tests.helpers.cli import refused, told
 from tests.helpers.reference import randomise

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reslab.core.errors import UserError
-from reslab.evaluation.metrics import Z95, judge, wilson, wrong
+from reslab.evaluation.metrics import Z95, classification_metrics, sample_mistakes, wilson
 
 # ------------------------------------------------------------------------------------ by hand
 
@@ -35,7 +35,7 @@ def test_three_classes_by_hand():
             [0.5, 0.5, 0.0],  # b, tied with a: wrong
         ]
     )
-    found = judge(probabilities, np.array([0, 0, 1, 1]), ["a", "b", "c"])
+    found = classification_metrics(probabilities, np.array([0, 0, 1, 1]), ["a", "b", "c"])
     assert found["n"] == 4
     assert found["accuracy"] == 0.5
     assert found["top1_error"]["value"] == 0.5
@@ -54,7 +54,7 @@ def test_three_classes_by_hand():
 
 def test_balanced_accuracy_leaves_the_sizes_of_the_classes_out():
     probabilities = np.array([[0.9, 0.1]] * 9 + [[0.9, 0.1]])
-    found = judge(probabilities, np.array([0] * 9 + [1]), ["many", "few"])
+    found = classification_metrics(probabilities, np.array([0] * 9 + [1]), ["many", "few"])
     assert found["accuracy"] == 0.9
     assert found["balanced_accuracy"] == 0.5
 
@@ -62,7 +62,7 @@ def test_balanced_accuracy_leaves_the_sizes_of_the_classes_out():
 def test_calibration_by_hand():
     # Two images at 0.9 (bin 14 of 15), one of them right; two at 0.6 (its upper edge), both right.
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
-    found = judge(probabilities, np.array([0, 1, 0, 0]), ["a", "b"])["calibration"]
+    found = classification_metrics(probabilities, np.array([0, 1, 0, 0]), ["a", "b"])["calibration"]
     assert found["ece"] == pytest.approx((2 * abs(0.9 - 0.5) + 2 * abs(0.6 - 1.0)) / 4)
     filled = [b for b in found["bins"] if b["n"]]
     assert [(b["n"], b["accuracy"]) for b in filled] == [(2, 1.0), (2, 0.5)]
@@ -80,22 +80,22 @@ def test_calibration_by_hand():
 
 def test_top5_counts_ties_against_the_net():
     sixth = [0.3, 0.2, 0.15, 0.15, 0.1, 0.1]  # the last is sixth: it ties with the fifth
-    found = judge(np.array([sixth, sixth]), np.array([5, 3]), list("abcdef"))
+    found = classification_metrics(np.array([sixth, sixth]), np.array([5, 3]), list("abcdef"))
     assert found["top5_error"]["value"] == 0.5
     same = np.full((3, 10), 0.1)
-    found = judge(same, np.array([0, 1, 2]), list("abcdefghij"))
+    found = classification_metrics(same, np.array([0, 1, 2]), list("abcdefghij"))
     assert found["top1_error"]["value"] == found["top5_error"]["value"] == 1.0
 
 
 def test_zero_probability_costs_the_floor_not_infinity():
-    found = judge(np.array([[1.0, 0.0]]), np.array([1]), ["a", "b"])
+    found = classification_metrics(np.array([[1.0, 0.0]]), np.array([1]), ["a", "b"])
     assert found["loss"] == pytest.approx(-math.log(1e-7))
 
 
 def test_confused_pairs_come_most_first_and_larger_share_first():
     labels = np.array([0] * 4 + [1] * 2 + [2] * 3)
     predicted = np.array([1, 1, 2, 0, 0, 1, 1, 1, 2])
-    found = judge(np.eye(3)[predicted], labels, ["a", "b", "c"])["confused"]
+    found = classification_metrics(np.eye(3)[predicted], labels, ["a", "b", "c"])["confused"]
     told = [(p["true"], p["predicted"], p["count"], p["of"]) for p in found]
     assert told == [("c", "b", 2, 3), ("a", "b", 2, 4), ("b", "a", 1, 2), ("a", "c", 1, 4)]
 
@@ -105,10 +105,10 @@ def test_wrong_spreads_over_pairs_most_confident_first():
     rows = [[1 - p, p, 0.0] for p in sure] + [[0.0, 0.4, 0.6], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     labels = np.array([0] * 6 + [1, 1, 0])
     probabilities = np.array(rows)
-    assert wrong(probabilities, labels, 99).tolist() == [2, 0, 4, 1, 7, 6, 3, 5]
-    assert wrong(probabilities, labels, 5).tolist() == [2, 0, 4, 1, 7]
-    assert wrong(probabilities, labels, 0).size == 0
-    assert wrong(np.eye(3), np.arange(3), 5).size == 0
+    assert sample_mistakes(probabilities, labels, 99).tolist() == [2, 0, 4, 1, 7, 6, 3, 5]
+    assert sample_mistakes(probabilities, labels, 5).tolist() == [2, 0, 4, 1, 7]
+    assert sample_mistakes(probabilities, labels, 0).size == 0
+    assert sample_mistakes(np.eye(3), np.arange(3), 5).size == 0
 
 
 # ---------------------------------------------------------------------------------- bad input
@@ -132,7 +132,7 @@ def test_wrong_spreads_over_pairs_most_confident_first():
 )
 def test_what_cannot_be_judged_is_said(probabilities, labels, classes, says):
     with pytest.raises(UserError, match=says) as caught:
-        judge(probabilities, labels, list(classes))
+        classification_metrics(probabilities, labels, list(classes))
     assert "\n" not in str(caught.value)
 
 
@@ -154,7 +154,7 @@ def judged(draw):
 @given(judged())
 def test_what_holds_for_every_judgement(case):
     probabilities, labels, classes = case
-    found = judge(probabilities, labels, classes)
+    found = classification_metrics(probabilities, labels, classes)
     n, confusion = len(labels), np.array(found["confusion"])
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert confusion.sum() == found["n"] == n
@@ -177,8 +177,8 @@ def test_the_order_of_images_does_not_matter(case, seed):
     probabilities, labels, classes = case
     order = np.random.default_rng(seed).permutation(len(labels))
     one, other = (
-        judge(probabilities, labels, classes),
-        judge(probabilities[order], labels[order], classes),
+        classification_metrics(probabilities, labels, classes),
+        classification_metrics(probabilities[order], labels[order], classes),
     )
     assert one["loss"] == pytest.approx(other["loss"])
     assert one["calibration"]["ece"] == pytest.approx(other["calibration"]["ece"])
@@ -189,9 +189,11 @@ def test_the_order_of_images_does_not_matter(case, seed):
 @given(judged(), st.integers(0, 60))
 def test_wrong_gives_mistakes_once_each(case, limit):
     probabilities, labels, classes = case
-    indices = wrong(probabilities, labels, limit)
-    mistakes = round(judge(probabilities, labels, classes)["top1_error"]["value"] * len(labels))
-    assert len(indices) == len(set(indices.tolist())) == min(limit, mistakes)
+    indices = sample_mistakes(probabilities, labels, limit)
+    count = round(
+        classification_metrics(probabilities, labels, classes)["top1_error"]["value"] * len(labels)
+    )
+    assert len(indices) == len(set(indices.tolist())) == min(limit, count)
     own = probabilities[indices, labels[indices]]
     others = probabilities[indices].copy()
     others[np.arange(len(indices)), labels[indices]] = -1

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from reslab import zoo
-from reslab.evaluation.metrics import judge, wrong
+from reslab.evaluation.metrics import classification_metrics, sample_mistakes
 from reslab.runs.run import Run
 from reslab.spec import summary
 from reslab.spec.serialize import encode_network
@@ -176,12 +176,12 @@ def _evaluation(
             "confidence": float(probabilities[i].max()),
             "png": picture(classes[labels[i]], rng),
         }
-        for i in wrong(probabilities, labels, 32)
+        for i in sample_mistakes(probabilities, labels, 32)
     ]
     return {
         "split": "test",
         "data": data,
-        **judge(probabilities, labels, classes),
+        **classification_metrics(probabilities, labels, classes),
         "mistakes": mistakes,
         "when": "2026-11-24T09:20:10+00:00",
         "command": f"reslab evaluate runs/{path.name}",

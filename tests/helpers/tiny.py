@@ -1,4 +1,4 @@
-"""A small data set that is learnt in seconds, as IDX files on disk, and a small network."""
+"""A small data set that is learned in seconds, as IDX files, and a small network."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ NETWORK = Network(
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
-    """An uncompressed IDX file of bytes."""
+    """Write an uncompressed IDX file of bytes."""
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     path.write_bytes(header + array.astype(np.uint8).tobytes())
 
 
 def images(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise with a bright third: the label says which. uint8 (n, 8, 8) and (n,)."""
+    """Noise with one bright third, which is the label: uint8 (n, 8, 8) and int (n,)."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % CLASSES
     noise = rng.integers(0, 120, (n, 8, 8))
@@ -40,7 +40,7 @@ def images(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def folder(at: Path, train: int = 192, test: int = 48) -> Path:
-    """A folder of IDX files under MNIST's names; the 3 classes are called 0, 1, 2."""
+    """Write IDX files with the names of MNIST's files; the classes are 0, 1 and 2."""
     at.mkdir(parents=True, exist_ok=True)
     for part, n, seed in (("train", train, 0), ("t10k", test, 1)):
         x, y = images(n, seed)

@@ -35,7 +35,7 @@ from reslab.spec import (
 from reslab.spec.transforms import plain, stochastic
 from reslab.training import memory
 from reslab.training.batchnorm import freeze_bn, recalibrate
-from reslab.training.loop import precision
+from reslab.training.setup import precision
 from reslab.zoo import network
 from reslab.zoo.identity_mappings import first_stage, preact_released
 from tests.helpers import tiny
@@ -296,15 +296,15 @@ def test_a_gpu_s_own_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stopped_training_goes_on_to_the_same_weights(thirds: Path, tmp_path: Path) -> None:
     from reslab.core.interrupts import Interrupted
-    from reslab.training.loop import Watcher
+    from reslab.core.progress import Watch
 
-    def stop(progress: object, now: object) -> None:
+    def stop(line: object) -> None:
         raise Interrupted
 
     how = {"epochs": 2, "batch": 16, "stacked": True, "remat": True, "keep_checkpoints": True}
     whole = reslab.train(tiny.NETWORK, thirds, out=tmp_path / "whole", **how)
     with pytest.raises(Interrupted):
-        reslab.train(tiny.NETWORK, thirds, out=tmp_path / "cut", watcher=Watcher(epoch=stop), **how)
+        reslab.train(tiny.NETWORK, thirds, out=tmp_path / "cut", watch=Watch(epoch=stop), **how)
     cut = reslab.resume(tmp_path / "cut")
     for name in ("epoch-0001", "epoch-0002", "last"):
         a, b = (read_arrays(r.checkpoints / f"{name}.safetensors")[0] for r in (cut, whole))

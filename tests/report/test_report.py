@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from reslab.core.errors import UserError
-from reslab.evaluation.metrics import judge
+from reslab.evaluation.metrics import classification_metrics
 from reslab.report import page as report
 from reslab.runs.run import Run
 from tests.helpers.runs import FASHION, make_run
@@ -244,7 +244,7 @@ def test_a_net_without_a_mistake_is_reported_as_one(tmp_path):
     run = make_run(tmp_path / "run")
     labels = np.arange(40) % 10
     found = {"split": "test", "data": "fashion-mnist", "mistakes": []}
-    found |= judge(np.eye(10)[labels], labels, FASHION)
+    found |= classification_metrics(np.eye(10)[labels], labels, FASHION)
     (run.path / "evaluation.json").write_text(json.dumps(found), encoding="utf-8")
     page = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
     assert "test error 0.0 % 95 % interval 0.0 to 8.8 %" in page.text

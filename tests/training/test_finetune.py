@@ -17,6 +17,7 @@ from reslab import zoo
 from reslab.core import interrupts
 from reslab.core.errors import UserError
 from reslab.core.files import read_arrays
+from reslab.core.progress import Watch
 from reslab.data import Normalization
 from reslab.data.dataset import ArraySplit
 from reslab.models import build, saved
@@ -24,7 +25,7 @@ from reslab.runs.papers import recipe
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import BN, Conv, Dense, GlobalAvgPool, Network, ReLU
-from reslab.training import batchnorm, loop
+from reslab.training import batchnorm
 from reslab.training import finetune as finetuning
 from reslab.weights import files, registry
 from reslab.weights.preprocessing import Preprocessing
@@ -56,15 +57,15 @@ def notes(run: Run) -> str:
     return "\n".join(line["text"] for line in run.log("note"))
 
 
-def watched(seen: dict[int, dict[str, np.ndarray]], out: Path) -> loop.Watcher:
+def watched(seen: dict[int, dict[str, np.ndarray]], out: Path) -> Watch:
     """Notes the state of every step, from checkpoints that are written after each."""
 
-    def step(progress: loop.Progress, _: dict) -> None:
+    def step(steps: float, text: str) -> None:
         path = out / "checkpoints" / "last.safetensors"
-        if read_arrays(path)[1]["progress"]["step"] == progress.step - 1:
-            seen[progress.step - 1] = read_arrays(path)[0]
+        if read_arrays(path)[1]["progress"]["step"] == steps - 1:
+            seen[int(steps) - 1] = read_arrays(path)[0]
 
-    return loop.Watcher(step=step)
+    return Watch(step=step)
 
 
 def test_head_first_then_all_and_what_came_from_where(
@@ -79,7 +80,7 @@ def test_head_first_then_all_and_what_came_from_where(
         weights=trained.path,
         out=out,
         checkpoint_seconds=0.0,
-        watcher=watched(seen, out),
+        watch=watched(seen, out),
     )
     given = arrays(trained, "best")
     first, half, last = seen[0], seen[6], arrays(run)
@@ -98,7 +99,7 @@ def test_head_first_then_all_and_what_came_from_where(
 
     said = notes(run)
     assert "has 3 classes, the model 2: the head (head_dense1/bias, head_dense1/kernel)" in said
-    assert "steps 1 to 6 of 12 train the head alone (18 of 3,066 parameters)" in said
+    assert "steps 1 to 6 of 12 train only the head (18 of 3,066 parameters)" in said
     assert "conv1 x0.125, conv2_x x0.25, conv3_x x0.5, head x1" in said
     info = run.info["weights"]
     assert info["source"] == str(trained.path)
@@ -108,7 +109,7 @@ def test_head_first_then_all_and_what_came_from_where(
         read_arrays(r.path / "standardise.safetensors")[0]["mean"] for r in (run, trained)
     )
     np.testing.assert_allclose(ours, theirs)
-    assert "standardised as the weights were trained" in said
+    assert "normalised with the mean and std of the pretrained weights" in said
 
 
 def test_the_source_may_be_gone_when_a_run_is_resumed(
@@ -118,8 +119,8 @@ def test_the_source_may_be_gone_when_a_run_is_resumed(
     shutil.copytree(trained.path, copy)
 
     def go(name: str, stop: int) -> Run:
-        def step(progress: loop.Progress, _: dict) -> None:
-            if progress.step == stop:
+        def step(steps: float, text: str) -> None:
+            if steps == stop:
                 signal.raise_signal(signal.SIGINT)
 
         return reslab.train(
@@ -128,7 +129,7 @@ def test_the_source_may_be_gone_when_a_run_is_resumed(
             replace(FINE, epochs=3),
             weights=copy / "model.keras",
             out=tmp_path / name,
-            watcher=loop.Watcher(step=step),
+            watch=Watch(step=step),
         )
 
     unbroken = go("unbroken", -1)
@@ -176,7 +177,7 @@ def test_a_run_of_other_classes_of_the_same_number_gives_no_head(
     fresh = keras.ops.convert_to_numpy(other.get_layer("head_dense1").kernel)
     assert start.fill(same, tiny.NETWORK, ["0", "1", "2"]) == []
     (words,) = start.fill(other, tiny.NETWORK, ["a", "b", "c"])
-    assert "has other classes: the head (head_dense1) is left as it was" in words
+    assert "has other classes: the head (head_dense1) is initialised" in words
     given = arrays(trained, "best")
     head = keras.ops.convert_to_numpy(same.get_layer("head_dense1").kernel)
     np.testing.assert_array_equal(head, given["head_dense1/kernel"])
@@ -219,7 +220,7 @@ def test_a_whole_model_of_published_weights_is_right_in_rgb(
     start = finetuning.start(tmp_path / "w.safetensors", net)
     model = build.create(net)
     start.fill(model, net, ["0", "1", "2"])
-    standard = start.standard((8, 8, 3))
+    standard = start.normalization((8, 8, 3))
     assert standard is not None
     x = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype("uint8")
     made = saved.end_to_end(model, (8, 8, 3), standard.mean, standard.std)
@@ -227,7 +228,7 @@ def test_a_whole_model_of_published_weights_is_right_in_rgb(
     wanted = np.exp(z - z.max(-1, keepdims=True))
     wanted /= wanted.sum(-1, keepdims=True)
     np.testing.assert_allclose(np.asarray(made.predict_on_batch(x)), wanted, atol=1e-5)
-    assert start.standard((8, 8, 1)) is None
+    assert start.normalization((8, 8, 1)) is None
 
 
 def test_the_library_s_own_variant_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

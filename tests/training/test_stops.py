@@ -14,11 +14,11 @@ import keras
 import pytest
 
 from reslab.core.files import read_arrays
-from reslab.evaluation import evaluation
+from reslab.evaluation.tasks import classification
 from reslab.models import saved
 from reslab.report import page as report
 from reslab.runs.run import Run
-from reslab.training import loop
+from reslab.training import prepare
 from reslab.training import train as training
 from tests.helpers import tiny
 from tests.helpers.cli import ask, refused, snapshot, told
@@ -60,7 +60,7 @@ def signalled(kind: signal.Signals) -> Callable[..., Any]:
     return stop
 
 
-LATE = [(saved, "save"), (evaluation, "judge"), (report, "write")]
+LATE = [(saved, "save"), (classification, "classification_metrics"), (report, "write")]
 
 
 @pytest.mark.parametrize(("place", "name"), LATE, ids=lambda part: getattr(part, "__name__", part))
@@ -72,19 +72,19 @@ def test_a_signal_after_the_last_step_says_how_to_go_on(
         answer = ask(*train)
     assert answer.code == 130
     said = answer.err.splitlines()[-1]
-    assert said == "stopped and saved; go on with: reslab train --resume run"
+    assert said == "stopped and saved; resume with: reslab train --resume run"
     told("train", "--resume", "run")
     complete("run")
 
 
 def test_a_signal_during_the_last_validation_is_heard(train: tuple[object, ...]) -> None:
-    score = loop.score
+    score = classification.score
 
     def scored(*given: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         return score(*given)
 
-    with mock.patch.object(loop, "score", scored):
+    with mock.patch.object(classification, "score", scored):
         answer = ask(*train)
     assert answer.code == 130
     assert Run.open("run").info["status"] == "running"
@@ -94,12 +94,14 @@ def test_a_signal_during_the_last_validation_is_heard(train: tuple[object, ...])
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("name", ["load_data", "standardise"])
+@pytest.mark.parametrize(
+    ("place", "name"), [(prepare, "load_data"), (training, "set_up")], ids=["data", "network"]
+)
 def test_a_signal_before_the_first_step_leaves_nothing(
-    name: str, kind: signal.Signals, train: tuple[object, ...]
+    place: Any, name: str, kind: signal.Signals, train: tuple[object, ...]
 ) -> None:
     before = snapshot()
-    with mock.patch.object(training, name, signalled(kind)):
+    with mock.patch.object(place, name, signalled(kind)):
         answer = ask(*train)
     assert answer.code == 130
     assert answer.err.splitlines() == ["stopped before it began: nothing is left"]

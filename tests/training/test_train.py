@@ -20,11 +20,11 @@ from reslab import data as sets
 from reslab.core import interrupts
 from reslab.core.errors import UserError
 from reslab.core.files import read_arrays
+from reslab.core.progress import Watch
 from reslab.models import build, saved
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Conv, Dense, GlobalAvgPool, ReLU
-from reslab.training import loop
 from reslab.training.feed import feed
 from reslab.zoo import network
 from tests.helpers import threads, tiny
@@ -153,15 +153,15 @@ def test_the_same_seed_gives_the_same_bits_another_gives_others(
 def test_stopped_at_any_step_and_resumed_ends_with_the_same_bits(
     run: Run, source: Path, tmp_path: Path, step: int
 ) -> None:
-    def stop(progress: loop.Progress, _: dict) -> None:
-        if progress.step == step:
+    def stop(steps: float, text: str) -> None:
+        if steps == step:
             signal.raise_signal(signal.SIGINT)
 
     out = tmp_path / "stopped"
     with pytest.raises(interrupts.Interrupted):
-        reslab.train(tiny.NETWORK, source, RECIPE, out=out, watcher=loop.Watcher(step=stop))
-    progress = read_arrays(out / "checkpoints" / "last.safetensors")[1]["progress"]
-    assert progress["step"] == step
+        reslab.train(tiny.NETWORK, source, RECIPE, out=out, watch=Watch(step=stop))
+    saved = read_arrays(out / "checkpoints" / "last.safetensors")[1]["progress"]
+    assert saved["step"] == step
     assert Run.open(out).info["status"] == "running"
     same_bits(run, reslab.resume(out))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -170,9 +170,8 @@ def test_stopped_at_any_step_and_resumed_ends_with_the_same_bits(
 KILLED = """
 import sys
 import reslab
-from reslab.recipes import Recipe, change
-from tests import tiny
-from tests.test_training import RECIPE
+from tests.helpers import tiny
+from tests.training.test_train import RECIPE
 reslab.train(tiny.NETWORK, sys.argv[1], RECIPE, out=sys.argv[2], checkpoint_seconds=0.0)
 """
 
@@ -204,12 +203,12 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed_ends_with_the_same_bits(
 def test_killed_before_the_first_checkpoint_starts_again(
     run: Run, source: Path, tmp_path: Path
 ) -> None:
-    def stop(progress: loop.Progress, _: dict) -> None:
+    def stop(steps: float, text: str) -> None:
         raise KeyboardInterrupt  # as sudden as a kill, within this process
 
     out = tmp_path / "early"
     with pytest.raises(KeyboardInterrupt):
-        reslab.train(tiny.NETWORK, source, RECIPE, out=out, watcher=loop.Watcher(step=stop))
+        reslab.train(tiny.NETWORK, source, RECIPE, out=out, watch=Watch(step=stop))
     (out / "checkpoints" / "last.safetensors").unlink()
     (out / "standardise.safetensors").unlink()
     (out / "log.jsonl").write_text('{"kind": "epoch", "epoch": 1, "val')  # a torn line
@@ -226,11 +225,11 @@ def test_other_data_or_another_network_are_refused(source: Path, tmp_path: Path)
     out, moved = tmp_path / "run", tmp_path / "moved"
     tiny.folder(moved)
 
-    def stop(progress: loop.Progress, _: dict) -> None:
+    def stop(steps: float, text: str) -> None:
         signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(interrupts.Interrupted):
-        reslab.train(tiny.NETWORK, moved, RECIPE, out=out, watcher=loop.Watcher(step=stop))
+        reslab.train(tiny.NETWORK, moved, RECIPE, out=out, watch=Watch(step=stop))
     x, _ = tiny.images(192, seed=5)
     tiny.write_idx(moved / "train-images-idx3-ubyte", x)
     with pytest.raises(UserError, match="have changed since"):
@@ -267,14 +266,12 @@ class _Enough(Exception):
 def test_what_was_thrown_away_ends_its_threads(source: Path, tmp_path: Path) -> None:
     """As `degradation --budget` does. Until `caught` goes, it holds all that `fit` had at hand."""
 
-    def enough(progress: loop.Progress, now: dict[str, float]) -> None:
-        if progress.step == 2:
+    def enough(steps: float, text: str) -> None:
+        if steps == 2:
             raise _Enough
 
     with pytest.raises(_Enough) as caught:
-        reslab.train(
-            tiny.NETWORK, source, RECIPE, out=tmp_path / "x", watcher=loop.Watcher(step=enough)
-        )
+        reslab.train(tiny.NETWORK, source, RECIPE, out=tmp_path / "x", watch=Watch(step=enough))
     assert threads.left() == []
     assert caught.traceback
 
@@ -374,8 +371,8 @@ def test_a_folder_of_pictures_stopped_and_resumed_ends_with_the_same_bits(tmp_pa
         RECIPE, epochs=2, batch=8, augment=("scale-crop(256,480)", "flip"), validation=0.2
     )
 
-    def stop(progress: loop.Progress, _: dict) -> None:
-        if progress.step == 2:
+    def stop(steps: float, text: str) -> None:
+        if steps == 2:
             signal.raise_signal(signal.SIGTERM)
 
     source = tmp_path / "photos"
@@ -389,7 +386,7 @@ def test_a_folder_of_pictures_stopped_and_resumed_ends_with_the_same_bits(tmp_pa
             recipe,
             out=tmp_path / "cut",
             size=12,
-            watcher=loop.Watcher(step=stop),
+            watch=Watch(step=stop),
         )
     same_bits(whole_run, reslab.resume(tmp_path / "cut"))
 

@@ -350,7 +350,7 @@ def test_a_file_without_preprocessing_gets_torchvisions(
 ) -> None:
     file = photograph(tmp_path / "photo.png")
     told("predict", "resnet18", "--weights", resnet18[1] / "a.pth", file)
-    assert "does not say how pictures are prepared" in caplog.text
+    assert "does not say how images are preprocessed" in caplog.text
 
 
 def test_convert_and_compare(resnet18: Any, tmp_path: Path, monkeypatch: Any) -> None:

@@ -11,7 +11,7 @@ from reslab import weights
 from reslab.core.errors import UserError
 from reslab.models import stacked
 from reslab.training.batchnorm import freeze_bn
-from reslab.training.loop import precision
+from reslab.training.setup import precision
 from tests.helpers.reference import randomise
 from tests.models.test_stacked import SMALL, X, close, made, same, values
 

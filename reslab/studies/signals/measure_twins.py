@@ -18,8 +18,8 @@ from reslab.core.files import read_arrays, write_arrays
 from reslab.core.interrupts import interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data, Pipeline, augment, normalization
+from reslab.evaluation.tasks.classification import TASK
 from reslab.models import build
-from reslab.models.optimizers import optimizer
 from reslab.runs import papers
 from reslab.runs import recipe as recipes
 from reslab.runs.recipe import Recipe
@@ -30,7 +30,7 @@ from reslab.studies.folder import Study
 from reslab.studies.signals import norms, showing
 from reslab.studies.signals.gradients import passed
 from reslab.studies.trained import sample
-from reslab.training import train
+from reslab.training import checkpoints, prepare, setup
 from reslab.training.feed import source
 
 KIND = "signals"
@@ -62,10 +62,10 @@ def signals(
     net, chosen = zoo.network(network), papers.recipe(recipe)
     _check(net, chosen, seeds, images, steps)
     if not isinstance(data, Data):
-        data = train.load_data(data, net, chosen, None)
-    net = train.fit_to(net, data)
+        data = prepare.load_data(data, net, chosen, None)
+    net = prepare.fit_network(net, data)
     summary.counts(net)  # says at once where the images are too small for the network
-    chosen, _ = train.for_data(chosen, data)
+    chosen, _ = prepare.fit_recipe(chosen, data)
     if steps > (total := _total(chosen, data)):
         raise UserError(f"--steps {steps}: recipe {chosen.name} has {total:,} on {data.name}")
     asked = {
@@ -247,7 +247,7 @@ def told(entry: Mapping[str, Any]) -> str:
 
 
 class _Trainer:
-    """The first steps of a recipe, as `session.Session` makes them, stopped at any."""
+    """The first steps of a recipe, as `training.loop` takes them; it can stop after any step."""
 
     def __init__(
         self,
@@ -266,24 +266,17 @@ class _Trainer:
             augment=recipe.augment,
             standardise=standard,
         )
-        self.classes = len(data.classes)
+        self.targets = TASK.targets(data, balance=False)
         self.source = source(self.pipeline, model.input_shape)
         total = recipe.total_steps(self.pipeline.steps_per_epoch)
-        rates = None
-        if recipe.schedule != "plateau":
-            rates = recipe.rates(total, summary.depth(net))
-        loss = keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=recipe.label_smoothing
-        )
-        model.compile(optimizer=optimizer(recipe, rates, model), loss=loss)
-        model.optimizer.build(model.trainable_variables)
+        setup.compile_model(model, recipe, TASK, setup.step_rates(recipe, net, total))
 
     def to(self, step: int, tell: Any) -> dict[str, Any] | None:
         """Train up to a step; where the loss stops being a number, say so and stop."""
         if step == self.step:
             return None
         for x, y in self._batches(self.step):
-            made = self.model.train_on_batch(x, np.eye(self.classes, dtype="float32")[y])
+            made = self.model.train_on_batch(x, self.targets(y)[0])
             loss = float(np.ravel(made)[0])
             self.step += 1
             tell(self.step)
@@ -298,12 +291,9 @@ class _Trainer:
         for epoch in count(start // each):
             yield from self.source(epoch, start % each if epoch == start // each else 0)
 
-    def _state(self) -> dict[str, Any]:
-        own = enumerate(self.model.optimizer.variables)
-        return build.variables(self.model) | {f"optimizer/{i}_{v.name}": v for i, v in own}
-
     def save(self, path: Path, name: str) -> None:
-        arrays = {k: np.asarray(keras.ops.convert_to_numpy(v)) for k, v in self._state().items()}
+        variables = checkpoints.state(self.model)
+        arrays = {k: np.asarray(keras.ops.convert_to_numpy(v)) for k, v in variables.items()}
         write_arrays(path, arrays, {"name": name, "step": self.step})
 
     def restore(self, path: Path, name: str, first: int) -> None:
@@ -313,6 +303,6 @@ class _Trainer:
             return
         arrays, meta = read_arrays(path)
         if meta["name"] == name and meta["step"] <= first:
-            for key, variable in self._state().items():
+            for key, variable in checkpoints.state(self.model).items():
                 variable.assign(arrays[key])
             self.step = meta["step"]

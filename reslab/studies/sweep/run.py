@@ -34,8 +34,8 @@ from reslab.studies.sweep.budget import Cost, Limits, Size
 from reslab.studies.sweep.nets import Case
 from reslab.studies.sweep.settings import Terms
 from reslab.studies.trained import fresh, standard
-from reslab.training import train as training
-from reslab.training.loop import Watcher
+from reslab.training import prepare
+from reslab.training.train import resume, train
 
 WARM = 3  # steps before the clock starts: they compile
 TIMED = (3, 30)  # steps that are timed, at least and at most ...
@@ -92,7 +92,7 @@ def _said(data: Data) -> str:
 def _load(terms: Terms, case: Case, recipe: Recipe) -> Data:
     data = terms.data
     if not isinstance(data, Data):
-        data = training.load_data(data, case.network, recipe, None)
+        data = prepare.load_data(data, case.network, recipe, None)
     if data.test is None:
         raise UserError(f"{data.name} has no test images, so there is no test error to draw")
     if data.validation is not None:
@@ -167,7 +167,7 @@ def cost(case: Case, data: Data, recipe: Recipe) -> Cost:
         out = Path(folder) / "run"
         long = recipe.lasting(max(1.0, recipe.batch * 40 / len(data.train)))
         with suppress(_Enough):
-            training.train(case.network, data, long, out=out, watcher=Watcher(step=step))
+            train(case.network, data, long, out=out, watch=Watch(step=step))
     warm = min(WARM, len(times) - 2)
     each = (times[-1] - times[warm]) / (len(times) - 1 - warm)
     batch = min(recipe.batch, len(data.train))
@@ -195,18 +195,15 @@ class _Sweep:
             done, share = sum(work[:number]), work[number] / steps
             self.watch.say(f"{name} ({number + 1} of {len(todo)})")
 
-            def step(
-                progress: Any, now: Mapping[str, float], done: float = done, share: float = share
-            ) -> None:
-                words = f"{name}, training error {percent(now['error'])}"  # noqa: B023
-                self.watch.step(done + share * progress.step, words)
+            def step(steps: float, text: str, done: float = done, share: float = share) -> None:
+                self.watch.step(done + share * steps, f"{name}, {text}")  # noqa: B023
 
             self._one(self.study.path / "runs" / name, case, seed, step)
             results.write(self.study)
         self.watch.step(sum(work), "done")
 
     def _fit(self, case: Case) -> Any:
-        return training.fit_to(case.network, self.data)
+        return prepare.fit_network(case.network, self.data)
 
     def _one(self, path: Path, case: Case, seed: int, step: Callable[..., None]) -> None:
         """One run to its end, which may be that its loss is no number any more."""
@@ -217,28 +214,27 @@ class _Sweep:
             self._score(Scorer(run, self.data))  # what a kill left
         if run is not None and run.info["status"] in ("done", "failed"):
             return
-        scorer: list[Scorer] = []
+        scorers: list[Scorer] = []
 
-        def start(begun: Run, *_: object) -> None:
-            scorer.append(Scorer(begun, self.data))
+        def epoch(line: Mapping[str, Any]) -> None:
+            if not scorers:
+                scorers.append(Scorer(Run.open(path), self.data))
+            self._score(scorers[0], line)
 
-        def epoch(progress: Any, line: Mapping[str, Any]) -> None:
-            self._score(scorer[0], line)
-
-        watcher = Watcher(start=start, step=step, epoch=epoch)
+        watch = Watch(step=step, epoch=epoch)
         try:
             if run is None:
-                training.train(
+                train(
                     case.network,
                     self.data,
                     self.recipe,
                     out=path,
                     seed=seed,
                     keep_checkpoints=True,
-                    watcher=watcher,
+                    watch=watch,
                 )
             else:
-                training.resume(path, watcher, self.data)
+                resume(path, data=self.data, watch=watch)
         except UserError as error:
             if not path.exists() or Run.open(path).info["status"] != "failed":
                 raise

@@ -1,0 +1,100 @@
+"""What differs between tasks. Training, runs and the command line use nothing else of a task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from reslab.data import Data, Normalization, Split
+from reslab.runs.recipe import Recipe
+from reslab.spec import Network
+
+# Labels of a batch, as the pipeline yields them, to targets and (or None) weights of the images.
+Targets = Callable[[np.ndarray], tuple[Any, np.ndarray | None]]
+
+
+class Task(ABC):
+    """One kind of problem: classification, and later others.
+
+    Attributes:
+        name: Its name in run.json.
+        metric: The name of its metric in the log, as in "train_error" and "val_error". It is a
+            mean over images, and lower is better.
+    """
+
+    name: str
+    metric: str
+
+    @abstractmethod
+    def network_for(self, network: Network, data: Data) -> Network:
+        """The network with the input size and the outputs that these data need."""
+
+    # Training ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def targets(self, data: Data, balance: bool) -> Targets:
+        """From labels to what the loss compares with.
+
+        Args:
+            balance: Weight the images so that each class has the same total weight.
+        """
+
+    @abstractmethod
+    def loss(self, recipe: Recipe) -> keras.losses.Loss:
+        """The loss of one output of the network."""
+
+    @abstractmethod
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """What `fit` measures beside the loss."""
+
+    @abstractmethod
+    def metric_of(self, logs: Mapping[str, float]) -> float:
+        """The task's metric from the values of `metrics`."""
+
+    @abstractmethod
+    def keras_logs(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The loss and the metric under the names that Keras callbacks expect."""
+
+    @abstractmethod
+    def describe(self, metric: float, images: int | None) -> str:
+        """The metric of a number of images as text, such as "8.7 %"."""
+
+    # Choosing the epoch --------------------------------------------------------------------
+
+    @abstractmethod
+    def validate(
+        self, model: keras.Model, split: Split, normalization: Normalization, batch: int
+    ) -> dict[str, float]:
+        """ "loss" and the metric of a model on a split, without augmentation."""
+
+    @abstractmethod
+    def rank(self, values: Mapping[str, float]) -> list[float]:
+        """The score that chooses the epoch, from the result of `validate`: the lowest wins."""
+
+    # The finished model --------------------------------------------------------------------
+
+    @abstractmethod
+    def check(self, data: Data, card: Mapping[str, Any], run: str) -> None:
+        """Raise UserError if these data do not fit a model with this card."""
+
+    @abstractmethod
+    def evaluate(self, model: keras.Model, split: Split, data: Data) -> dict[str, Any]:
+        """What evaluation.json holds of a whole model on a split of raw images."""
+
+    @abstractmethod
+    def sentence(self, evaluation: Mapping[str, Any]) -> str:
+        """The main result of an evaluation."""
+
+    @abstractmethod
+    def details(self, evaluation: Mapping[str, Any]) -> list[str]:
+        """The other results of an evaluation, line by line."""
+
+    @abstractmethod
+    def predictions(
+        self, output: np.ndarray, classes: Sequence[str], top: int
+    ) -> list[dict[str, Any]]:
+        """What `predict` returns for one image, from the model's output for it."""

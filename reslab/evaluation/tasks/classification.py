@@ -1,0 +1,147 @@
+"""Classification: each image belongs to exactly one class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from reslab.core.errors import UserError
+from reslab.data import Data, Normalization, Split, class_weights
+from reslab.evaluation.metrics import classification_metrics, sample_mistakes
+from reslab.evaluation.pictures import png
+from reslab.evaluation.scoring import outputs, score
+from reslab.evaluation.tasks.base import Targets, Task
+from reslab.plots.format import interval, percent
+from reslab.runs.recipe import Recipe
+from reslab.spec import Network
+from reslab.spec.transforms import with_classes
+
+MISTAKES = 48  # wrong predictions whose pictures are kept for the report
+
+
+class Classification(Task):
+    """Softmax, cross-entropy and top-1 error."""
+
+    name = "classification"
+    metric = "error"
+
+    def network_for(self, network: Network, data: Data) -> Network:
+        return replace(with_classes(network, len(data.classes)), input_shape=data.image_shape)
+
+    # Training ------------------------------------------------------------------------------
+
+    def targets(self, data: Data, balance: bool) -> Targets:
+        """One-hot vectors; labels that augmentation mixed are vectors already."""
+        one_hot = np.eye(len(data.classes), dtype="float32")
+        weights = class_weights(data.train.labels, len(data.classes)) if balance else None
+
+        def targets(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+            vectors = one_hot[labels] if labels.ndim == 1 else labels
+            return vectors, None if weights is None else vectors @ weights
+
+        return targets
+
+    def loss(self, recipe: Recipe) -> keras.losses.Loss:
+        return keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=recipe.label_smoothing
+        )
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [keras.metrics.CategoricalAccuracy(name="accuracy")]
+
+    def metric_of(self, logs: Mapping[str, float]) -> float:
+        return 1 - float(logs.get("accuracy", 0.0))
+
+    def keras_logs(self, values: Mapping[str, float]) -> dict[str, float]:
+        return {"loss": values["loss"], "accuracy": 1 - values["error"]}
+
+    def describe(self, metric: float, images: int | None) -> str:
+        return percent(metric, images)
+
+    # Choosing the epoch --------------------------------------------------------------------
+
+    def validate(
+        self, model: keras.Model, split: Split, normalization: Normalization, batch: int
+    ) -> dict[str, float]:
+        return asdict(score(model, split, normalization, batch))
+
+    def rank(self, values: Mapping[str, float]) -> list[float]:
+        """The error; among equal errors the loss."""
+        return [values["error"], values["loss"]]
+
+    # The finished model --------------------------------------------------------------------
+
+    def check(self, data: Data, card: Mapping[str, Any], run: str) -> None:
+        if list(data.classes) != card["classes"]:
+            difference = _difference(data.classes, card["classes"])
+            raise UserError(f"{data.name} has other classes than {run}: {difference}")
+
+    def evaluate(self, model: keras.Model, split: Split, data: Data) -> dict[str, Any]:
+        probabilities = outputs(model, split)
+        result = classification_metrics(probabilities, split.labels, data.classes)
+        return {**result, "mistakes": _mistakes(probabilities, split, data.classes)}
+
+    def sentence(self, evaluation: Mapping[str, Any]) -> str:
+        """`test error 9.10 % (95 % interval 8.55 to 9.68 %) of 10,000 images`."""
+        n = evaluation["n"]
+        return f"{evaluation['split']} error {_rate(evaluation['top1_error'], n)} of {n:,} images"
+
+    def details(self, evaluation: Mapping[str, Any]) -> list[str]:
+        n = evaluation["n"]
+        lines = []
+        if evaluation["top5_error"]:
+            lines.append(f"top-5 error {_rate(evaluation['top5_error'], n)}")
+        balanced = percent(evaluation["balanced_accuracy"], n)
+        calibration = f"calibration error {evaluation['calibration']['ece']:.3f}"
+        lines.append(f"balanced accuracy {balanced}, {calibration}, loss {evaluation['loss']:.4f}")
+        by_error = sorted(evaluation["per_class"], key=lambda row: row["error"] or 0, reverse=True)
+        for row in by_error[:5]:
+            lines.append(f"  {row['class']}: {percent(row['error'], row['n'])} of {row['n']} wrong")
+        for pair in evaluation["confused"][:5]:
+            count = f"{pair['count']} of {pair['of']}"
+            lines.append(f"  {pair['true']} taken for {pair['predicted']}: {count}")
+        return lines
+
+    def predictions(
+        self, output: np.ndarray, classes: Sequence[str], top: int
+    ) -> list[dict[str, Any]]:
+        """The `top` most probable classes, most probable first."""
+        best = np.argsort(-output, kind="stable")[:top]
+        return [{"class": classes[i], "probability": float(output[i])} for i in best]
+
+
+TASK = Classification()
+
+
+def _rate(error: Mapping[str, float], n: int) -> str:
+    return f"{percent(error['value'], n)} (95 % interval {interval(error, n)})"
+
+
+def _difference(classes: Sequence[str], expected: Sequence[str]) -> str:
+    extra = [f"{name!r} is new" for name in classes if name not in expected]
+    missing = [f"{name!r} is missing" for name in expected if name not in classes]
+    return ", ".join(extra[:2] + missing[:2]) or "their order differs"
+
+
+def _mistakes(
+    probabilities: np.ndarray, split: Split, classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The most confident mistakes, with their pictures as base64 PNG."""
+    rows = []
+    for i in sample_mistakes(probabilities, split.labels, MISTAKES):
+        predicted = int(probabilities[i].argmax())
+        rows.append(
+            {
+                "index": int(i),
+                "file": split.names[i] if split.names is not None else None,
+                "true": classes[split.labels[i]],
+                "predicted": classes[predicted],
+                "confidence": float(probabilities[i, predicted]),
+                "png": png(split.images(np.array([i]))[0]),
+            }
+        )
+    return rows

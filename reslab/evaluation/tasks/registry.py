@@ -1,0 +1,36 @@
+"""Tasks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from reslab.core.errors import unknown
+
+if TYPE_CHECKING:
+    from reslab.evaluation.tasks.base import Task
+
+DEFAULT = "classification"  # the task of a run whose run.json names none
+TASKS = {"classification": "reslab.evaluation.tasks.classification"}
+
+
+def task(name: str = DEFAULT) -> Task:
+    """The task of this name; raises UserError if there is none."""
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    found: Task = import_module(TASKS[name]).TASK
+    return found
+
+
+def task_name(info: Mapping[str, Any]) -> str:
+    """The name of the task of a run with this run.json; raises UserError for an unknown one."""
+    name = str(info.get("task", DEFAULT))
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    return name
+
+
+def task_of(info: Mapping[str, Any]) -> Task:
+    """The task of a run with this run.json."""
+    return task(task_name(info))

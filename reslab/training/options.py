@@ -1,0 +1,97 @@
+"""The choices of a training, typed: shared by the command line, Python and run.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from reslab.core.errors import UserError, unknown
+from reslab.runs import papers
+from reslab.runs.recipe import Recipe, change
+
+PRECISIONS = "float32", "mixed"
+RECIPE, FINE_TUNE = "quick", "fine-tune"  # the default recipes: from new weights, from given ones
+# The options that run.json records, each under its own name. Three of them are not recorded as they
+# were given: `weights` is what is known about the file, `stacked` and `remat` are what was decided.
+RECORDED = (
+    "seed",
+    "precision",
+    "balance",
+    "keep_checkpoints",
+    "checkpoint_seconds",
+    "workers",
+    "weights",
+    "freeze_bn",
+    "recalibrate_bn",
+    "stacked",
+    "remat",
+    "jit_compile",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """All options of `reslab.train`, which documents them.
+
+    Raises:
+        UserError: An option is not possible, or does not go with another one.
+    """
+
+    recipe: str | Path | Recipe | None = None
+    weights: str | Path | None = None
+    freeze_bn: bool = False
+    recalibrate_bn: bool = False
+    out: str | Path | None = None
+    changes: Mapping[str, Any] | None = None
+    epochs: float | None = None
+    batch: int | None = None
+    size: int | None = None
+    images: int | None = None
+    precision: str = "float32"
+    seed: int = 0
+    balance: bool = False
+    skip_bad: bool = False
+    keep_checkpoints: bool = False
+    checkpoint_seconds: float = 60.0
+    stacked: bool | None = None
+    remat: bool | None = None
+    jit_compile: bool = False
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed is {self.seed}; give a number from 0 to {2**32 - 1}")
+        if self.freeze_bn and self.weights is None:
+            raise UserError(
+                "--freeze-bn keeps the statistics of given weights: add --weights SOURCE"
+            )
+        if self.freeze_bn and self.recalibrate_bn:
+            raise UserError(
+                "--freeze-bn keeps batch norm's statistics and --recalibrate-bn replaces them: "
+                "choose one"
+            )
+
+    def resolve_recipe(self) -> Recipe:
+        """The recipe with all changes; raises UserError for unknown names and bad values."""
+        default = RECIPE if self.weights is None else FINE_TUNE
+        recipe = papers.recipe(default if self.recipe is None else self.recipe)
+        recipe = change(recipe, self.changes or {})
+        if self.batch is not None:
+            recipe = change(recipe, {"batch": self.batch})
+        return recipe if self.epochs is None else recipe.lasting(self.epochs)
+
+    def record(self, **decided: Any) -> dict[str, Any]:
+        """The entries of run.json, with what was decided in place of what was given."""
+        return {name: getattr(self, name) for name in RECORDED} | decided
+
+    @classmethod
+    def of_run(cls, info: Mapping[str, Any]) -> Self:
+        """The recorded options of a run, as far as a resumed training needs them."""
+        known = {field.name for field in fields(cls)}
+        recorded = {name: info[name] for name in RECORDED if name in info and name in known}
+        source = recorded.pop("weights", None)
+        return cls(**recorded, weights=source and source["source"])

@@ -1,0 +1,105 @@
+"""Everything about a training that can be decided, or refused, before it has a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reslab import data as datasets
+from reslab import zoo
+from reslab.core.errors import UserError
+from reslab.data import Data, augment
+from reslab.evaluation.tasks.base import Task
+from reslab.evaluation.tasks.registry import task
+from reslab.runs.recipe import Recipe
+from reslab.spec import Network, summary
+from reslab.training import finetune, memory
+from reslab.training.options import TrainingOptions
+
+BYTES = {"float32": 4, "mixed": 2}  # of an activation
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """What is trained: the network and the recipe fit the data; `notes` say what was adapted."""
+
+    network: Network
+    data: Data
+    recipe: Recipe
+    task: Task
+    start: finetune.Start | None
+    building: memory.Building
+    notes: list[str]
+
+
+def prepare(
+    network: str | Network, data: str | Path | Data, options: TrainingOptions
+) -> Preparation:
+    """Load the data, and fit network and recipe to them; raises UserError for all that is wrong."""
+    net, recipe = zoo.network(network), options.resolve_recipe()
+    augment.by_stage(recipe.augment)  # before the data are loaded, which may take long
+    start = None if options.weights is None else finetune.start(options.weights, net)
+    net = net if start is None else start.network
+    if not isinstance(data, Data):
+        data = load_data(data, net, recipe, options.size, options.skip_bad)
+    if options.images is not None:
+        data = datasets.sample(data, options.images)
+    net = fit_network(net, data)
+    summary.counts(net)  # raises if the images are too small for the network
+    recipe, notes = fit_recipe(recipe, data)
+    if recipe.schedule == "plateau" and data.validation is None:
+        raise UserError(
+            f"recipe {recipe.name} watches the validation error: set validation above 0"
+        )
+    recipe.total_steps(len(data.train) // recipe.batch)  # raises if there are too many steps
+    width = BYTES[options.precision]
+    building = memory.choose(net, recipe.batch, width, options.stacked, options.remat)
+    if building.note:
+        notes.append(building.note)
+    if options.jit_compile:
+        notes.append("the first step compiles the network, which takes a while")
+    return Preparation(net, data, recipe, task(), start, building, notes)
+
+
+def load_data(
+    source: str | Path, net: Network, recipe: Recipe, size: int | None, skip_bad: bool = False
+) -> Data:
+    """Load the data for a network; folders of images get the network's own size by default."""
+    return datasets.load(
+        source,
+        size=size,
+        validation=recipe.validation,
+        skip_bad=skip_bad,
+        folder_size=net.input_shape[0] or datasets.FOLDER_SIZE,
+    )
+
+
+def fit_network(network: Network, data: Data) -> Network:
+    """The network for the images and the classes of these data."""
+    return task().network_for(network, data)
+
+
+def fit_recipe(recipe: Recipe, data: Data) -> tuple[Recipe, list[str]]:
+    """The recipe as these data allow it, and notes about what is different.
+
+    No mirror images for data that must not be mirrored; no batch larger than the training set.
+    """
+    notes = []
+    if skipped := data.facts.get("skipped"):
+        notes.append(_skipped(skipped))
+    if "flip" in recipe.augment and not data.facts.get("mirrors", True):
+        kept = tuple(step for step in recipe.augment if step != "flip")
+        recipe = replace(recipe, augment=kept)
+        notes.append(f"no mirror images: {data.name} has images that must not be mirrored")
+    if recipe.batch > (n := len(data.train)):
+        notes.append(f"the batch is all {n:,} training images: there are no {recipe.batch:,}")
+        recipe = replace(recipe, batch=n)
+    return recipe, notes
+
+
+def _skipped(skipped: list[dict[str, Any]]) -> str:
+    first = f"{skipped[0]['file']} ({skipped[0]['why']})"
+    if len(skipped) == 1:
+        return f"skipped 1 image that cannot be read: {first}"
+    return f"skipped {len(skipped)} images that cannot be read, the first is {first}"

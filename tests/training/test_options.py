@@ -1,0 +1,74 @@
+"""One list of options: the dataclass, the keyword arguments and the command line agree."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+import pytest
+
+import reslab
+from reslab.cli.train import train as command
+from reslab.core.errors import UserError
+from reslab.runs.recipe import Recipe
+from reslab.runs.run import Run
+from reslab.training.options import RECORDED, TrainingOptions
+
+FIELDS = {field.name: field for field in fields(TrainingOptions)}
+
+
+def test_keyword_arguments_agree_with_the_dataclass() -> None:
+    parameters = dict(inspect.signature(reslab.train).parameters)
+    for name in ("network", "data", "callbacks", "watch"):  # these are no options
+        del parameters[name]
+    assert list(parameters) == list(FIELDS)
+    assert {n: p.default for n, p in parameters.items()} == {
+        name: field.default for name, field in FIELDS.items()
+    }
+    types, hints = get_type_hints(reslab.train), get_type_hints(TrainingOptions)
+    assert {name: types[name] for name in FIELDS} == hints
+
+
+def test_the_command_line_agrees_with_the_dataclass() -> None:
+    defaults = command.make_context("train", []).params
+    for name in ("name", "data", "resumed", "backend"):  # these are no options
+        del defaults[name]
+    assert defaults.keys() == FIELDS.keys()
+    assert defaults.pop("changes") == ()  # --set may be given several times
+    assert defaults == {name: FIELDS[name].default for name in defaults}
+
+
+def test_run_json_records_the_options(trained: Run) -> None:
+    assert set(RECORDED) <= trained.info.keys()
+    recorded = TrainingOptions.of_run(trained.info)
+    assert (recorded.seed, recorded.precision, recorded.workers) == (0, "float32", 2)
+    assert (recorded.stacked, recorded.remat, recorded.weights) == (False, False, None)
+    old = {key: value for key, value in trained.info.items() if key not in RECORDED}
+    assert TrainingOptions.of_run(old) == TrainingOptions()
+
+
+def test_the_default_recipe_depends_on_the_weights() -> None:
+    assert TrainingOptions().resolve_recipe().name == "quick"
+    assert TrainingOptions(weights="a file").resolve_recipe().name == "fine-tune"
+
+
+def test_changes_batch_and_epochs_change_the_recipe() -> None:
+    recipe = Recipe("mine", steps=100)
+    options = TrainingOptions(recipe=recipe, changes={"rate": "0.5"}, batch=7, epochs=3)
+    resolved = options.resolve_recipe()
+    assert (resolved.rate, resolved.batch, resolved.epochs, resolved.steps) == (0.5, 7, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"precision": "float23"}, "did you mean 'float32'"),
+        ({"seed": -1}, "give a number from 0"),
+        ({"freeze_bn": True}, "add --weights SOURCE"),
+        ({"freeze_bn": True, "recalibrate_bn": True, "weights": "x"}, "choose one"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        TrainingOptions(**options)
