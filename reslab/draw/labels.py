@@ -53,7 +53,7 @@ def short(leaf: Leaf) -> str:
             return "avg pool"
         case Dense():
             return f"fc {leaf.units}"
-    return leaf.kind
+    return leaf.label
 
 
 def look(leaf: Leaf) -> str:
@@ -77,7 +77,7 @@ def folded(leaf: Leaf, x: Shape) -> bool:
         return True
     if look(leaf) in ("conv", "pool", "fc"):
         return False
-    return not leaf.weights(x) and leaf.out(x) == x
+    return not leaf.weights(x) and leaf.out_shape(x) == x
 
 
 def sign(join: Leaf) -> str:

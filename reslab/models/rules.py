@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
@@ -17,6 +16,7 @@ from keras import layers
 
 from reslab.core.errors import UserError
 from reslab.models.layers import LocalResponseNormalization
+from reslab.models.user_parts import user_layer
 from reslab.spec import (
     BN,
     HE_OUT,
@@ -38,34 +38,21 @@ from reslab.spec import (
     MaxPool,
     Multiply,
     Scale,
+    Site,
     StochasticDepth,
     Visit,
     ZeroPadShortcut,
 )
-from reslab.spec.shapes import Maps, Shape, Vector, padding
+from reslab.spec.shapes import Maps, Shape, padding
 
 Tensor = Any
 Rule = Callable[[Sequence[Tensor]], Tensor]
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where a layer stands: its path, the shapes around it, the order of its axes."""
-
-    path: str
-    shapes: tuple[Shape, ...]
-    out: Shape
-    data_format: str
-
-    @property
-    def channel_axis(self) -> int:
-        return -1 if self.data_format == "channels_last" or isinstance(self.out, Vector) else 1
-
-
 @singledispatch
 def rule(leaf: Leaf, site: Site) -> Rule:
     """What Keras layers a leaf is made of: a function from its input tensors to its output."""
-    raise UserError(f"{site.path}: no rule builds a {type(leaf).__name__}")
+    return user_layer(leaf, site)
 
 
 def visitor(data_format: str) -> Visit:
@@ -73,7 +60,9 @@ def visitor(data_format: str) -> Visit:
 
     def visit(leaf: Leaf, path: str, inputs: tuple[Edge, ...], out: Shape) -> Tensor:
         site = Site(path, tuple(v.shape for v in inputs), out, data_format)
-        return rule(leaf, site)([v.result for v in inputs])
+        user_written = type(leaf).keras_layer is not Leaf.keras_layer
+        build = user_layer if user_written else rule
+        return build(leaf, site)([v.result for v in inputs])
 
     return visit
 
@@ -212,7 +201,7 @@ def drop(
     """The layer that drops single numbers, or all of an image's maps."""
     noise_shape = None
     if isinstance(leaf, StochasticDepth):
-        noise_shape = (None,) + (1,) * (3 if isinstance(site.out, Maps) else 1)
+        noise_shape = (None,) + (1,) * (3 if isinstance(site.out_shape, Maps) else 1)
     # With no seed, Keras's dropout on torch draws from torch's own generator, whose state is no
     # variable and would be missing from a checkpoint. `keras.utils.set_random_seed` seeds this one.
     return kind(leaf.rate, noise_shape, seed=random.getrandbits(31), name=site.path)
@@ -220,7 +209,7 @@ def drop(
 
 @rule.register
 def _(leaf: ZeroPadShortcut, site: Site) -> Rule:
-    first = site.shapes[0]
+    first = site.in_shapes[0]
     assert isinstance(first, Maps)
     if leaf.stride == 1 and leaf.channels == first.channels:
         same = layers.Identity(name=site.path)
@@ -251,7 +240,7 @@ def _(leaf: Multiply, site: Site) -> Rule:
 
 @rule.register
 def _(leaf: Gate, site: Site) -> Rule:
-    maps = site.out
+    maps = site.out_shape
     assert isinstance(maps, Maps)
     gate = layers.Conv2D(
         maps.channels,
@@ -284,7 +273,7 @@ def _(leaf: Gate, site: Site) -> Rule:
 
 @rule.register
 def _(leaf: Join, site: Site) -> Rule:
-    if len(site.shapes) == 1:
+    if len(site.in_shapes) == 1:
         return lambda x: x[0]
     join = layers.Concatenate(axis=site.channel_axis, name=site.path)
     return lambda x: join(list(x))

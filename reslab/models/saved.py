@@ -10,6 +10,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from reslab.core.errors import UserError
 from reslab.models import optimizers as _optimizers  # noqa: F401  registers the optimisers of compiled models
 from reslab.models.build import allow_layers
 from reslab.runs.run import Run
-from reslab.spec.serialize import decode_network
+from reslab.spec.serialize import UnregisteredPart, decode_network
 
 CARD = "reslab.json"
 
@@ -91,7 +92,8 @@ def read_card(path: Path) -> dict[str, Any]:
 def _is_card(card: Any) -> bool:
     """Whether the card has what `predict` and `evaluate` read."""
     try:
-        decode_network(card["network"])
+        with suppress(UnregisteredPart):  # a model of stock layers predicts all the same
+            decode_network(card["network"])
         names = [*card["classes"], card["data"]]
         height, width, channels = card["image_shape"]
         return (
@@ -150,8 +152,19 @@ def _load(path: Path, compile: bool = True) -> keras.Model:
     except FileNotFoundError:
         raise UserError(f"there is no model at {path}") from None
     except Exception as error:  # of any class: Keras raises KeyError, OSError and others
+        _name_unregistered(path)
         text = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{path} cannot be loaded as a model: {text[0]}") from None
+
+
+def _name_unregistered(path: Path) -> None:
+    """Raise a UserError that names the user's part whose Keras layer may be what is missing."""
+    try:
+        decode_network(read_card(path)["network"])
+    except UnregisteredPart as error:
+        raise UserError(f"{path} cannot be loaded as a model: {error}") from None
+    except UserError:
+        return
 
 
 def _shape(shape: Any) -> tuple[Any, ...]:

@@ -14,12 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reslab.core.errors import UserError
-from reslab.spec.parts import (
-    Add,
-    Dense,
-    Join,
-    Leaf,
-)
+from reslab.spec.joins import Add, Join
+from reslab.spec.leaf import Leaf
+from reslab.spec.parts import Dense
 from reslab.spec.shapes import Maps, Shape
 
 
@@ -169,7 +166,7 @@ def traverse(
 
 def _visit(leaf: Leaf, inputs: tuple[Edge, ...], path: str, visit: Visit) -> Edge:
     try:
-        out = leaf.out(*(value.shape for value in inputs))
+        out = leaf.out_shape(*(value.shape for value in inputs))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return Edge(out, visit(leaf, path, inputs, out))

@@ -1,6 +1,6 @@
-"""The layers that descriptions are made of: what comes out, what they weigh, what they cost.
+"""The layers that networks are made of: output shapes, variables and multiply-adds.
 
-Use them from `reslab.spec`, which puts them together (standard library only).
+Import them from `reslab.spec`.
 """
 
 from __future__ import annotations
@@ -8,63 +8,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from reslab.core.errors import UserError
-from reslab.spec.shapes import Maps, Shape, Vector, window
-
-
-@dataclass(frozen=True)
-class Init:
-    """Variance scaling: deviation sqrt(scale / fan).
-
-    With a seed, every kernel of a shape starts the same.
-    """
-
-    scale: float = 2.0
-    mode: str = "fan_out"
-    distribution: str = "untruncated_normal"
-    seed: int | None = None
-
-
-HE = Init(mode="fan_in")  # He 2015, "Delving Deep into Rectifiers", eq. 10
-HE_OUT = Init()  # the same over outputs, eq. 14: what the released Torch code draws from
-GLOROT = Init(1.0, "fan_avg", "uniform")
-LINEAR = Init(
-    1 / 3, "fan_in", "uniform"
-)  # U(-1/sqrt(n), 1/sqrt(n)): Torch's own for full connections
-
-
-class Leaf:
-    """One layer. Subclasses say what comes out, what they weigh and what they cost."""
-
-    @property
-    def kind(self) -> str:
-        """The word for this layer in a path: `conv` in `conv3_x_4_body_conv1`."""
-        return type(self).__name__.lower()
-
-    def out(self, *shapes: Shape) -> Shape:
-        return shapes[0]
-
-    def weights(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        """Trainable tensors by Keras's names, for this input shape; kernels are HWIO."""
-        return {}
-
-    def state(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        """Tensors that training updates without a gradient."""
-        return {}
-
-    def multiply_adds(self, shape: Shape, out: Shape) -> int | None:
-        """For one image; only convolutions and full connections count, as in the papers.
-
-        None where the size of the maps is not known.
-        """
-        return 0
+from reslab.spec.leaf import HE_OUT, LINEAR, Init, Leaf, require_maps
+from reslab.spec.shapes import Shape, Vector, window
 
 
 @dataclass(frozen=True)
 class Conv(Leaf):
-    """A `kernel` x `kernel` convolution.
+    """Convolve maps with square kernels.
 
-    `pad` is "even" ((k - 1) / 2 rows on every side: the papers, Caffe, PyTorch), "same"
-    (TensorFlow's, lopsided where the stride leaves a remainder) or a number of rows per side.
+    Args:
+        filters: Number of output channels.
+        kernel: Side of the kernel.
+        stride: Step between windows, in both directions.
+        pad: Rows of zeros on each side, or "even" for (kernel - 1) / 2 rows on each side (the
+            papers, Caffe, PyTorch), or "same" for TensorFlow's padding, which is asymmetric where
+            the stride leaves a remainder.
+        groups: Number of groups of channels (Krizhevsky 2012; Xie 2016).
+        bias: Whether there is a bias. False by default, as batch normalisation follows.
+        dilation: Distance between the taps of the kernel.
+        init: How the kernel is initialised.
     """
 
     filters: int
@@ -78,59 +40,69 @@ class Conv(Leaf):
 
     @property
     def reach(self) -> int:
+        """Side of the window that a kernel covers, dilation included."""
         return (self.kernel - 1) * self.dilation + 1
 
-    def out(self, *shapes: Shape) -> Shape:
-        x = _maps(self, shapes[0])
+    def out_shape(self, *in_shapes: Shape) -> Shape:
+        x = require_maps(self, in_shapes[0])
         if x.channels % self.groups or self.filters % self.groups:
             raise UserError(
-                f"{self.groups} groups divide neither {x.channels} channels"
-                f" nor {self.filters} filters"
+                f"{self.groups} groups do not divide {x.channels} channels and"
+                f" {self.filters} filters: choose a divisor of both"
             )
         return window(x, self.reach, self.stride, self.pad, channels=self.filters)
 
-    def weights(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        channels = _maps(self, shape).channels // self.groups
+    def weights(self, in_shape: Shape) -> dict[str, tuple[int, ...]]:
+        channels = require_maps(self, in_shape).channels // self.groups
         kernel = {"kernel": (self.kernel, self.kernel, channels, self.filters)}
         return kernel | ({"bias": (self.filters,)} if self.bias else {})
 
-    def multiply_adds(self, shape: Shape, out: Shape) -> int | None:
-        size = _maps(self, out).positions
-        channels = _maps(self, shape).channels
-        each = self.kernel**2 * (channels // self.groups) * self.filters
-        return None if size is None else size * each
+    def multiply_adds(self, in_shape: Shape, out_shape: Shape) -> int | None:
+        positions = require_maps(self, out_shape).positions
+        channels = require_maps(self, in_shape).channels // self.groups
+        return None if positions is None else positions * self.kernel**2 * channels * self.filters
 
 
 @dataclass(frozen=True)
 class BN(Leaf):
-    """Batch normalisation (Ioffe and Szegedy 2015), with the papers' Torch values by default.
+    """Apply batch normalisation (Ioffe and Szegedy 2015).
 
-    `over` is "channels", or "width": what Keras's default axis means in channels_first data.
+    Args:
+        momentum: Weight of the old value in the running mean and variance. The default is that of
+            the papers' Torch code.
+        epsilon: Number that is added to the variance.
+        over: "channels", or "width", which is what Keras's default axis means in channels_first.
+        gamma: Initial value of gamma.
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-5
     over: str = "channels"
-    gamma: float = 1.0  # what gamma starts from
+    gamma: float = 1.0
 
     def features(self, shape: Shape) -> int:
+        """How many means and variances there are for an input of this shape."""
         if isinstance(shape, Vector):
             return shape.features
         size = shape.channels if self.over == "channels" else shape.width
         if size is None:
-            raise UserError("batch norm over the width needs an input of known size")
+            raise UserError("batch norm over the width needs an input of fixed size")
         return size
 
-    def weights(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        return dict.fromkeys(("gamma", "beta"), (self.features(shape),))
+    def weights(self, in_shape: Shape) -> dict[str, tuple[int, ...]]:
+        return dict.fromkeys(("gamma", "beta"), (self.features(in_shape),))
 
-    def state(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        return dict.fromkeys(("moving_mean", "moving_variance"), (self.features(shape),))
+    def state(self, in_shape: Shape) -> dict[str, tuple[int, ...]]:
+        return dict.fromkeys(("moving_mean", "moving_variance"), (self.features(in_shape),))
 
 
 @dataclass(frozen=True)
 class Activation(Leaf):
-    """A function of each number: "relu", "sigmoid" and whatever else Keras knows by name."""
+    """Apply a function to each number.
+
+    Args:
+        function: Keras's name of the function, such as "relu", "sigmoid" or "gelu".
+    """
 
     function: str
 
@@ -140,16 +112,20 @@ class Activation(Leaf):
 
 
 ReLU = Activation("relu")
-
-
 Sigmoid = Activation("sigmoid")
 
 
 @dataclass(frozen=True)
 class LRN(Leaf):
-    """Local response normalisation (Krizhevsky 2012, Sec. 3.3), over `size` neighbouring channels.
+    """Apply local response normalisation (Krizhevsky 2012, Sec. 3.3).
 
-    x / (k + alpha * sum of squares) ^ beta; Caffe and Torch divide their alpha by the size.
+    The output is x / (k + alpha * s) ^ beta; s is the sum of squares over neighbouring channels.
+
+    Args:
+        size: Number of neighbouring channels.
+        alpha: Factor of the sum. Caffe and Torch divide their alpha by the size.
+        beta: Exponent.
+        k: Constant term.
     """
 
     size: int = 5
@@ -160,17 +136,25 @@ class LRN(Leaf):
 
 @dataclass(frozen=True)
 class Scale(Leaf):
-    """Every number times a constant (He 2016, Sec. 3.1)."""
+    """Multiply every number by a constant (He 2016, Sec. 3.1).
+
+    Args:
+        factor: The constant.
+    """
 
     factor: float
 
 
 @dataclass(frozen=True)
 class MaxPool(Leaf):
-    """`fill` pads with -inf or with 0; after a ReLU the two are the same, and zeros are cheaper.
+    """Take the maximum of each window.
 
-    `pad` as in `Conv`, or "ceil": none before, and behind as much as the last whole or partial
-    window wants (Caffe's default).
+    Args:
+        size: Side of the window.
+        stride: Step between windows.
+        pad: As in `Conv`, or "ceil" for Caffe's default: no padding at the start, and as much at
+            the end as the last, possibly partial, window needs.
+        fill: Value of the padding, "-inf" or "0". They are equal after a ReLU; "0" is faster.
     """
 
     size: int
@@ -178,38 +162,54 @@ class MaxPool(Leaf):
     pad: int | str = "even"
     fill: str = "-inf"
 
-    def out(self, *shapes: Shape) -> Shape:
-        return window(_maps(self, shapes[0]), self.size, self.stride, self.pad)
+    def out_shape(self, *in_shapes: Shape) -> Shape:
+        return window(require_maps(self, in_shapes[0]), self.size, self.stride, self.pad)
 
 
 @dataclass(frozen=True)
 class AvgPool(Leaf):
+    """Take the mean of each window; zeros of the padding count, except with "same".
+
+    Args:
+        size: Side of the window.
+        stride: Step between windows.
+        pad: As in `MaxPool`.
+    """
+
     size: int
     stride: int
     pad: int | str = 0
 
-    def out(self, *shapes: Shape) -> Shape:
-        return window(_maps(self, shapes[0]), self.size, self.stride, self.pad)
+    def out_shape(self, *in_shapes: Shape) -> Shape:
+        return window(require_maps(self, in_shapes[0]), self.size, self.stride, self.pad)
 
 
 @dataclass(frozen=True)
 class AdaptiveAvgPool(Leaf):
-    """Means over `size` x `size` windows that cover maps of any size evenly (Torch's)."""
+    """Average maps of any size down to a fixed size, over even windows (as Torch does).
+
+    Args:
+        size: Side of the output.
+    """
 
     size: int
 
-    def out(self, *shapes: Shape) -> Shape:
-        return replace(_maps(self, shapes[0]), height=self.size, width=self.size)
+    def out_shape(self, *in_shapes: Shape) -> Shape:
+        return replace(require_maps(self, in_shapes[0]), height=self.size, width=self.size)
 
 
 @dataclass(frozen=True)
 class GlobalAverage(Leaf):
-    """The mean of each map: a vector, or, to `keep` them maps, maps of 1x1."""
+    """Average each map. `GlobalAvgPool` is the instance that gives a vector.
+
+    Args:
+        keep: Whether the output is maps of 1x1, rather than a vector.
+    """
 
     keep: bool = False
 
-    def out(self, *shapes: Shape) -> Shape:
-        maps = _maps(self, shapes[0])
+    def out_shape(self, *in_shapes: Shape) -> Shape:
+        maps = require_maps(self, in_shapes[0])
         return replace(maps, height=1, width=1) if self.keep else Vector(maps.channels)
 
 
@@ -218,51 +218,70 @@ GlobalAvgPool = GlobalAverage()
 
 @dataclass(frozen=True)
 class Flatten(Leaf):
-    """Maps to a vector, in the `order` "hwc" (Keras) or "chw" (Caffe, Torch, channels_first)."""
+    """Flatten maps to a vector. The maps must have a fixed size.
+
+    Args:
+        order: Order of the numbers: "hwc" (Keras) or "chw" (Caffe, Torch).
+    """
 
     order: str = "hwc"
 
-    def out(self, *shapes: Shape) -> Shape:
-        x = _maps(self, shapes[0])
+    def out_shape(self, *in_shapes: Shape) -> Shape:
+        x = require_maps(self, in_shapes[0])
         if x.positions is None:
-            raise UserError("a network that flattens its maps needs an input of known size")
+            raise UserError("a network that flattens its maps needs an input of fixed size")
         return Vector(x.positions * x.channels)
 
 
 @dataclass(frozen=True)
 class Dense(Leaf):
-    """A full connection. The last one of the row `head` is the classifier."""
+    """Connect all inputs to all outputs. The last one in the row `head` is the classifier.
+
+    Args:
+        units: Number of outputs.
+        bias: Whether there is a bias.
+        init: How the kernel is initialised.
+    """
 
     units: int
     bias: bool = True
     init: Init = LINEAR
 
-    def out(self, *shapes: Shape) -> Shape:
-        if not isinstance(shapes[0], Vector):
+    def out_shape(self, *in_shapes: Shape) -> Shape:
+        if not isinstance(in_shapes[0], Vector):
             raise UserError("Dense takes a vector: put GlobalAvgPool or Flatten before it")
         return Vector(self.units)
 
-    def weights(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        assert isinstance(shape, Vector)
-        kernel = {"kernel": (shape.features, self.units)}
+    def weights(self, in_shape: Shape) -> dict[str, tuple[int, ...]]:
+        assert isinstance(in_shape, Vector)
+        kernel = {"kernel": (in_shape.features, self.units)}
         return kernel | ({"bias": (self.units,)} if self.bias else {})
 
-    def multiply_adds(self, shape: Shape, out: Shape) -> int | None:
-        assert isinstance(shape, Vector)
-        return shape.features * self.units
+    def multiply_adds(self, in_shape: Shape, out_shape: Shape) -> int | None:
+        assert isinstance(in_shape, Vector)
+        return in_shape.features * self.units
 
 
 @dataclass(frozen=True)
 class Dropout(Leaf):
+    """Drop single numbers in training, and scale the rest by 1 / (1 - rate).
+
+    Args:
+        rate: Probability with which a number is dropped.
+    """
+
     rate: float
 
 
 @dataclass(frozen=True)
 class StochasticDepth(Leaf):
-    """In training, all of an image's maps are dropped at this rate (Huang 2016, Sec. 3).
+    """Drop all maps of an image in training, at the end of a residual body (Huang 2016, Sec. 3).
 
-    What is kept is scaled by 1 / (1 - rate), so that inference needs no scale of its own: the
-    paper's weights times p are the same function.
+    The maps that are kept are scaled by 1 / (1 - rate), so inference needs no factor. The paper
+    instead multiplies by the survival probability at inference; the function is the same.
+
+    Args:
+        rate: Probability with which an image's maps are dropped.
     """
 
     rate: float
@@ -270,9 +289,11 @@ class StochasticDepth(Leaf):
 
 @dataclass(frozen=True)
 class ZeroPadShortcut(Leaf):
-    """Option A (He 2015, Sec. 3.3): every `stride`-th position, new channels filled with zeros.
+    """Subsample maps and append channels of zeros: option A (He 2015, Sec. 3.3).
 
-    The zeros come last, as in the released Torch code.
+    Args:
+        channels: Number of output channels. The zeros come last, as in the released Torch code.
+        stride: Every `stride`-th position is kept, in both directions.
     """
 
     channels: int
@@ -282,82 +303,8 @@ class ZeroPadShortcut(Leaf):
     def kind(self) -> str:
         return "zeropad"
 
-    def out(self, *shapes: Shape) -> Shape:
-        x = _maps(self, shapes[0])
+    def out_shape(self, *in_shapes: Shape) -> Shape:
+        x = require_maps(self, in_shapes[0])
         if self.channels < x.channels:
             raise UserError(f"option A cannot go from {x.channels} to {self.channels} channels")
         return window(x, 1, self.stride, 0, channels=self.channels)
-
-
-@dataclass(frozen=True)
-class Add(Leaf):
-    """The sum of the two paths. With `broadcast`, maps of one channel are added to every other."""
-
-    broadcast: bool = False
-
-    def out(self, *shapes: Shape) -> Shape:
-        body, shortcut = shapes
-        widen = self.broadcast and isinstance(body, Maps) and body.channels == 1
-        if body != shortcut and not (
-            widen and isinstance(shortcut, Maps) and replace(shortcut, channels=1) == body
-        ):
-            raise UserError(f"a residual unit adds {body} to {shortcut}: the shapes must agree")
-        return shortcut
-
-
-@dataclass(frozen=True)
-class Multiply(Leaf):
-    """The product of the two paths; a body of 1x1 maps weighs whole maps (Hu 2017, eq. 4)."""
-
-    def out(self, *shapes: Shape) -> Shape:
-        body, maps = (_maps(self, shape) for shape in shapes)
-        whole = (body.height, body.width, body.channels) == (maps.height, maps.width, maps.channels)
-        if not whole and (body.height, body.width, body.channels) != (1, 1, maps.channels):
-            raise UserError(f"{body} cannot weigh {maps}: 1x1x{maps.channels} can, or the same")
-        return maps
-
-
-@dataclass(frozen=True)
-class Gate(Leaf):
-    """F and x under a gate g(x) = sigmoid(W x + b), W a 1x1 convolution (He 2016, Sec. 3.1).
-
-    "exclusive": g(x) F + (1 - g(x)) x; "shortcut": F + (1 - g(x)) x. `bias` is what b starts
-    from. Where the shape changes, x is what the shortcut made of it.
-    """
-
-    of: str = "exclusive"
-    bias: float = -6.0
-
-    def out(self, *shapes: Shape) -> Shape:
-        if self.of not in ("exclusive", "shortcut"):
-            raise UserError(f"a gate is 'exclusive' or of the 'shortcut', not {self.of!r}")
-        return Add().out(*shapes)
-
-    def weights(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        n = _maps(self, shape).channels
-        return {"kernel": (1, 1, n, n), "bias": (n,)}
-
-    def multiply_adds(self, shape: Shape, out: Shape) -> int | None:
-        size = _maps(self, out).positions
-        return None if size is None else size * _maps(self, out).channels ** 2
-
-
-@dataclass(frozen=True)
-class Join(Leaf):
-    """Maps of several branches, one behind the other along the channels."""
-
-    @property
-    def kind(self) -> str:
-        return "concat"
-
-    def out(self, *shapes: Shape) -> Shape:
-        maps = [_maps(self, shape) for shape in shapes]
-        if len({replace(x, channels=0) for x in maps}) > 1:
-            raise UserError(f"the branches of a Concat differ in size: {', '.join(map(str, maps))}")
-        return replace(maps[0], channels=sum(x.channels for x in maps))
-
-
-def _maps(part: Leaf, shape: Shape) -> Maps:
-    if not isinstance(shape, Maps):
-        raise UserError(f"{type(part).__name__} takes maps, not {shape}")
-    return shape

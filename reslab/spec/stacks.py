@@ -17,6 +17,7 @@ from typing import Any
 
 from reslab.core.errors import UserError
 from reslab.spec import serialize, summary
+from reslab.spec.leaf import Leaf
 from reslab.spec.network import (
     Concat,
     Edge,
@@ -27,10 +28,11 @@ from reslab.spec.network import (
     Visit,
     input_maps,
     iter_rows,
+    leaves,
     traverse,
     unroll,
 )
-from reslab.spec.parts import Dropout, Leaf, StochasticDepth
+from reslab.spec.parts import Dropout, StochasticDepth
 from reslab.spec.shapes import Maps, Shape, Vector, axes
 from reslab.spec.transforms import rewrite
 
@@ -197,6 +199,8 @@ def _steps(stack: Stack) -> dict[str, int]:
 def _stack(units: list[Part], shape: Shape, path: str, seen: Counter[str]) -> Stack | None:
     """The units as one stack, where they keep the shape and hold weights."""
     weights: list[bool] = []
+    if not all(map(serialize.is_built_in, leaves(units[0]))):
+        return None  # how a user's layer initialises its variables is not known
 
     def visit(leaf: Leaf, path: str, inputs: tuple[Edge, ...], out: Shape) -> None:
         weights.append(bool(leaf.weights(inputs[0].shape)))

@@ -10,6 +10,8 @@ from itertools import groupby
 from typing import Any
 
 from reslab.core.errors import UserError
+from reslab.spec.joins import Multiply
+from reslab.spec.leaf import Leaf
 from reslab.spec.network import (
     Concat,
     Edge,
@@ -34,9 +36,7 @@ from reslab.spec.parts import (
     Dropout,
     Flatten,
     GlobalAverage,
-    Leaf,
     MaxPool,
-    Multiply,
     Scale,
     StochasticDepth,
     ZeroPadShortcut,
@@ -147,7 +147,7 @@ def depth(network: Network) -> int:
             elif isinstance(step, Concat):
                 deep += max(longest(branch) for branch in step.branches)
             else:
-                deep += isinstance(step, Conv | Dense)
+                deep += type(step).multiply_adds is not Leaf.multiply_adds
         return deep
 
     return sum(longest(part) for part in network.rows.values())
@@ -271,4 +271,4 @@ def _words(step: Leaf | Residual | Concat, inner: bool = False) -> str:
             | ZeroPadShortcut()
         ):
             return ""
-    return step.kind
+    return step.label

@@ -11,8 +11,9 @@ from operator import index
 from typing import Any, SupportsIndex
 
 from reslab.core.errors import UserError, unknown
+from reslab.spec.joins import Multiply
 from reslab.spec.network import Concat, Network, Part, Repeat, Residual, unroll
-from reslab.spec.parts import BN, Dense, Multiply, StochasticDepth
+from reslab.spec.parts import BN, Dense, StochasticDepth
 
 
 def rewrite(part: Part, rule: Callable[[Part], Part]) -> Part:

@@ -152,7 +152,7 @@ def _map_variable(
     return VariableMapping(
         ours=f"{layer.path}/{variable}",
         shape=shape,
-        theirs=f"{name}{separator}{variables[variable]}",
+        theirs=f"{name}{separator}{variables.get(variable, variable)}",
         their_shape=their_shape,
         dense=dense,
         torch=scheme.torch,

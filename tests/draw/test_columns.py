@@ -31,7 +31,7 @@ from reslab.spec import (
     input_maps,
     walk,
 )
-from reslab.spec.parts import Join
+from reslab.spec.joins import Join
 from reslab.zoo import NETWORKS
 from tests.models.test_random_nets import few, networks
 

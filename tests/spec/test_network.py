@@ -149,7 +149,7 @@ def test_json_that_is_no_network(data: dict) -> None:
     [
         (Residual(Conv(8, 3), shortcut=Conv(16, 1), when="always"), "shapes must agree"),
         (Conv(8, 5, pad=0), "does not fit maps of 4x4"),
-        (Conv(9, 3, groups=2), "divide neither"),
+        (Conv(9, 3, groups=2), "do not divide"),
         ((Flatten(), Conv(8, 3)), "Conv takes maps"),
         (Dense(3), "takes a vector"),
         (Concat((Conv(4, 3, 2), Conv(4, 3))), "differ in size"),

@@ -11,10 +11,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from reslab.models.rules import Site, Tensor, drop, visitor
+from reslab.models.rules import Tensor, drop, visitor
 from reslab.models.scopes import policy
 from reslab.models.stacked.loops import Slices, States, loop
-from reslab.spec import Dropout, Edge, Leaf, StochasticDepth, stacks, traverse
+from reslab.spec import Dropout, Edge, Leaf, Site, StochasticDepth, stacks, traverse
 from reslab.spec.shapes import Shape, axes
 from reslab.spec.stacks import Stack
 
