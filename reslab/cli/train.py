@@ -12,6 +12,7 @@ import click
 from reslab.cli import progress
 from reslab.cli.options import INTERRUPTED, backend, field_and_value, load_tensorflow, use_backend
 from reslab.core.errors import UserError
+from reslab.core.files import RUN_FILE
 from reslab.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -194,6 +195,6 @@ def _summary(run: Run) -> None:
 def _backend_of(path: Path) -> str | None:
     """The backend that the run was started on, so that --resume does not need --backend."""
     try:
-        return str(json.loads((path / "run.json").read_text(encoding="utf-8"))["backend"])
+        return str(json.loads((path / RUN_FILE).read_text(encoding="utf-8"))["backend"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # `resume` reports what is wrong with the folder

@@ -1,1 +1,1 @@
-"""What every part of reslab stands on: errors, files, random numbers, the machine. No Keras."""
+"""Errors, files, random numbers, signals and the machine. No Keras."""

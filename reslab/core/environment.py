@@ -39,17 +39,18 @@ def command() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    """Versions of Python and of the installed packages that affect results."""
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def commit() -> str | None:
-    """The commit of the checkout that reslab runs from, with "+" if it was changed since."""
+    """The commit of the checkout that reslab runs from, with "+" if files were changed since; None outside a checkout."""
     here = Path(__file__).parent
     try:
         head = _git("rev-parse", "HEAD", at=here)
@@ -59,7 +60,7 @@ def commit() -> str | None:
 
 
 def machine(backend: str) -> dict[str, Any]:
-    """Processor, cores this process may use, memory in GiB, accelerator, operating system."""
+    """Processor, cores that this process may use, memory in GiB, GPU and operating system."""
     pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     size = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     return {
@@ -73,23 +74,28 @@ def machine(backend: str) -> dict[str, Any]:
     }
 
 
-def _git(*words: str, at: Path) -> str:
-    done = subprocess.run(
-        ["git", *words], cwd=at, capture_output=True, text=True, check=True, timeout=10
+def _git(*arguments: str, at: Path) -> str:
+    process = subprocess.run(
+        ["git", *arguments], cwd=at, capture_output=True, text=True, check=True, timeout=10
     )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def _cpu() -> str:
-    """Its name, and the widest vectors it computes in: clouds call several kinds "AMD EPYC"."""
+    """The name of the processor and its widest vector instructions.
+
+    The name alone is ambiguous: clouds call several generations "AMD EPYC".
+    """
     try:
         lines = CPUINFO.read_text().splitlines()
     except OSError:
         lines = []
-    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    name = told.get("model name") or platform.processor() or platform.machine()
-    flags = told.get("flags", "").split()
-    vectors = next((words for flag, words in VECTORS.items() if flag in flags), None)
+    fields = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    flags = fields.get("flags", "").split()
+    vectors = next((name for flag, name in VECTORS.items() if flag in flags), None)
     return f"{name}, {vectors}" if vectors else name
 
 

@@ -1,4 +1,4 @@
-"""What a person did wrong, said in one line (standard library only)."""
+"""Errors that a user can correct, with a message of one line."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from difflib import SequenceMatcher
 
 
 class UserError(Exception):
-    """Input that reslab cannot use. The message is one line that says what to do.
+    """Input that reslab cannot use.
 
-    The command line prints it without a traceback and exits with 2.
+    The message is one line: what is wrong, and what to do. The command line prints it without a
+    traceback and exits with status 2.
     """
 
 
-# What reading a file raises that is not as it was written.
+# The exceptions that reading a damaged file can raise.
 DAMAGE = KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration
 
 
 def written(name: str) -> str:
-    """The name, which is about to be written down; raises UserError where it is not UTF-8."""
+    """Return the name, which is about to be saved; raises UserError if it is not UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -27,22 +28,22 @@ def written(name: str) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that does not exist, with the nearest one that does.
+    """Make the error for an unknown name; it suggests the most similar known one.
 
     >>> str(unknown("network", "resnet51", ["resnet56", "resnet50", "plain34"]))
     "no network 'resnet51'; did you mean 'resnet50'?"
     """
     names = sorted(known)
-    best = max(names, key=lambda other: _likeness(name, other), default="")
-    if _likeness(name, best)[0] >= 0.5:
+    best = max(names, key=lambda other: _similarity(name, other), default="")
+    if _similarity(name, best)[0] >= 0.5:
         return UserError(f"no {kind} {name!r}; did you mean {best!r}?")
     return UserError(f"no {kind} {name!r}; there are: {', '.join(names)}")
 
 
-def _likeness(name: str, other: str) -> tuple[float, int]:
-    """Letters in common, 0 to 1; among equals, the nearer number: 50 is nearer to 51 than 56."""
-    alike = SequenceMatcher(None, str(name).lower(), other.lower()).ratio()
-    return alike, -abs(_number(str(name)) - _number(other))
+def _similarity(name: str, other: str) -> tuple[float, int]:
+    """Similarity of two names, 0 to 1; ties go to the nearer number: resnet50 for resnet51."""
+    ratio = SequenceMatcher(None, str(name).lower(), other.lower()).ratio()
+    return ratio, -abs(_number(str(name)) - _number(other))
 
 
 def _number(name: str) -> int:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: bytes, JSON and named arrays."""
+"""Atomic writes of files, JSON and named arrays: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from reslab.core.errors import UserError
 
-Arrays = Mapping[str, np.ndarray]
+if TYPE_CHECKING:
+    import numpy as np
 
+RUN_FILE = "run.json"  # marks a folder as a run
+STUDY_FILE = "study.json"  # marks a folder as a study
 
+Arrays = Mapping[str, "np.ndarray"]
 Write = Callable[[Path, Arrays, Mapping[str, Any]], None]
 
 
 def write_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any]) -> None:
-    """Named arrays and a JSON-able `meta` as one safetensors file, whole or not at all."""
+    """Write named arrays and JSON metadata to one safetensors file."""
+    import numpy as np
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
@@ -31,7 +34,7 @@ def write_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any]) -> None:
     def fill(temp: Path) -> None:
         try:
             save_file(plain, temp, metadata={"reslab": json.dumps(meta)})
-        except SafetensorError as error:  # how it says that the disk is full
+        except SafetensorError as error:  # raised when the disk is full
             raise OSError(str(error)) from error
 
     write(path, fill)
@@ -39,10 +42,13 @@ def write_arrays(path: Path, arrays: Arrays, meta: Mapping[str, Any]) -> None:
 
 @contextmanager
 def behind() -> Iterator[Write]:
-    """`write_arrays` for who has more to do: a thread writes copies, at most one file behind.
+    """Write arrays in a background thread, at most one file at a time.
 
-    What a write raises comes out of the next call, or of the end of the block, which waits.
+    Yields a function like `write_arrays`, which copies the arrays and returns. An error in a write
+    is raised by the next call or at the end of the block, which waits for the last write.
     """
+    import numpy as np
+
     pool = ThreadPoolExecutor(1, "reslab-checkpoints")
     last: Future[None] | None = None
 
@@ -66,7 +72,7 @@ def behind() -> Iterator[Write]:
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What `write_arrays` wrote; raises UserError for anything else."""
+    """Read arrays and metadata that `write_arrays` wrote; raises UserError for other files."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -117,10 +123,10 @@ def write_json(path: Path, data: Any, then: str = SAFE) -> None:
 
 
 def write(path: Path, fill: Callable[[Path], Any], then: str = SAFE) -> None:
-    """Let `fill` write a file beside `path`, put it on the disk, and move it into place.
+    """Let `fill` write a temporary file beside `path`, sync it, and rename it to `path`.
 
-    Raises UserError, which says what to do `then`, where the disk is full or the folder cannot be
-    written; `path` is then as it was.
+    Raises UserError if the disk is full or the folder is not writable; `path` is then unchanged.
+    `then` ends the message: it says what to do.
     """
     temp = path.with_name(f".{os.getpid()}-{path.name}")
     with writing(path, then):
@@ -137,7 +143,7 @@ def write(path: Path, fill: Callable[[Path], Any], then: str = SAFE) -> None:
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
-    errno.EACCES: "it may not be written",
+    errno.EACCES: "no permission to write there",
     errno.EROFS: "the file system is read-only",
     errno.ENOTDIR: "a part of the path is a file",
 }
@@ -145,11 +151,11 @@ _REASONS = {
 
 @contextmanager
 def writing(path: Path, then: str = SAFE) -> Iterator[None]:
-    """Say in a line what stands in the way of writing, and what to do `then`."""
+    """Turn an OSError into a UserError with one line: the reason, and what to do `then`."""
     try:
         yield
     except OSError as error:
         full = error.errno == errno.ENOSPC or "No space left" in str(error)
-        known = _REASONS.get(errno.ENOSPC if full else error.errno or 0)
-        reason = known or error.strerror or " ".join(str(error).split())
+        reason = _REASONS.get(errno.ENOSPC if full else error.errno or 0)
+        reason = reason or error.strerror or " ".join(str(error).split())
         raise UserError(f"cannot write {path}: {reason}; {then}") from None

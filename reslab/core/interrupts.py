@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: finish the step, then stop."""
+"""Handle SIGINT and SIGTERM: finish the current step, then stop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that a step is finished before the run stops."""
+    """Yield an event that SIGINT and SIGTERM set, so that the current step is finished first."""
     stop = threading.Event()
     with on_signals(lambda *_: stop.set()):
         yield stop

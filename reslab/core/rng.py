@@ -1,7 +1,7 @@
-"""Random numbers as pure functions of a key: the same bits on every machine and numpy.
+"""Random numbers as pure functions of a key: the same bits on every machine and NumPy version.
 
-Numpy promises the raw output of a bit generator, but not how `Generator` turns it into
-permutations and reals. So only `random_raw` is used here, and the rest is written down.
+NumPy guarantees the raw output of a bit generator, but not how `Generator` makes permutations and
+real numbers of it. So this module uses `random_raw` alone and computes the rest itself.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import numpy as np
 
 
 class Stream:
-    """The random numbers that belong to a key, such as `Stream(seed, "order", epoch)`.
+    """A sequence of random numbers that a key determines, such as `Stream(seed, "order", epoch)`.
 
-    Keys are integers and strings. Two streams of one key are equal, of two keys independent.
+    Keys consist of integers and strings. Streams of equal keys are equal; streams of different keys
+    are independent.
     """
 
     def __init__(self, *key: int | str) -> None:
@@ -30,11 +31,11 @@ class Stream:
         return low + (high - low) * ((self.raw(n) >> np.uint64(11)) * 2.0**-53)
 
     def integers(self, n: int, high: int) -> np.ndarray:
-        """int64 (n,) in 0..high-1; high is far below 2**53, so no bias is to be seen."""
+        """int64 (n,) in 0..high-1. The bias is negligible, as high is far below 2**53."""
         return (self.uniform(n) * high).astype(np.int64)
 
     def normal(self, n: int) -> np.ndarray:
-        """float64 (n,) of mean 0 and deviation 1: Box and Muller 1958."""
+        """float64 (n,) with mean 0 and standard deviation 1 (Box and Muller 1958)."""
         radius = np.sqrt(-2 * np.log1p(-self.uniform(n)))
         return radius * np.cos(2 * np.pi * self.uniform(n))
 
@@ -43,5 +44,5 @@ class Stream:
         return np.argsort(self.raw(n), kind="stable")
 
     def seed(self) -> int:
-        """A seed for somebody else's generator, in 0..2**31-1."""
+        """A seed for another generator, in 0..2**31-1."""
         return int(self.raw(1)[0] >> np.uint64(33))

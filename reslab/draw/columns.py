@@ -106,9 +106,7 @@ class Column:
         return alike
 
     def _said(self, start: int, skips: int, end: int | None = None, last: int | None = None) -> Any:
-        boxes = [
-            m.words for i in self.items[start:end] for m in i.piece.marks if isinstance(m, Box)
-        ]
+        boxes = [m.text for i in self.items[start:end] for m in i.piece.marks if isinstance(m, Box)]
         return boxes, [skip.look for skip in self.skips[skips:last]]
 
     def _fold(self, start: int, times: int) -> None:

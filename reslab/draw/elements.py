@@ -16,7 +16,7 @@ from reslab.draw.marks import (
     Box,
     Line,
     Mark,
-    Words,
+    Text,
     around,
     around_corners,
     beside,
@@ -130,7 +130,7 @@ def bracket(left: float, top: float, bottom: float, times: int) -> tuple[Mark, .
     hook = straight(
         (x + 4, top + 2), (x, top + 2), (x, bottom - 2), (x + 4, bottom - 2), look="fold"
     )
-    return hook, Words(x - 4, (top + bottom) / 2, f"x {times}", "label", "right")
+    return hook, Text(x - 4, (top + bottom) / 2, f"x {times}", "label", "right")
 
 
 def _residual(part: Residual, x: Shape, say: Say) -> Piece:
@@ -156,7 +156,7 @@ def _residual(part: Residual, x: Shape, say: Say) -> Piece:
         *_join(labels.sign(part.join), middle),
     ]
     if not detour:
-        marks.append(Words(out + 5, (top + middle) / 2, "identity", "note", "left"))
+        marks.append(Text(out + 5, (top + middle) / 2, "identity", "note", "left"))
     return Piece(tuple(marks), low + 2 * ROUND).then(piece(part.tail, y, say))
 
 
@@ -242,7 +242,7 @@ def _framed(inner: Piece, name: str) -> Piece:
     left, _, right, _ = around(inner.marks)
     high, wide = inner.height + 6, right - left + 12
     frame = Box((left + right) / 2, high / 2, wide, high, "", "frame")
-    label = Words(frame.extent[0] + 3, GAP / 2 + 3, name, "note", "left")
+    label = Text(frame.extent[0] + 3, GAP / 2 + 3, name, "note", "left")
     return Piece((frame, *inner.then(line(6)).marks, label), high)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reslab.core.errors import unknown
 from reslab.draw import labels
 from reslab.draw.elements import GAP, piece
-from reslab.draw.marks import Mark, Picture, Words, around, straight
+from reslab.draw.marks import Drawing, Mark, Text, around, straight
 from reslab.spec import Part
 from reslab.spec.shapes import Maps
 from reslab.spec.transforms import without_skips
@@ -24,7 +24,7 @@ from reslab.zoo import (
 
 
 @dataclass(frozen=True)
-class Block:
+class Example:
     """A part, the maps that it is shown with, and where it is from."""
 
     part: Part
@@ -37,45 +37,45 @@ class Block:
 HE15, HE16 = "He et al. 2015", "He et al. 2016"
 DECK = "the deck, 'Code'"
 BLOCKS = {
-    "plain": Block(without_skips(resnet.basic(64)), 64, "plain block", f"{HE15}, Sec. 3.3"),
-    "basic": Block(resnet.basic(64), 64, "residual block", f"{HE15}, Fig. 5 left"),
-    "projection": Block(resnet.basic(128, 2), 64, "option B", f"{HE15}, Sec. 3.3"),
-    "option_a": Block(resnet.option_a(128, 2), 64, "option A", f"{HE15}, Sec. 3.3"),
-    "bottleneck": Block(resnet.bottleneck(64), 256, "bottleneck", f"{HE15}, Fig. 5 right"),
-    "preact": Block(identity_mappings.preact(64), 256, "pre-activation", f"{HE16}, Fig. 4(e)"),
-    "dense": Block(
+    "plain": Example(without_skips(resnet.basic(64)), 64, "plain block", f"{HE15}, Sec. 3.3"),
+    "basic": Example(resnet.basic(64), 64, "residual block", f"{HE15}, Fig. 5 left"),
+    "projection": Example(resnet.basic(128, 2), 64, "option B", f"{HE15}, Sec. 3.3"),
+    "option_a": Example(resnet.option_a(128, 2), 64, "option A", f"{HE15}, Sec. 3.3"),
+    "bottleneck": Example(resnet.bottleneck(64), 256, "bottleneck", f"{HE15}, Fig. 5 right"),
+    "preact": Example(identity_mappings.preact(64), 256, "pre-activation", f"{HE16}, Fig. 4(e)"),
+    "dense": Example(
         (densenet.dense_layer(4),) * 5,
         6,
         "5-layer dense block, growth rate 4",
         "Huang et al. 2017, Fig. 1",
     ),
-    "inception": Block(
+    "inception": Example(
         googlenet.NETWORKS["googlenet_2014"].rows["inception_3a"],
         192,
         "Inception (3a)",
         "Szegedy et al. 2014, Fig. 2(b)",
         28,
     ),
-    "resnext": Block(
+    "resnext": Example(
         resnext.grouped(32, 4)(64), 256, "ResNeXt, 32x4d", "Xie et al. 2016, Fig. 3(c)"
     ),
-    "se": Block(
+    "se": Example(
         senet.squeezed(resnet.bottleneck)(64), 256, "SE bottleneck", "Hu et al. 2017, Fig. 3"
     ),
-    "gated": Block(
+    "gated": Example(
         identity_mappings.exclusive_gating(resnet.basic(64)),
         64,
         "exclusive gating",
         f"{HE16}, Fig. 2(c)",
     ),
-    "characters": Block(characters.corrected(64), 1, "the deck's block, corrected", DECK, 28),
-    "characters_printed": Block(
+    "characters": Example(characters.corrected(64), 1, "the deck's block, corrected", DECK, 28),
+    "characters_printed": Example(
         characters.printed(64), 1, "the deck's block, as printed", DECK, 28
     ),
 }
 
 
-def picture(names: Sequence[str]) -> Picture:
+def picture(names: Sequence[str]) -> Drawing:
     """Building blocks side by side; raises UserError for a name that there is not."""
     marks: list[Mark] = []
     for name in names:
@@ -83,22 +83,22 @@ def picture(names: Sequence[str]) -> Picture:
         left = around(drawn)[0]
         at = around(marks)[2] + 40 if marks else 0.0
         marks += (mark.moved(at - left, 0) for mark in drawn)
-    return Picture(tuple(marks), ", ".join(names))
+    return Drawing(tuple(marks), ", ".join(names))
 
 
-def block(name: str) -> Block:
+def block(name: str) -> Example:
     if name not in BLOCKS:
         raise unknown("block", name, BLOCKS)
     return BLOCKS[name]
 
 
-def _titled(block: Block) -> list[Mark]:
+def _titled(block: Example) -> list[Mark]:
     maps = Maps(block.side, block.side, block.channels)
     drawn = piece(block.part, maps)
     return [
-        Words(0, -46, block.title, "title"),
-        Words(0, -32, block.source, "note"),
-        Words(0, -8, labels.size(maps), "box"),
+        Text(0, -46, block.title, "title"),
+        Text(0, -32, block.source, "note"),
+        Text(0, -8, labels.size(maps), "box"),
         *drawn.marks,
         straight((0, drawn.height), (0, drawn.height + GAP), arrow=True),
     ]

@@ -7,16 +7,7 @@ from dataclasses import replace
 
 from reslab.draw.columns import Column, Size, columns, side
 from reslab.draw.elements import GAP, bracket
-from reslab.draw.marks import (
-    SIZES,
-    Box,
-    Line,
-    Mark,
-    Picture,
-    Words,
-    around,
-    straight,
-)
+from reslab.draw.marks import SIZES, Box, Drawing, Line, Mark, Text, around, straight
 from reslab.spec import Network, summary
 
 BULGE = 22.0  # how far a skip stands off its column, and each around it farther
@@ -30,12 +21,12 @@ LEGEND = {
 }
 
 
-def picture(networks: list[Network], size: int | None = None) -> Picture:
+def picture(networks: list[Network], size: int | None = None) -> Drawing:
     """The networks side by side, for images of `size` pixels or their own."""
     each = columns(networks, size)
     tops = _bands(each)
     marks: list[Mark] = [
-        Words(0, top + GAP + 7.5, side(band), "label", "left") for band, top in tops.items()
+        Text(0, top + GAP + 7.5, side(band), "label", "left") for band, top in tops.items()
     ]
     at = around(marks)[2] + BETWEEN
     for column in each:
@@ -45,7 +36,7 @@ def picture(networks: list[Network], size: int | None = None) -> Picture:
         at += right - left + BETWEEN
     marks += _guides(tops, around(marks))
     marks += _legend(each, around(marks)[3] + 20)
-    return Picture(tuple(marks), ", ".join(net.name for net in networks))
+    return Drawing(tuple(marks), ", ".join(net.name for net in networks))
 
 
 def _bands(each: list[Column]) -> dict[Size, float]:
@@ -112,9 +103,9 @@ def _heads(column: Column) -> list[Mark]:
     high = SIZES["title"] * 1.3 * (title.count("\n") + 1)
     shape = "x".join("?" if n is None else str(n) for n in column.input_shape)
     return [
-        Words(0, -46 - high / 2, title, "title"),
-        Words(0, -34, cost, "note"),
-        Words(0, -8, f"image, {shape}", "box"),
+        Text(0, -46 - high / 2, title, "title"),
+        Text(0, -34, cost, "note"),
+        Text(0, -8, f"image, {shape}", "box"),
     ]
 
 
@@ -138,6 +129,6 @@ def _legend(each: list[Column], y: float) -> list[Mark]:
     for look, said in LEGEND.items():
         if look in used:
             marks.append(Line(((0, y), (24, y)), "ML", look, True))
-            marks.append(Words(30, y, said, "note", "left"))
+            marks.append(Text(30, y, said, "note", "left"))
             y += 12
     return marks

@@ -27,7 +27,7 @@ class Box:
     y: float
     width: float
     height: float
-    words: str
+    text: str
     look: str
     stage: int | None = None
 
@@ -81,27 +81,27 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Words:
+class Text:
     """(x, y) is the middle of its height, and its left end, middle or right end by `align`."""
 
     x: float
     y: float
-    words: str
+    text: str
     role: str = "note"
     align: str = "center"
 
-    def moved(self, dx: float, dy: float) -> Words:
+    def moved(self, dx: float, dy: float) -> Text:
         return replace(self, x=self.x + dx, y=self.y + dy)
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        w = width(self.words, self.role)
-        h = (self.words.count("\n") + 1) * SIZES[self.role] * 0.65
+        w = width(self.text, self.role)
+        h = (self.text.count("\n") + 1) * SIZES[self.role] * 0.65
         left = self.x - {"left": 0.0, "center": w / 2, "right": w}[self.align]
         return left, self.y - h, left + w, self.y + h
 
 
-Mark = Box | Line | Words
+Mark = Box | Line | Text
 
 
 def moved(marks: Iterable[Mark], dx: float, dy: float) -> Iterator[Mark]:
@@ -109,7 +109,7 @@ def moved(marks: Iterable[Mark], dx: float, dy: float) -> Iterator[Mark]:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Drawing:
     """Marks, and the title that the file carries."""
 
     marks: tuple[Mark, ...]

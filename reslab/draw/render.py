@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from reslab.draw.marks import SIZES, Box, Line, Mark, Picture, Point
+from reslab.draw.marks import SIZES, Box, Drawing, Line, Mark, Point
 from reslab.plots.matplotlib import INK, QUIET, saved, style
 
 MARGIN = 14.0  # points around the picture
@@ -44,13 +44,13 @@ LINES: dict[str, dict[str, Any]] = {
 CURVES = ("#b0483f", "#3f6fb0", "#4b8b3b", "#a8741a", "#7a55a8", "#2f8f8a")
 
 
-def files(picture: Picture) -> dict[str, bytes]:
+def files(picture: Drawing) -> dict[str, bytes]:
     """The picture as a file by its ending: "svg" and "png"."""
     with style():
         return saved(_figure(picture), picture.title)
 
 
-def _figure(picture: Picture) -> Any:
+def _figure(picture: Drawing) -> Any:
     from matplotlib.figure import Figure
 
     left, top, right, bottom = picture.extent
@@ -80,7 +80,7 @@ def _paint(axes: Any, mark: Mark, order: int) -> None:
         weight = "bold" if mark.role == "title" else "normal"
         colour = QUIET if mark.role == "note" else INK
         size = SIZES[mark.role]
-        _words(axes, mark.x, mark.y, mark.words, size, mark.align, colour, order, weight)
+        _words(axes, mark.x, mark.y, mark.text, size, mark.align, colour, order, weight)
 
 
 def _box(axes: Any, box: Box, order: int) -> None:
@@ -97,7 +97,7 @@ def _box(axes: Any, box: Box, order: int) -> None:
         )
     )
     size = SIZES["sign" if box.look == "sum" else "box"]
-    _words(axes, box.x, box.y, box.words, size, "center", INK, order + 0.5)
+    _words(axes, box.x, box.y, box.text, size, "center", INK, order + 0.5)
 
 
 def _line(axes: Any, line: Line, order: int) -> None:

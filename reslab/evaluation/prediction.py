@@ -11,6 +11,7 @@ import numpy as np
 
 from reslab import zoo
 from reslab.core.errors import UserError, written
+from reslab.core.files import RUN_FILE
 from reslab.data import images as pictures
 from reslab.evaluation.tasks.registry import task
 from reslab.runs.run import Run
@@ -121,7 +122,7 @@ def _pretrained(
 
 
 def _model_path(path: Path) -> Path:
-    if (path / "run.json").exists():
+    if (path / RUN_FILE).exists():
         run = Run.open(path)
         if not run.model_path.exists():
             raise UserError(

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from reslab.core.errors import UserError
-from reslab.core.files import check_fields, read_record, write_json, writing
+from reslab.core.files import RUN_FILE, check_fields, read_record, write_json, writing
 from reslab.spec import Network
 from reslab.spec.serialize import decode_network
 
@@ -99,7 +99,7 @@ class Run:
         Raises:
             UserError: There is no run, or its run.json is damaged.
         """
-        file = Path(path) / "run.json"
+        file = Path(path) / RUN_FILE
         info = read_record(file, "run", FORMAT, FIELDS)
         check_fields(file, info, {n: kind for n, kind in OPTIONAL_FIELDS.items() if n in info})
         check_fields(file, info["data"], DATA_FIELDS)
@@ -155,7 +155,7 @@ class Run:
     def save(self, **changes: Any) -> None:
         """Write run.json with these entries changed."""
         self.info.update(changes)
-        write_json(self.path / "run.json", self.info)
+        write_json(self.path / RUN_FILE, self.info)
 
     def log(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Read log.jsonl.

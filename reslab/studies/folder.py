@@ -21,7 +21,7 @@ from typing import Any
 
 from reslab.core import environment as place
 from reslab.core.errors import UserError
-from reslab.core.files import write_json, writing
+from reslab.core.files import STUDY_FILE, write_json, writing
 
 FORMAT = 1
 AGAIN = "the same command goes on with what was measured"
@@ -40,7 +40,7 @@ class Study:
         Raises UserError where there is something else, or a study that was asked otherwise.
         """
         path, asked = Path(path), json.loads(json.dumps(asked))
-        if (path / "study.json").exists():
+        if (path / STUDY_FILE).exists():
             study = cls.open(path)
             if study.kind != kind:
                 raise UserError(f"{path} is a study of {study.kind}: choose another --out")
@@ -76,7 +76,7 @@ class Study:
     @classmethod
     def open(cls, path: str | Path) -> Study:
         """The study in a folder; raises UserError if there is none."""
-        file = Path(path) / "study.json"
+        file = Path(path) / STUDY_FILE
         try:
             info = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -112,7 +112,7 @@ class Study:
     def save(self, **changes: Any) -> None:
         """Write study.json with these entries changed."""
         self.info.update(changes)
-        write_json(self.path / "study.json", self.info, AGAIN)
+        write_json(self.path / STUDY_FILE, self.info, AGAIN)
 
     def done(self, **changes: Any) -> None:
         """All is measured; where it was so already, and is shown anew, the time is that of then."""

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from reslab.draw import picture, render
 from reslab.draw.columns import LONGEST, Column, column, columns
 from reslab.draw.elements import piece
-from reslab.draw.marks import Box, Words
+from reslab.draw.marks import Box, Text
 from reslab.spec import (
     AvgPool,
     Concat,
@@ -120,7 +120,7 @@ def test_figure_3() -> None:
     by_column = [[b for b in boxes if b.x == x] for x in sorted({b.x for b in boxes})]
     assert [len(each) for each in by_column] == [16 + 5 + 3, 34 + 2, 34 + 2]
     assert apart(made.boxes)
-    labels = {m.words: m.y for m in made.marks if isinstance(m, Words) and "size" in m.words}
+    labels = {m.text: m.y for m in made.marks if isinstance(m, Text) and "size" in m.text}
     assert list(labels) == [f"output size: {n}" for n in (224, 112, 56, 28, 14, 7, 1)]
     # what the paper has at the height of each size
     wanted = {
@@ -134,7 +134,7 @@ def test_figure_3() -> None:
     }
     for size, words in wanted.items():
         at = [
-            box.words
+            box.text
             for each in by_column
             for box in each
             if box.y == labels[f"output size: {size}"]
@@ -196,7 +196,7 @@ def test_any_description_draws_layer_by_layer(net: Network) -> None:
 
 def test_a_network_of_open_size_and_one_that_shrinks_inside_a_unit() -> None:
     net = replace(NETWORKS["resnet18"], input_shape=(None, None, 3))
-    words = {m.words for m in picture([net]).marks if isinstance(m, Words)}
+    words = {m.text for m in picture([net]).marks if isinstance(m, Text)}
     assert {"output size: 1/2", "output size: 1/32", "output size: 1"} <= words
 
     class Scale(Join):

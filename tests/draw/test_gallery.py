@@ -18,7 +18,7 @@ from reslab.zoo.resnet import basic
 def drawn(name: str) -> list[str]:
     """The words of a block's boxes, downwards."""
     boxes = sorted(gallery.picture([name]).boxes, key=lambda box: (box.y, box.x))
-    return [box.words for box in boxes if box.look != "frame"]
+    return [box.text for box in boxes if box.look != "frame"]
 
 
 def test_the_papers_blocks() -> None:
@@ -39,7 +39,7 @@ def test_the_identity_leaves_before_the_activation_and_the_projection_behind_it(
         return line.points[0][1]
 
     def top(name: str, words: str) -> float:
-        return min(box.y for box in gallery.picture([name]).boxes if box.words == words)
+        return min(box.y for box in gallery.picture([name]).boxes if box.text == words)
 
     assert fork("preact") < top("preact", "BN")
     assert fork("characters") > top("characters", "ReLU")
@@ -68,4 +68,4 @@ def test_a_join_is_drawn_by_its_kind(kind: str, words: str, look: str) -> None:
             return kind
 
     made = piece(replace(basic(64), join=Other()), Maps(8, 8, 64))
-    assert [m.words for m in made.marks if isinstance(m, Box) and m.look == look] == [words]
+    assert [m.text for m in made.marks if isinstance(m, Box) and m.look == look] == [words]

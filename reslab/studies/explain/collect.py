@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reslab.core.errors import UserError, unknown
+from reslab.core.files import RUN_FILE, STUDY_FILE
 from reslab.report.context import page
 from reslab.runs.run import Run
 from reslab.studies.folder import Study
@@ -44,7 +45,7 @@ def gather(paths: Iterable[str | Path] = ()) -> Gathered:
     unread = []
     for folder in (found for root in roots for found in _folders(root)):
         try:
-            if (folder / "study.json").exists():
+            if (folder / STUDY_FILE).exists():
                 studies[folder.resolve()] = _study(folder)
             else:
                 runs[folder.resolve()] = _run(folder)
@@ -80,7 +81,7 @@ def _finished(folder: Path, status: str) -> None:
 
 def _folders(root: Path, depth: int = 0) -> Iterator[Path]:
     """The folders of runs and studies in `root`, or itself; not those inside of one."""
-    if (root / "study.json").exists() or (root / "run.json").exists():
+    if (root / STUDY_FILE).exists() or (root / RUN_FILE).exists():
         yield root
     elif root.is_dir() and depth < DEEPEST:
         for inner in sorted(root.iterdir()):

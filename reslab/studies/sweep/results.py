@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from reslab.core.errors import UserError
+from reslab.core.files import RUN_FILE
 from reslab.plots.format import NONE
 from reslab.runs.run import Run
 from reslab.studies.folder import Study
@@ -22,7 +23,7 @@ def write(study: Study) -> None:
     rows = []
     for each in study.info.get("runs", []):
         path = study.path / "runs" / f"{each['case']}-seed{each['seed']}"
-        if (path / "run.json").exists():
+        if (path / RUN_FILE).exists():
             rows.append({**each, **_row(Run.open(path), tests.get(path.name, []))})
     study.write("results.json", {"runs": rows})
 

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from reslab.core.errors import UserError
-from reslab.core.files import read_arrays
+from reslab.core.files import RUN_FILE, read_arrays
 from reslab.core.interrupts import interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data, augment, sample
@@ -207,7 +207,7 @@ class _Sweep:
 
     def _one(self, path: Path, case: Case, seed: int, step: Callable[..., None]) -> None:
         """One run to its end, which may be that its loss is no number any more."""
-        if path.exists() and not (path / "run.json").exists():
+        if path.exists() and not (path / RUN_FILE).exists():
             shutil.rmtree(path)  # killed before it was one
         run = Run.open(path) if path.exists() else None
         if run is not None:
