@@ -50,7 +50,10 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that reslab runs from, with "+" if files were changed since; None outside a checkout."""
+    """The commit of the checkout that reslab runs from; None outside a checkout.
+
+    It ends in "+" if files have changed since the commit.
+    """
     here = Path(__file__).parent
     try:
         head = _git("rev-parse", "HEAD", at=here)
