@@ -2,7 +2,7 @@
 
 At inference batch norm computes y = a x + b per channel. After a convolution, a scales the
 kernel's output channels and b is added to the bias. Before a convolution without padding, a scales
-the kernel's input channels, and the sum over the kernel of b is added to the bias.
+the kernel's input channels, and the response of the kernel to the constant b is added to the bias.
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ def _weights(call: Call, kernel: np.ndarray, bias: Any) -> dict[str, np.ndarray]
 
 
 def channels_out(call: Call, kernel: np.ndarray) -> int:
+    """The number of output channels of a convolution or dense layer."""
     depthwise = is_a(call.op, layers.DepthwiseConv2D)
     return kernel.shape[2] * kernel.shape[3] if depthwise else kernel.shape[-1]
 

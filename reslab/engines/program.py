@@ -106,7 +106,7 @@ def _function(model: Any) -> keras.Function:
     """The graph of a functional or sequential model."""
     custom_call = not type(model).call.__module__.startswith("keras.")
     if custom_call or not getattr(model, "inputs", None):
-        raise Unsupported(f"model {model.name!r}, which defines its own call method")
+        raise Unsupported(f"model {model.name!r}, which is not a functional or sequential model")
     if isinstance(model, keras.Function):
         return model
     return keras.Function(model.inputs, model.outputs)

@@ -49,7 +49,7 @@ def create(
             else the one that Keras is configured with.
         top: Whether the model ends in the classifier. If False, it ends at the last feature maps.
         taps: Rows of the network's table, such as ("conv3_x", "conv4_x"). If given, the model
-            returns a dictionary of the feature maps of these rows, and nothing behind the last of
+            returns a dictionary of the feature maps of these rows, and nothing after the last of
             them is built.
         aux: Whether to add the auxiliary classifiers (GoogLeNet has two). If True, the model
             returns a dictionary of logits: "head", and one entry per auxiliary classifier, such
@@ -58,7 +58,8 @@ def create(
             "torchvision/IMAGENET1K_V2", "timm/resnet50.a1_in1k" or "keras/imagenet". Published
             weights are downloaded once. Default: None, a random initialisation.
         stacked: Whether repeated units become one layer with stacked variables. Such a model
-            compiles faster, and its file needs reslab to be loaded. bench/depth.py measures both.
+            is built, compiled and loaded faster (bench/depth.py). Its file cannot be loaded
+            without reslab.
         remat: Whether stacked units recompute their activations in the backward pass (gradient
             checkpointing): less memory, more time. Requires `stacked`.
         name: The name of the model. Default: the network's. Two models of one network need
