@@ -164,8 +164,8 @@ def test_a_part_of_the_network_is_loaded_from_the_file_of_the_whole(
     one, part = filled(SMALL), create(SMALL, **options)
     weights.save(one, tmp_path / "a.pth", "torchvision")
     weights.load(part, tmp_path / "a.pth")
-    whole = variables(one)
-    assert all(np.array_equal(v, whole[name]) for name, v in variables(part).items())
+    expected = variables(one)
+    assert all(np.array_equal(v, expected[name]) for name, v in variables(part).items())
 
 
 def test_the_number_of_classes_defaults_to_the_files(tmp_path: Path) -> None:

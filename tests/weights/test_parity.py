@@ -29,8 +29,8 @@ def test_the_page_is_of_all_nets_and_of_what_was_measured() -> None:
     kept = json.loads(page.KEPT.read_text(encoding="utf-8"))
     assert list(kept) == [page.name(case) for case in CASES]
     assert page.PAGE.read_text(encoding="utf-8") == page.page(kept)
-    for found in kept.values():
-        assert max(found["to_ours"], found["to_theirs"], *found["stages"].values()) < CLOSE
+    for result in kept.values():
+        assert max(result["to_ours"], result["to_theirs"], *result["stages"].values()) < CLOSE
 
 
 def test_a_different_network_is_detected() -> None:

@@ -285,10 +285,10 @@ def test_preprocessing_equals_torchvisions(size: tuple[int, int], tmp_path: Path
     presets = library("torchvision").transforms._presets
     file = photograph(tmp_path / "a.png", size)
     how = Preprocessing(resize=232)
-    mine = how.normalise(how.picture(file)[None])
+    ours = how.normalise(how.picture(file)[None])
     with Image.open(file) as opened:
         theirs = presets.ImageClassification(crop_size=224, resize_size=232)(opened.convert("RGB"))
-    np.testing.assert_allclose(mine[0], theirs.numpy().transpose(1, 2, 0), atol=2e-6)
+    np.testing.assert_allclose(ours[0], theirs.numpy().transpose(1, 2, 0), atol=2e-6)
 
 
 @pytest.mark.parametrize("size", [(300, 260), (97, 61)])
@@ -305,8 +305,8 @@ def test_preprocessing_equals_timms(size: tuple[int, int], tmp_path: Path) -> No
     file = photograph(tmp_path / "a.png", size)
     with Image.open(file) as opened:
         theirs = make(**config)(opened.convert("RGB")).numpy()
-    mine = how.normalise(how.picture(file)[None])[0]
-    np.testing.assert_allclose(mine, theirs.transpose(1, 2, 0), atol=2e-6)
+    ours = how.normalise(how.picture(file)[None])[0]
+    np.testing.assert_allclose(ours, theirs.transpose(1, 2, 0), atol=2e-6)
 
 
 @pytest.mark.parametrize("mode", ["caffe", "tf", "torch"])

@@ -35,11 +35,11 @@ def test_a_model_inside_another_is_flattened() -> None:
     image = keras.Input(SMALL.input_shape, name="outside")
     inner = made(SMALL, stacked=True)
     randomise(inner)
-    whole = keras.Model(image, keras.layers.Softmax(name="p")(inner(image * 2)), name="whole")
-    flat = weights.flatten(whole)
+    outer = keras.Model(image, keras.layers.Softmax(name="p")(inner(image * 2)), name="outer")
+    flat = weights.flatten(outer)
     assert not stacked.holders(flat)
-    close({"y": flat.predict_on_batch(X)}, {"y": whole.predict_on_batch(X)})
-    assert len(values(whole)) == len(values(inner))
+    close({"y": flat.predict_on_batch(X)}, {"y": outer.predict_on_batch(X)})
+    assert len(values(outer)) == len(values(inner))
 
 
 def test_frozen_layers_stay_frozen() -> None:
