@@ -1,4 +1,4 @@
-"""The numbers of a report against sums done by hand, and what must hold whatever they are."""
+"""Metrics against calculations by hand, and properties of random input."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_three_classes_by_hand():
     assert found["per_class"][0]["error"] == 0.5
 
 
-def test_balanced_accuracy_leaves_the_sizes_of_the_classes_out():
+def test_balanced_accuracy_does_not_depend_on_class_sizes():
     probabilities = np.array([[0.9, 0.1]] * 9 + [[0.9, 0.1]])
     found = classification_metrics(probabilities, np.array([0] * 9 + [1]), ["many", "few"])
     assert found["accuracy"] == 0.9
@@ -100,7 +100,7 @@ def test_confused_pairs_come_most_first_and_larger_share_first():
     assert told == [("c", "b", 2, 3), ("a", "b", 2, 4), ("b", "a", 1, 2), ("a", "c", 1, 4)]
 
 
-def test_wrong_spreads_over_pairs_most_confident_first():
+def test_mistakes_are_sampled_from_all_pairs_most_confident_first():
     sure = [0.9, 0.8, 0.95, 0.7, 0.85, 0.6]  # class 0 taken for 1
     rows = [[1 - p, p, 0.0] for p in sure] + [[0.0, 0.4, 0.6], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     labels = np.array([0] * 6 + [1, 1, 0])
@@ -130,7 +130,7 @@ def test_wrong_spreads_over_pairs_most_confident_first():
         (np.array([0.5, 0.5]), np.array([0]), "ab", "belong together"),
     ],
 )
-def test_what_cannot_be_judged_is_said(probabilities, labels, classes, says):
+def test_input_that_cannot_be_evaluated_is_refused(probabilities, labels, classes, says):
     with pytest.raises(UserError, match=says) as caught:
         classification_metrics(probabilities, labels, list(classes))
     assert "\n" not in str(caught.value)
@@ -140,8 +140,8 @@ def test_what_cannot_be_judged_is_said(probabilities, labels, classes, says):
 
 
 @st.composite
-def judged(draw):
-    """(probabilities, labels, classes), ties among them, some classes without an image."""
+def evaluated(draw):
+    """(probabilities, labels, classes), with ties and with classes without images."""
     k, n = draw(st.integers(1, 9)), draw(st.integers(1, 40))
     seed, levels = draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from([2, 4, 1000]))
     dtype = draw(st.sampled_from([np.float16, np.float32, np.float64]))
@@ -151,8 +151,8 @@ def judged(draw):
     return probabilities, rng.integers(0, k, n), [f"class {i}" for i in range(k)]
 
 
-@given(judged())
-def test_what_holds_for_every_judgement(case):
+@given(evaluated())
+def test_properties_of_every_evaluation(case):
     probabilities, labels, classes = case
     found = classification_metrics(probabilities, labels, classes)
     n, confusion = len(labels), np.array(found["confusion"])
@@ -172,7 +172,7 @@ def test_what_holds_for_every_judgement(case):
     assert sum(p["count"] for p in found["confused"]) <= n - confusion.trace()
 
 
-@given(judged(), st.integers(0, 2**32 - 1))
+@given(evaluated(), st.integers(0, 2**32 - 1))
 def test_the_order_of_images_does_not_matter(case, seed):
     probabilities, labels, classes = case
     order = np.random.default_rng(seed).permutation(len(labels))
@@ -186,8 +186,8 @@ def test_the_order_of_images_does_not_matter(case, seed):
         assert one[key] == other[key]
 
 
-@given(judged(), st.integers(0, 60))
-def test_wrong_gives_mistakes_once_each(case, limit):
+@given(evaluated(), st.integers(0, 60))
+def test_each_mistake_is_sampled_once(case, limit):
     probabilities, labels, classes = case
     indices = sample_mistakes(probabilities, labels, limit)
     count = round(

@@ -1,4 +1,4 @@
-"""Recipes: what the papers say, in numbers, and what is said of a recipe that makes no sense."""
+"""Recipes: the numbers of the papers, and errors for values that make no sense."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reslab.runs.recipe import Recipe, change, to_json
 
 
 def test_paper_cifar_is_he_2015() -> None:
-    """64k iterations of 128, a tenth at 32k and 48k; 110 layers warm up at 0.01 for 400."""
+    """64k iterations of 128, divided by ten at 32k and 48k; 110 layers warm up at 0.01 for 400."""
     r = recipe("paper-cifar")
     rates = r.rates(r.total_steps(351), layers=56)
     assert len(rates) == 64_000
@@ -45,7 +45,7 @@ def test_li2018() -> None:
     assert (r.nesterov, r.weight_decay, r.decay, r.rule) == (True, 5e-4, "all", "torch")
 
 
-def test_one_cycle_rises_to_its_peak_and_falls_to_nothing() -> None:
+def test_one_cycle_rises_to_its_peak_and_falls_to_zero() -> None:
     r = Recipe("r", epochs=1, schedule="one-cycle", rate=1.0, peak=0.25)
     rates = r.rates(100)
     assert max(rates) == rates[25] == 1.0
@@ -114,10 +114,10 @@ BAD_NAMES = "", ".hidden", "..", "a/b", "a\\b", "a\0b"
         ({"patience": 0}, "patience is 0, must be 1 or more"),
         ({"label_smoothing": "nan"}, "label_smoothing is a fraction below 1"),
         ({"label_smoothing": "inf"}, "label_smoothing is a fraction below 1"),
-        *(({"name": name}, "its name becomes part of a folder's") for name in BAD_NAMES),
+        *(({"name": name}, "cannot be part of a folder's name") for name in BAD_NAMES),
     ],
 )
-def test_what_makes_no_sense_is_said(values: dict, words: str) -> None:
+def test_values_that_make_no_sense_are_refused(values: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
         change(recipe("quick"), values)
 

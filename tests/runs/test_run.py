@@ -1,4 +1,4 @@
-"""Files that are written while the training goes on."""
+"""Checkpoints that are written in the background."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """No file is written before it is set."""
+    """No file is written before this event is set."""
     opened, write = threading.Event(), files.write
 
     def wait(*args: Any) -> None:
@@ -44,9 +44,7 @@ def full(*_: object, **__: object) -> None:
     raise FULL
 
 
-def test_what_is_written_is_what_was_there_at_the_call(
-    tmp_path: Path, gate: threading.Event
-) -> None:
+def test_arrays_are_written_as_they_were_at_the_call(tmp_path: Path, gate: threading.Event) -> None:
     path, weights = tmp_path / "last.safetensors", np.arange(6.0).reshape(2, 3)
     with files.behind() as write:
         write(path, {"kernel": weights.T, "bias": weights}, {"step": 1})
@@ -60,7 +58,7 @@ def test_what_is_written_is_what_was_there_at_the_call(
     assert threads.left() == []
 
 
-def test_files_are_whole_when_the_block_has_ended_however_it_did(
+def test_files_are_complete_when_the_block_ends_in_any_way(
     tmp_path: Path, gate: threading.Event
 ) -> None:
     names = [tmp_path / name for name in ("best.safetensors", "last.safetensors")]
@@ -71,7 +69,7 @@ def test_files_are_whole_when_the_block_has_ended_however_it_did(
         np.testing.assert_array_equal(files.read_arrays(path)[0]["x"], [i] * 3)
 
 
-def test_a_disk_that_is_full_is_told_at_the_next_file(
+def test_a_full_disk_is_reported_at_the_next_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import safetensors.numpy
@@ -86,7 +84,7 @@ def test_a_disk_that_is_full_is_told_at_the_next_file(
     assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
 
 
-def test_who_interrupts_is_told_that_nothing_was_saved(
+def test_an_interrupted_block_reports_that_nothing_was_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import safetensors.numpy

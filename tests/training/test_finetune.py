@@ -1,4 +1,4 @@
-"""Fine-tuning: what is taken over, what moves when, and that batch norm does what it is told."""
+"""Fine-tuning: which weights are used, what is frozen and when, and batch norm's options."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FINE = replace(SHORT, head_first=0.5, row_decay=0.5)
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first two thirds alone: other classes than `thirds` has."""
+    """Only the first two classes of `thirds`."""
     at = tmp_path_factory.mktemp("pairs") / "pairs"
     at.mkdir()
     for part, n, seed in (("train", 96, 3), ("t10k", 48, 4)):
@@ -58,7 +58,7 @@ def notes(run: Run) -> str:
 
 
 def watched(seen: dict[int, dict[str, np.ndarray]], out: Path) -> Watch:
-    """Notes the state of every step, from checkpoints that are written after each."""
+    """Record the state after every step, from checkpoints that are written after each."""
 
     def step(steps: float, text: str) -> None:
         path = out / "checkpoints" / "last.safetensors"
@@ -68,7 +68,7 @@ def watched(seen: dict[int, dict[str, np.ndarray]], out: Path) -> Watch:
     return Watch(step=step)
 
 
-def test_head_first_then_all_and_what_came_from_where(
+def test_the_head_is_trained_first_and_the_source_is_recorded(
     trained: Run, pairs: Path, tmp_path: Path
 ) -> None:
     seen: dict[int, dict[str, np.ndarray]] = {}
@@ -169,7 +169,7 @@ def test_what_does_not_fit_leaves_no_folder(
         reslab.train(tiny.NETWORK, pairs, SHORT, freeze_bn=True, out=tmp_path / "out")
 
 
-def test_a_run_of_other_classes_of_the_same_number_gives_no_head(
+def test_the_head_of_a_run_with_other_classes_is_not_used(
     trained: Run, thirds: Path, tmp_path: Path
 ) -> None:
     start = finetuning.start(trained.path, tiny.NETWORK)
@@ -209,7 +209,7 @@ def test_frozen_batch_norm_stays_in_training_and_the_file_is_a_stock_model(
 def test_a_whole_model_of_published_weights_is_right_in_rgb(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BGR weights with a mean of their own: the untrained start equals preparing by hand."""
+    """BGR weights with their own mean: the untrained model equals preprocessing by hand."""
     net = replace(tiny.NETWORK, input_shape=(8, 8, 3))
     source = build.create(net)
     how = Preprocessing(size=8, mean=(103.0, 116.0, 123.0), std=(1.0, 2.0, 3.0), order="bgr")
@@ -231,7 +231,7 @@ def test_a_whole_model_of_published_weights_is_right_in_rgb(
     assert start.normalization((8, 8, 1)) is None
 
 
-def test_the_library_s_own_variant_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_variant_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = zoo.network("keras_resnet50")
     fake = registry.Published(
         "keras/imagenet",
@@ -259,8 +259,8 @@ ONE_BN = Network(
 )
 
 
-def test_images_class_by_class_give_the_statistics_of_mixed_ones() -> None:
-    """Behind a batch norm that normalises by the batch, batches of one class would be others."""
+def test_images_in_class_order_give_the_statistics_of_shuffled_ones() -> None:
+    """After a batch norm that normalises by the batch, batches of one class would differ."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 64)
     x = (
@@ -303,7 +303,7 @@ def test_statistics_are_those_of_all_images(data_format: str) -> None:
     assert (bn.momentum, bn.trainable) == (BN().momentum, True)
 
 
-def test_a_run_is_judged_after_it(thirds: Path, tmp_path: Path) -> None:
+def test_a_run_is_evaluated_after_recalibration(thirds: Path, tmp_path: Path) -> None:
     run = reslab.train(tiny.NETWORK, thirds, SHORT, recalibrate_bn=True, out=tmp_path / "anew")
     found = run.info["recalibration"]
     assert (found["layers"], found["images"]) == (6, 173)
@@ -324,7 +324,7 @@ def test_without_batch_norm_there_is_nothing_to_measure() -> None:
     assert batchnorm.recalibrate(build.create(plain), split) == 0
 
 
-def test_auxiliary_heads_go_with_the_head() -> None:
+def test_auxiliary_heads_are_treated_like_the_head() -> None:
     net = replace(tiny.NETWORK, aux={"conv1": ((GlobalAvgPool, Dense(3)), 0.3)})
     model = build.create(net, aux=True)
     shares = finetuning.shares(FINE, net, model, 10)
@@ -339,7 +339,9 @@ def test_auxiliary_heads_go_with_the_head() -> None:
     assert {n for n, x in late.items() if not x} >= {"conv1_aux_dense1/bias", "head_dense1/kernel"}
 
 
-def test_fine_tune_is_what_given_weights_follow(trained: Run, pairs: Path, tmp_path: Path) -> None:
+def test_fine_tune_is_the_default_recipe_with_weights(
+    trained: Run, pairs: Path, tmp_path: Path
+) -> None:
     run = reslab.train(
         tiny.NETWORK, pairs, weights=trained.path, epochs=0.5, out=tmp_path / "named"
     )
@@ -353,8 +355,8 @@ def test_fine_tune_is_what_given_weights_follow(trained: Run, pairs: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_few_letters_are_learned_better_from_weights_of_others(tmp_path: Path) -> None:
-    """As bench/finetune.py does it, on another draw and with less pretraining.
+def test_few_letters_are_learned_better_from_pretrained_weights(tmp_path: Path) -> None:
+    """The measurement of bench/finetune.py, with another sample and less pretraining.
 
     From scratch by the best rate that was found there, from weights by the recipe as it is.
     """

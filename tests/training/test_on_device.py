@@ -1,4 +1,4 @@
-"""Batches made on the device are those of the host, bit for bit; here the device is the CPU."""
+"""Batches from the device have the bits of those from the host; here the device is the CPU."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_bits_of_the_host(augment, layout):
             assert (labels == y).all()
 
 
-def test_what_moves_says_of_a_batch_by_hand():
+def test_moves_of_a_batch_by_hand():
     moves = Moves.none(1, 2, 3)
     assert moves.rows.tolist() == [[0, 1]]
     assert moves.columns.tolist() == [[0, 1, 2]]
@@ -64,7 +64,7 @@ def test_what_moves_says_of_a_batch_by_hand():
 @pytest.mark.parametrize(
     "augment", ["rotate(10)", "erase(0.5)", "pca-colour(0.1)", "area-crop(0.2)"]
 )
-def test_what_changes_pixels_stays_on_the_host(augment, monkeypatch):
+def test_augmentation_that_changes_pixels_is_done_on_the_host(augment, monkeypatch):
     monkeypatch.setattr(resident, "_accelerator", lambda: True)
     square = ArraySplit.of(RNG.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8), np.zeros(20))
     assert resident.worth(pipeline("flip", split=square))
@@ -73,7 +73,7 @@ def test_what_changes_pixels_stays_on_the_host(augment, monkeypatch):
     assert not resident.worth(pipeline("flip", split=square))
 
 
-def test_a_cpu_keeps_its_images_where_they_are():
+def test_on_a_cpu_the_host_makes_the_batches():
     assert not resident.worth(pipeline("flip"))
 
 

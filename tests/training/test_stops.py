@@ -1,4 +1,4 @@
-"""Stopped at a bad moment: by a signal or a kill, before, between and after the steps."""
+"""Signals and kills before, between and after the steps."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ LATE = [(saved, "save"), (classification, "classification_metrics"), (report, "w
 
 @pytest.mark.parametrize(("place", "name"), LATE, ids=lambda part: getattr(part, "__name__", part))
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_after_the_last_step_says_how_to_go_on(
+def test_a_signal_after_the_last_step_says_how_to_resume(
     place: Any, name: str, kind: signal.Signals, train: tuple[object, ...]
 ) -> None:
     with mock.patch.object(place, name, signalled(kind)):
@@ -77,7 +77,7 @@ def test_a_signal_after_the_last_step_says_how_to_go_on(
     complete("run")
 
 
-def test_a_signal_during_the_last_validation_is_heard(train: tuple[object, ...]) -> None:
+def test_a_signal_during_the_last_validation_stops_the_run(train: tuple[object, ...]) -> None:
     score = classification.score
 
     def scored(*given: Any) -> Any:
@@ -131,7 +131,7 @@ def complete(path: str) -> None:
     assert not [name for name in snapshot(run.path) if Path(name).name.startswith(".")]
 
 
-def test_the_readings_of_the_test_set_are_counted(train: tuple[object, ...]) -> None:
+def test_readings_of_the_test_set_are_counted(train: tuple[object, ...]) -> None:
     told(*train)
     first = Run.open("run").evaluation
     assert first is not None
@@ -147,10 +147,10 @@ def test_the_readings_of_the_test_set_are_counted(train: tuple[object, ...]) -> 
     assert "Test set read 2 times, after the choice, first" in page
 
 
-def test_the_test_set_is_not_touched_before_the_choice(
+def test_the_test_set_is_not_read_before_the_epoch_is_chosen(
     train: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A test set that notes when its images are asked for: once each, the epoch being chosen."""
+    """A test set that records when its images are read: once each, after the choice."""
     from reslab.data import ArraySplit
 
     read: list[tuple[int, int | None]] = []
@@ -184,7 +184,7 @@ def test_the_test_set_is_not_touched_before_the_choice(
         ({"data.checksum": None}, "'checksum' is no str"),
     ],
 )
-def test_damaged_entries_are_named(changes: dict[str, Any], says: str, trained: Run) -> None:
+def test_damaged_entries_are_reported(changes: dict[str, Any], says: str, trained: Run) -> None:
     shutil.copytree(trained.path, "cut")
     info = json.loads(Path("cut/run.json").read_text())
     for name, value in changes.items():
@@ -196,7 +196,7 @@ def test_damaged_entries_are_named(changes: dict[str, Any], says: str, trained: 
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '{"n": 3}'])
-def test_a_damaged_judgement_is_named_and_replaced(text: str, trained: Run) -> None:
+def test_a_damaged_evaluation_is_reported_and_replaced(text: str, trained: Run) -> None:
     shutil.copytree(trained.path, "cut")
     Path("cut/evaluation.json").write_text(text)
     said = refused("report", "cut")
@@ -205,7 +205,7 @@ def test_a_damaged_judgement_is_named_and_replaced(text: str, trained: Run) -> N
     told("report", "cut")
 
 
-def test_data_made_in_python_are_judged_where_they_are(trained: Run) -> None:
+def test_data_made_in_python_can_be_evaluated(trained: Run) -> None:
     import numpy as np
 
     from reslab.data import ArraySplit, Data
@@ -220,7 +220,7 @@ def test_data_made_in_python_are_judged_where_they_are(trained: Run) -> None:
     assert "were made in Python" in refused("evaluate", "run")
 
 
-def test_a_damaged_line_of_the_log_is_named(trained: Run) -> None:
+def test_a_damaged_line_of_the_log_is_reported(trained: Run) -> None:
     shutil.copytree(trained.path, "cut")
     lines = Path("cut/log.jsonl").read_text().splitlines()
     Path("cut/log.jsonl").write_text("\n".join([lines[0], "gar bage", *lines[1:]]) + "\n")

@@ -1,4 +1,4 @@
-"""Training from beginning to end: what a run leaves, and that nothing can tear it."""
+"""Whole trainings: what a run writes, and that it can be interrupted anywhere."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def same_bits(a: Run, b: Run) -> None:
     assert errors[0] == errors[1]
 
 
-def test_a_run_holds_all_there_is_to_know(run: Run, source: Path) -> None:
+def test_a_run_holds_everything(run: Run, source: Path) -> None:
     info = json.loads((run.path / "run.json").read_text())
     assert info["status"] == "done"
     assert Run.open(run.path).network == replace(tiny.NETWORK, input_shape=(8, 8, 1))
@@ -109,7 +109,7 @@ def test_the_epoch_is_chosen_on_validation_images(run: Run) -> None:
 
 
 def test_the_model_is_whole(run: Run, source: Path, tmp_path: Path) -> None:
-    """Raw bytes in, probabilities out, without reslab, equal to standardising by hand."""
+    """Raw bytes in, probabilities out, without reslab; equal to normalising by hand."""
     data = sets.load(source)
     assert data.test is not None
     x = data.test.images(np.arange(8))
@@ -215,7 +215,7 @@ def test_killed_before_the_first_checkpoint_starts_again(
     same_bits(run, reslab.resume(out))
 
 
-def test_a_finished_run_is_left_alone(run: Run) -> None:
+def test_a_finished_run_is_not_changed(run: Run) -> None:
     before = {p: p.stat().st_mtime_ns for p in run.path.rglob("*")}
     assert reslab.resume(run.path).info == run.info
     assert {p: p.stat().st_mtime_ns for p in run.path.rglob("*")} == before
@@ -247,7 +247,7 @@ def test_other_data_or_another_network_are_refused(source: Path, tmp_path: Path)
         reslab.resume(out)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(source: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run(source: Path, tmp_path: Path) -> None:
     wild = replace(RECIPE, rate=1e30, schedule="constant", epochs=2)
     with pytest.raises(UserError, match=r"at step \d+|after step \d+") as caught:
         reslab.train(tiny.NETWORK, source, wild, out=tmp_path / "wild", checkpoint_seconds=0)
@@ -263,8 +263,8 @@ class _Enough(Exception):
     pass
 
 
-def test_what_was_thrown_away_ends_its_threads(source: Path, tmp_path: Path) -> None:
-    """As `degradation --budget` does. Until `caught` goes, it holds all that `fit` had at hand."""
+def test_a_training_that_is_aborted_ends_its_threads(source: Path, tmp_path: Path) -> None:
+    """As `degradation --budget` does. `caught` keeps everything alive that `fit` referred to."""
 
     def enough(steps: float, text: str) -> None:
         if steps == 2:
@@ -285,8 +285,8 @@ def test_without_validation_images_the_last_epoch_counts(source: Path, tmp_path:
     assert "val_error" not in run.log("epoch")[0]
 
 
-def test_auxiliary_heads_train_with_the_net_and_fall_away(source: Path, tmp_path: Path) -> None:
-    """Their weight in the loss moves the first row; the model that is left has no trace of them."""
+def test_auxiliary_heads_are_trained_and_then_removed(source: Path, tmp_path: Path) -> None:
+    """Their loss changes the weights of the first row; the saved model does not have them."""
     aux = {"conv1": ((GlobalAvgPool, Dense(3)), 0.3)}
     net = replace(tiny.NETWORK, aux=aux)
     short = replace(RECIPE, epochs=1)
@@ -310,8 +310,8 @@ def test_plateau_needs_and_watches_the_validation_error(source: Path, tmp_path: 
     assert run.log("epoch")[-1]["rate"] < 1e-9
 
 
-def test_balance_weighs_each_image_by_how_rare_its_class_is(tmp_path: Path) -> None:
-    """Rate 0: the loss that is logged is that of the first weights, weighed or not."""
+def test_balance_weights_each_image_by_how_rare_its_class_is(tmp_path: Path) -> None:
+    """With rate 0 the logged loss is that of the first weights, weighted or not."""
     x, y = tiny.images(90, seed=0)
     keep = np.flatnonzero((y != 0) | (np.arange(90) < 30))  # 10 of class 0, 30 of 1 and of 2
     parts = {"train": (x[keep], y[keep]), "t10k": (x[:9], y[:9])}
@@ -359,7 +359,7 @@ def test_balance_precision_and_channels_first(source: Path, tmp_path: Path, prec
 
 
 def test_a_folder_of_pictures_stopped_and_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
-    """Decoded by several threads, shuffled and cropped at random, and still the same bits."""
+    """Images are decoded by several threads, shuffled and cropped at random."""
     from PIL import Image
 
     x, y = tiny.images(60, seed=0)
@@ -391,7 +391,7 @@ def test_a_folder_of_pictures_stopped_and_resumed_ends_with_the_same_bits(tmp_pa
     same_bits(whole_run, reslab.resume(tmp_path / "cut"))
 
 
-def test_a_fed_batch_is_itself_and_nobody_tunes_it() -> None:
+def test_feed_passes_batches_on_without_the_tuner() -> None:
     x, y = tiny.images(24, seed=0)
     batches = [(x[i : i + 8].astype("float32"), {"head": y[i : i + 8]}) for i in (0, 8, 16)]
     fed = feed(iter(batches))
