@@ -13,7 +13,7 @@ from reslab.cli import progress
 from reslab.cli.options import INTERRUPTED, backend, field_and_value, load_tensorflow, use_backend
 from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
-from reslab.training.options import TrainingOptions
+from reslab.runs.options import TrainingOptions
 
 if TYPE_CHECKING:
     from reslab.core.progress import Watch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,11 @@ from reslab import zoo
 from reslab.core.errors import UserError, written
 from reslab.core.files import RUN_FILE
 from reslab.data import images as pictures
-from reslab.evaluation.tasks.registry import task
+from reslab.evaluation.tasks.registry import task, task_of
 from reslab.runs.run import Run
+
+if TYPE_CHECKING:
+    from reslab.evaluation.tasks.base import Task
 
 BATCH = 32
 MANY = 8 * BATCH  # from this number of images on, it pays to time the engines
@@ -84,8 +87,9 @@ def predict(
     for image in paths:
         _check(image)
     how = engine, len(paths) >= MANY
-    classes, outputs = _whole(path, *how) if path else _pretrained(str(model), weights or "", *how)
-    kind = task()
+    kind, classes, outputs = (
+        _whole(path, *how) if path else _pretrained(str(model), weights or "", *how)
+    )
     results: list[dict[str, Any]] = []
     for start in range(0, len(paths), BATCH):
         part = paths[start : start + BATCH]
@@ -98,7 +102,7 @@ def predict(
 Outputs = Callable[[Sequence[Path]], np.ndarray]  # one row for each file
 
 
-def _whole(path: Path, engine: str, compare: bool) -> tuple[Sequence[str], Outputs]:
+def _whole(path: Path, engine: str, compare: bool) -> tuple[Task, Sequence[str], Outputs]:
     from reslab.engines import inference
     from reslab.models import saved
 
@@ -109,16 +113,16 @@ def _whole(path: Path, engine: str, compare: bool) -> tuple[Sequence[str], Outpu
         batch = np.stack([_view(image, card) for image in part])
         return np.asarray(run(batch), "float32")
 
-    return card["classes"], outputs
+    return task_of(card), card["classes"], outputs
 
 
 def _pretrained(
     network: str, weights: str | Path, engine: str, compare: bool
-) -> tuple[Sequence[str], Outputs]:
+) -> tuple[Task, Sequence[str], Outputs]:
     from reslab.evaluation.classifier import Classifier
 
     classifier = Classifier(network, weights, engine, compare)
-    return classifier.classes, classifier
+    return task(), classifier.classes, classifier
 
 
 def _model_path(path: Path) -> Path:

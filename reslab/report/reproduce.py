@@ -8,20 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reslab.runs.options import TrainingOptions
 from reslab.runs.papers import RECIPES
 from reslab.runs.recipe import Recipe, to_json
 from reslab.spec import Network
 from reslab.spec.transforms import with_classes
 from reslab.zoo import NETWORKS
 
-TRAINED: Mapping[str, Any] = {  # options of `train` beside network, data and recipe: defaults
-    "precision": "float32",
-    "seed": 0,
-    "balance": False,
-    "freeze_bn": False,
-    "recalibrate_bn": False,
-    "keep_checkpoints": False,
-    "jit_compile": False,
+TRAINED: Mapping[str, Any] = {  # recorded options of `train` that change the result: defaults
+    name: getattr(TrainingOptions, name)
+    for name in (
+        "precision",
+        "seed",
+        "balance",
+        "freeze_bn",
+        "recalibrate_bn",
+        "keep_checkpoints",
+        "jit_compile",
+    )
 }
 
 

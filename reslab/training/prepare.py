@@ -12,10 +12,10 @@ from reslab.core.errors import UserError
 from reslab.data import Data, augment
 from reslab.evaluation.tasks.base import Task
 from reslab.evaluation.tasks.registry import task
+from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
 from reslab.spec import Network, summary
 from reslab.training import finetune, memory
-from reslab.training.options import TrainingOptions
 
 BYTES = {"float32": 4, "mixed": 2}  # of an activation
 

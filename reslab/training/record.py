@@ -10,10 +10,10 @@ import keras
 from reslab.core import environment
 from reslab.data import Data
 from reslab.runs import recipe as recipes
+from reslab.runs.options import TrainingOptions
 from reslab.runs.run import Run
 from reslab.spec import summary
 from reslab.spec.serialize import encode_network
-from reslab.training.options import TrainingOptions
 from reslab.training.prepare import Preparation
 
 

@@ -18,12 +18,12 @@ from reslab.models import build
 from reslab.models.optimizers import optimizer
 from reslab.models.scopes import policy
 from reslab.runs import recipe as recipes
+from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Network, summary
 from reslab.training import batchnorm, finetune
 from reslab.training.feed import source
-from reslab.training.options import TrainingOptions
 
 DTYPES = {"float32": "float32", "mixed": "mixed_bfloat16"}
 

@@ -20,6 +20,7 @@ from reslab.data import Data, Normalization
 from reslab.evaluation import evaluation
 from reslab.models import saved
 from reslab.report import page
+from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Network, summary
@@ -28,7 +29,6 @@ from reslab.training.callbacks import CallbackError, UserCallbacks
 from reslab.training.checkpoints import LAST, Checkpoints, NotFinite
 from reslab.training.log import Log
 from reslab.training.loop import Loop
-from reslab.training.options import TrainingOptions
 from reslab.training.prepare import Preparation, prepare
 from reslab.training.record import card, now, run_info, sizes
 from reslab.training.setup import Training, set_up

@@ -24,7 +24,7 @@ def task(name: str = DEFAULT) -> Task:
 
 
 def task_name(info: Mapping[str, Any]) -> str:
-    """The name of the task of a run with this run.json; raises UserError for an unknown one."""
+    """The task named in a run.json or a model's card; raises UserError for an unknown one."""
     name = str(info.get("task", DEFAULT))
     if name not in TASKS:
         raise unknown("task", name, TASKS)
@@ -32,5 +32,5 @@ def task_name(info: Mapping[str, Any]) -> str:
 
 
 def task_of(info: Mapping[str, Any]) -> Task:
-    """The task of a run with this run.json."""
+    """The task of a run with this run.json, or of a model with this card."""
     return task(task_name(info))

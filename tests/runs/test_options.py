@@ -11,9 +11,9 @@ import pytest
 import reslab
 from reslab.cli.train import train as command
 from reslab.core.errors import UserError
+from reslab.runs.options import RECORDED, TrainingOptions
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
-from reslab.training.options import RECORDED, TrainingOptions
 
 FIELDS = {field.name: field for field in fields(TrainingOptions)}
 
