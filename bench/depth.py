@@ -48,7 +48,7 @@ def main(out: Path, networks: list[str]) -> None:
     from reslab.core.environment import commit, machine, versions
 
     backend = os.environ.get("KERAS_BACKEND", "torch")
-    found = json.loads(out.read_text()) if out.exists() else {"cases": []}
+    found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"cases": []}
     found |= {"backend": backend, "batch": BATCH, "limit": LIMIT}
     made = {"commit": commit(), "machine": machine(backend), "versions": versions()}
     for case in networks or NETWORKS:
@@ -57,7 +57,7 @@ def main(out: Path, networks: list[str]) -> None:
             measured = in_a_process(name, how, backend)
             found["cases"].append(measured | made)
             out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(json.dumps(found, indent=1) + "\n")
+            out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             print(measured, flush=True)
 
 
@@ -176,7 +176,7 @@ def draw(picture: Path, files: list[Path]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    measured = [json.loads(file.read_text()) for file in files]
+    measured = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     figure = Figure(figsize=(4 * len(SHOWN), 3.4 * len(measured)), layout="constrained")
     axes = figure.subplots(len(measured), len(SHOWN), squeeze=False)
     colours = dict(zip(WAYS, ("#5c5c5c", "#cf5300", "#0069a8", "#00805c"), strict=True))

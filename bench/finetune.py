@@ -41,7 +41,7 @@ FINE: list[dict[str, Any]] = [
 
 
 def main(out: Path, phase: str) -> None:
-    result = json.loads(out.read_text()) if out.exists() else {}
+    result = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     command = f"python bench/finetune.py {out} {phase}"
     result |= {"versions": versions(), "machine": machine("torch")}
     result.setdefault("runs", [])
@@ -117,7 +117,7 @@ class Bench:
 
     def keep(self, row: dict[str, Any]) -> None:
         self.result["runs"].append(row)
-        self.out.write_text(json.dumps(self.result, indent=1) + "\n")
+        self.out.write_text(json.dumps(self.result, indent=1) + "\n", encoding="utf-8")
         print(row, flush=True)
 
 

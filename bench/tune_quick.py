@@ -38,7 +38,7 @@ def main(out: Path) -> None:
         rows.append({**changes, "validation_error": error, "seconds": round(seconds)})
         print(rows[-1], flush=True)
         result = {"versions": versions(), "machine": machine("torch"), "runs": rows}
-        out.write_text(json.dumps(result, indent=1) + "\n")
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -130,6 +130,6 @@ def circumstances(backend: str) -> dict[str, Any]:
 
 def add_run(path: Path, run: dict[str, Any]) -> None:
     """One more run in a file of results: those before it stay, whatever they had shown."""
-    runs = json.loads(path.read_text())["runs"] if path.exists() else []
+    runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"runs": [*runs, run]}, indent=1) + "\n")
+    path.write_text(json.dumps({"runs": [*runs, run]}, indent=1) + "\n", encoding="utf-8")

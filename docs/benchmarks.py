@@ -26,7 +26,7 @@ STOCK = {("torch", False): 1.8, ("torch", True): 1.2, ("tensorflow", False): 1.2
 
 def runs(name: str) -> list[dict[str, Any]]:
     path = RESULTS / name
-    return json.loads(path.read_text())["runs"] if path.exists() else []
+    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
 
 
 def times(comparison: dict[str, Any] | None) -> str:
@@ -186,7 +186,7 @@ COSTS = {  # what bench/depth.py measures, in order
 def depth() -> str:
     cases = []
     for path in sorted(RESULTS.glob("depth-*.json"), reverse=True):
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text(encoding="utf-8"))
         cases += [case | {"backend": results["backend"]} for case in results["cases"]]
     methods = list(dict.fromkeys(case["way"] for case in cases))
     depths = {name: summary.depth(zoo.network(name)) for name in {c["network"] for c in cases}}

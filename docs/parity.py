@@ -44,7 +44,7 @@ TITLES = {
 
 
 def main(arguments: list[str]) -> None:
-    kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     if "--write" not in arguments:
         for case in CASES:
             if not arguments or name(case) in arguments:

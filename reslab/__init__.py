@@ -30,7 +30,7 @@ def _choose_backend() -> None:
         return
     home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
     try:
-        settings = json.loads((Path(home) / "keras.json").read_text())
+        settings = json.loads((Path(home) / "keras.json").read_text(encoding="utf-8"))
         configured = settings.get("backend") if settings != _UNTOUCHED else None
     except (OSError, ValueError, AttributeError):
         configured = None

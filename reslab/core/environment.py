@@ -79,7 +79,7 @@ def machine(backend: str) -> dict[str, Any]:
 
 def _git(*arguments: str, at: Path) -> str:
     process = subprocess.run(
-        ["git", *arguments], cwd=at, capture_output=True, text=True, check=True, timeout=10
+        ["git", *arguments], cwd=at, capture_output=True, encoding="utf-8", check=True, timeout=10
     )
     return process.stdout.strip()
 
@@ -90,7 +90,7 @@ def _cpu() -> str:
     The name alone is ambiguous: clouds call several generations "AMD EPYC".
     """
     try:
-        lines = CPUINFO.read_text().splitlines()
+        lines = CPUINFO.read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     fields = {

@@ -119,7 +119,7 @@ SAFE = "nothing written before is lost, `reslab train --resume` goes on from it"
 
 def write_json(path: Path, data: Any, then: str = SAFE) -> None:
     text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    write(path, lambda temp: temp.write_text(text, encoding="utf-8"), then)
+    write(path, lambda temp: temp.write_text(text, encoding="utf-8", newline="\n"), then)
 
 
 def write(path: Path, fill: Callable[[Path], Any], then: str = SAFE) -> None:
@@ -132,7 +132,7 @@ def write(path: Path, fill: Callable[[Path], Any], then: str = SAFE) -> None:
     with writing(path, then):
         try:
             fill(temp)
-            with temp.open("rb") as file:
+            with temp.open("r+b") as file:  # Windows only syncs what is open for writing
                 os.fsync(file.fileno())
             os.replace(temp, path)
         except BaseException:

@@ -1,4 +1,4 @@
-"""Data sets: where they come from, how they are split, augmented and fed."""
+"""Data sets: loading, splitting, augmentation and batches."""
 
 from __future__ import annotations
 

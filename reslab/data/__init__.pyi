@@ -5,8 +5,8 @@ from .loading import FOLDER_SIZE as FOLDER_SIZE
 from .loading import load as load
 from .loading import sample as sample
 from .normalize import Normalization as Normalization
-from .normalize import laid_out as laid_out
 from .normalize import normalization as normalization
+from .normalize import to_layout as to_layout
 from .pipeline import Pipeline as Pipeline
 from .pipeline import batches as batches
 from .splits import class_weights as class_weights

@@ -1,13 +1,13 @@
 """Augmentations by name, as recipes write them: "pad-crop(4)", "flip", "scale-crop(256,480)".
 
-Each draws for every image anew, and nothing but from the stream it is given, so that a batch is
-a pure function of the pipeline's seed, the epoch and the step. Three stages follow each other,
-whatever the order they are written in: "view" takes a square out of the original picture,
-"pixels" works on 0..255, "standardised" on what the network is fed (where the papers pad with
-zeros). Within a stage the written order holds.
+Random numbers are drawn for each image, and only from the stream that is passed, so that a batch
+is a pure function of the pipeline's seed, the epoch and the step. There are three stages, in this
+order: "view" takes a square out of the original picture, "pixels" works on values of 0 to 255,
+"normalised" on the input of the network (there, the papers pad with zeros). Within a stage the
+augmentations are applied in the order in which they are written.
 
-Rotation, shift and erasing are Keras's layers. Keras's RandomCrop and RandAugment are not used:
-they draw once for a whole batch, the papers once for each image.
+Rotation, shift and erasing are Keras's layers. Keras's RandomCrop and RandAugment are not used,
+because they draw once for a batch; the papers draw once for each image.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from reslab.core.rng import Stream
 if TYPE_CHECKING:
     import keras
 
-Stage = Literal["view", "pixels", "standardised"]
+Stage = Literal["view", "pixels", "normalised"]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """`name(*args)`. Batches are float32 (b, h, w, c); a view gets a PIL image instead."""
+    """`name(*args)`. It takes batches, float32 (b, h, w, c); a view takes a PIL image instead."""
 
     name: str
     args: tuple[float, ...] = ()
 
     @property
     def stage(self) -> Stage:
-        return _KNOWN[self.name].stage
+        return _KINDS[self.name].stage
 
     def __call__(self, images: np.ndarray, stream: Stream) -> np.ndarray:
-        return _KNOWN[self.name].apply(images, stream, *self.args)
+        return _KINDS[self.name].apply(images, stream, *self.args)
 
     @property
     def only_moves(self) -> bool:
-        """Whether it takes every pixel from somewhere else in the image, or makes it zero."""
-        return _KNOWN[self.name].move is not None
+        """Whether each pixel of the result is a pixel of the image, or zero."""
+        return _KINDS[self.name].move is not None
 
     def move(self, moves: Moves, stream: Stream) -> Moves:
-        """What calling it does to images that were moved so; see `only_moves`."""
-        how = _KNOWN[self.name].move
-        assert how is not None
-        return how(moves, stream, *self.args)
+        """Add what the augmentation does to `moves`. Requires `only_moves`."""
+        move = _KINDS[self.name].move
+        assert move is not None
+        return move(moves, stream, *self.args)
 
     def __str__(self) -> str:
         inner = ",".join(f"{a:g}" for a in self.args)
@@ -62,8 +62,8 @@ class Augmentation:
 class Moves:
     """Where the pixels of a batch come from: (y, x) of image i is its (rows[i, y], columns[i, x]).
 
-    A row or column of -1 is zeros. What moves pixels and changes none can so be drawn here and
-    done elsewhere.
+    -1 stands for a row or column of zeros. With it the random numbers are drawn on the host, and
+    the pixels are moved on the device.
     """
 
     rows: np.ndarray  # int32 (b, h)
@@ -80,17 +80,17 @@ class _Kind:
     stage: Stage
     apply: Callable[..., np.ndarray]
     usage: str
-    low: tuple[float, ...] = ()  # the arguments' bounds, one pair each
+    low: tuple[float, ...] = ()  # bounds of each argument
     high: tuple[float, ...] = ()
     whole: bool = False  # whether the arguments must be whole numbers
-    move: Callable[..., Moves] | None = None  # the same of `Moves`, where that says it all
+    move: Callable[..., Moves] | None = None  # the same for `Moves`, if it only moves pixels
 
 
 def parse(text: str | Augmentation) -> Augmentation:
-    """An augmentation from its text.
+    """Parse an augmentation such as "pad-crop(4)".
 
     Raises:
-        UserError: an unknown name, or arguments that make no sense.
+        UserError: the name is unknown, or the arguments are out of range.
     """
     if isinstance(text, Augmentation):
         return text
@@ -98,24 +98,24 @@ def parse(text: str | Augmentation) -> Augmentation:
     if match is None:
         raise UserError(f"augmentation {text!r} is not of the form name or name(number,number)")
     name, inner = match.groups()
-    if name not in _KNOWN:
-        raise unknown("augmentation", name, _KNOWN)
-    kind = _KNOWN[name]
+    if name not in _KINDS:
+        raise unknown("augmentation", name, _KINDS)
+    kind = _KINDS[name]
     try:
         args = tuple(float(part) for part in inner.split(",")) if inner else ()
     except ValueError:
         args = (float("nan"),)
-    sound = len(args) == len(kind.low) and all(
+    valid = len(args) == len(kind.low) and all(
         low <= a <= high and (a == int(a) or not kind.whole)
         for a, low, high in zip(args, kind.low, kind.high, strict=True)
     )
-    if not sound or (name == "scale-crop" and args[0] > args[1]):
+    if not valid or (name == "scale-crop" and args[0] > args[1]):
         raise UserError(f"augmentation {text!r}: write it as {kind.usage}")
     return Augmentation(name, args)
 
 
 def flip(images: np.ndarray, stream: Stream) -> np.ndarray:
-    """Every second image, on average, mirrored left to right."""
+    """Mirror images left to right, each with probability 1/2."""
     mirrored = _mirrored(len(images), stream)
     images[mirrored] = images[mirrored, :, ::-1]
     return images
@@ -131,7 +131,7 @@ def _mirrored(count: int, stream: Stream) -> np.ndarray:
 
 
 def pad_crop(images: np.ndarray, stream: Stream, pad: float) -> np.ndarray:
-    """`pad` zeros on every side, then a crop of the old size at a place of each image's own."""
+    """Add `pad` zeros on each side, then crop each image to its size at a random position."""
     _, height, width, _ = images.shape
     out = np.zeros_like(images)
     for i, (y, x) in enumerate(zip(*_corners(len(images), stream, int(pad)), strict=True)):
@@ -141,11 +141,11 @@ def pad_crop(images: np.ndarray, stream: Stream, pad: float) -> np.ndarray:
 
 
 def _pad_crop_moves(moves: Moves, stream: Stream, pad: float) -> Moves:
-    def shifted(places: np.ndarray, by: list[int]) -> np.ndarray:
-        size = places.shape[1]
-        wanted = np.arange(size) + np.array(by)[:, None]
-        found = np.take_along_axis(places, np.clip(wanted, 0, size - 1), 1)
-        return np.where((wanted >= 0) & (wanted < size), found, np.int32(-1))
+    def shifted(positions: np.ndarray, by: list[int]) -> np.ndarray:
+        size = positions.shape[1]
+        source = np.arange(size) + np.array(by)[:, None]
+        inside = np.take_along_axis(positions, np.clip(source, 0, size - 1), 1)
+        return np.where((source >= 0) & (source < size), inside, np.int32(-1))
 
     down, across = _corners(len(moves.rows), stream, int(pad))
     return Moves(shifted(moves.rows, down), shifted(moves.columns, across))
@@ -158,11 +158,11 @@ def _corners(count: int, stream: Stream, pad: int) -> tuple[list[int], list[int]
 
 
 def pca_colour(images: np.ndarray, stream: Stream, deviation: float) -> np.ndarray:
-    """Each image's colour moved along the principal components of the RGB values.
+    """Shift the colour of each image along the principal components of the RGB values.
 
-    Krizhevsky 2012, Sec. 4.1: multiples of the components, the eigenvalue's root times a normal
-    number of this deviation (0.1 there). The components are those of the batch's pixels, not of
-    the whole training set: a batch of 256 pictures has them to a few per cent.
+    Krizhevsky 2012, Sec. 4.1: each component is multiplied by the square root of its eigenvalue
+    and by a normal random number with this std (0.1 in the paper). The components are computed
+    from the batch, not from the whole training set: with 256 images they differ by a few per cent.
     """
     channels = images.shape[-1]
     pixels = images.reshape(-1, channels).astype(np.float64)
@@ -173,7 +173,7 @@ def pca_colour(images: np.ndarray, stream: Stream, deviation: float) -> np.ndarr
 
 
 def rotate(images: np.ndarray, stream: Stream, degrees: float) -> np.ndarray:
-    """Each image turned by up to `degrees` either way; corners are filled with 0."""
+    """Rotate each image by up to `degrees` in either direction. Corners are filled with 0."""
     import keras
 
     return _layer(
@@ -185,7 +185,7 @@ def rotate(images: np.ndarray, stream: Stream, degrees: float) -> np.ndarray:
 
 
 def shift(images: np.ndarray, stream: Stream, fraction: float) -> np.ndarray:
-    """Each image moved by up to `fraction` of its height and width; edges are filled with 0."""
+    """Shift each image by up to `fraction` of its height and width. Edges are filled with 0."""
     import keras
 
     return _layer(
@@ -197,10 +197,10 @@ def shift(images: np.ndarray, stream: Stream, fraction: float) -> np.ndarray:
 
 
 def erase(images: np.ndarray, stream: Stream, probability: float) -> np.ndarray:
-    """With this probability a rectangle of 2 to 33 % of the image becomes 0, which is the mean."""
+    """With this probability set a rectangle of 2 to 33 % of the image to 0, which is the mean."""
     import keras
 
-    # A single number would be Keras's upper bound of a probability drawn for each image.
+    # Keras takes a single number as the upper bound of a probability that it draws per image.
     factor = (probability, probability)
     return _layer(
         images,
@@ -209,12 +209,12 @@ def erase(images: np.ndarray, stream: Stream, probability: float) -> np.ndarray:
 
 
 def _layer(images: np.ndarray, layer: keras.Layer) -> np.ndarray:
-    """A Keras layer, made for this batch only so that its draws depend on its seed alone."""
+    """Apply a layer that was made for this batch. So the result depends only on its seed."""
     import keras
 
     with keras.device("cpu"):
         out = layer(images, training=True)
-    # Torch tensors are asked themselves: Keras 3.15 has numpy ask, which warns under numpy 2.
+    # np.array of a Keras 3.15 torch tensor warns with NumPy 2.
     return out.detach().numpy() if hasattr(out, "detach") else np.array(out, np.float32)
 
 
@@ -227,44 +227,44 @@ def _rand_augment(
 
 
 def _view(images: np.ndarray, stream: Stream, *args: float) -> np.ndarray:
-    raise AssertionError("views are taken by images.view, before there is a batch")
+    raise AssertionError("images.view takes views, before there is a batch")
 
 
 _INF = float("inf")
-_KNOWN: dict[str, _Kind] = {
+_KINDS: dict[str, _Kind] = {
     "scale-crop": _Kind("view", _view, "scale-crop(256,480)", (1, 1), (8192, 8192), True),
     "area-crop": _Kind("view", _view, "area-crop(0.08)", (0.01,), (1,)),
     "rand-augment": _Kind("pixels", _rand_augment, "rand-augment(2,9)", (1, 0), (16, 10)),
-    "pca-colour": _Kind("pixels", pca_colour, "pca-colour(0.1), a deviation", (0,), (10,)),
+    "pca-colour": _Kind("pixels", pca_colour, "pca-colour(0.1), a standard deviation", (0,), (10,)),
     "rotate": _Kind("pixels", rotate, "rotate(10), in degrees", (0,), (180,)),
-    "shift": _Kind("pixels", shift, "shift(0.1), in parts of the image", (0,), (1,)),
+    "shift": _Kind("pixels", shift, "shift(0.1), a fraction of the image", (0,), (1,)),
     "pad-crop": _Kind(
-        "standardised", pad_crop, "pad-crop(4), in pixels", (0,), (512,), True, _pad_crop_moves
+        "normalised", pad_crop, "pad-crop(4), in pixels", (0,), (512,), True, _pad_crop_moves
     ),
-    "flip": _Kind("standardised", flip, "flip", move=_flip_moves),
-    "erase": _Kind("standardised", erase, "erase(0.25), a probability", (0,), (1,)),
+    "flip": _Kind("normalised", flip, "flip", move=_flip_moves),
+    "erase": _Kind("normalised", erase, "erase(0.25), a probability", (0,), (1,)),
 }
 
 
 def names() -> dict[str, str]:
-    """Every augmentation and how it is written."""
-    return {name: kind.usage for name, kind in _KNOWN.items()}
+    """All augmentations, with examples of how to write them."""
+    return {name: kind.usage for name, kind in _KINDS.items()}
 
 
 def by_stage(
     augment: Sequence[str | Augmentation],
 ) -> dict[Stage, list[tuple[int, Augmentation]]]:
-    """Parsed, with their place in the list, which is part of their streams' key."""
+    """Parse the augmentations. The position of each is part of the key of its stream."""
     stages: dict[Stage, list[tuple[int, Augmentation]]] = {
         "view": [],
         "pixels": [],
-        "standardised": [],
+        "normalised": [],
     }
-    for place, text in enumerate(augment):
+    for position, text in enumerate(augment):
         parsed = parse(text)
-        stages[parsed.stage].append((place, parsed))
+        stages[parsed.stage].append((position, parsed))
     if len(stages["view"]) > 1:
         raise UserError(
-            f"only one of {', '.join(str(a) for _, a in stages['view'])} can choose the view"
+            f"{' and '.join(str(a) for _, a in stages['view'])} both choose the view: keep one"
         )
     return stages

@@ -1,4 +1,4 @@
-"""What a data set is once it is loaded, whatever it came from."""
+"""A loaded data set: `Data`, its parts (`Split`), and parts in memory (`ArraySplit`)."""
 
 from __future__ import annotations
 
@@ -10,50 +10,74 @@ import numpy as np
 
 
 class Split(Protocol):
-    """One part of a data set: labels in memory, images by position."""
+    """One part of a data set (training, validation or test): labels, and images by position."""
 
     @property
     def labels(self) -> np.ndarray:
-        """int32 (n,)."""
+        """The class of each image: int32 (n,)."""
         ...
 
     @property
     def names(self) -> Sequence[str] | None:
-        """File names relative to the data's folder, where there are files."""
+        """File names relative to the folder of the data. None for arrays."""
         ...
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(h, w, c)."""
+        """(height, width, channels) of each image."""
         ...
 
     def __len__(self) -> int: ...
 
     def images(self, indices: Any) -> np.ndarray:
-        """uint8 (k, h, w, c): the un-augmented views."""
+        """Read images without augmentation.
+
+        Args:
+            indices: positions: a slice or an integer array.
+
+        Returns:
+            uint8 (k, h, w, c).
+        """
         ...
 
     def take(self, indices: np.ndarray) -> Self:
-        """The part at these positions, in their order."""
+        """Return a split of the images at these positions, int (k,), in this order."""
         ...
 
     def join(self, other: Any) -> Self:
-        """This part, then another of the same kind."""
+        """Return a split of the images of this split, followed by those of another of its class."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class ArraySplit:
-    """Images in memory. Parts of it share the array: `positions` says which rows are its own."""
+    """A split whose images are in memory.
 
-    array: np.ndarray  # uint8 (N, h, w, c)
-    labels: np.ndarray  # int32 (n,)
-    positions: np.ndarray  # int64 (n,), rows of `array`
+    Splits of one data set may share an array.
+
+    Args:
+        array: uint8 (N, h, w, c).
+        labels: int32 (n,), the class of each image.
+        positions: int64 (n,), the rows of `array` that belong to the split.
+        names: file names, if there are files.
+    """
+
+    array: np.ndarray
+    labels: np.ndarray
+    positions: np.ndarray
     names: Sequence[str] | None = None
 
     @classmethod
     def of(cls, array: np.ndarray, labels: np.ndarray) -> ArraySplit:
-        """All rows of `array`; grey images may come as (n, h, w)."""
+        """Make a split of all rows of an array.
+
+        Args:
+            array: uint8 (n, h, w, c), or (n, h, w) for grey images.
+            labels: int (n,), from 0.
+
+        Returns:
+            The split.
+        """
         if array.ndim == 3:
             array = array[..., None]
         return cls(array, np.asarray(labels, np.int32), np.arange(len(labels)))
@@ -80,7 +104,7 @@ class ArraySplit:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What a source's reader hands over, before validation is carved and images are converted."""
+    """What a reader returns, before a validation part is split off and images are converted."""
 
     name: str
     classes: tuple[str, ...]
@@ -93,17 +117,29 @@ class Parts:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set, split, with what is needed to report it and to load it again.
+    """A data set with its splits, and what is needed to report it and to load it again.
 
-    `checksum` is a sha256 over what was read before anything was carved or resized: for arrays
-    the bytes of every image and label, for folders each file's relative path and the sha256 of
-    its bytes. `facts` and `provenance` are JSON; `load(**provenance)` gives the same data.
+    `reslab.data.load` makes it. Your own arrays become one with `ArraySplit.of`.
+
+    Args:
+        name: a short name, for reports.
+        source: the argument of `load`.
+        classes: class names, in the order of the labels.
+        image_shape: (height, width, channels) of the images of all splits.
+        train: the training part.
+        validation: the part that chooses the epoch, or None.
+        test: the part that is evaluated once, or None.
+        checksum: sha256 of what was read, before splitting and resizing: for arrays the bytes of
+            all images and labels, for folders the relative path and the sha256 of each file.
+        facts: for reports; JSON-serialisable.
+        provenance: JSON-serialisable arguments: `load(**provenance)` gives the same data. Empty if
+            the data were made in Python.
     """
 
     name: str
     source: str
     classes: tuple[str, ...]
-    image_shape: tuple[int, int, int]  # (h, w, c) of what the splits yield
+    image_shape: tuple[int, int, int]
     train: Split
     validation: Split | None
     test: Split | None

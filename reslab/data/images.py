@@ -1,4 +1,4 @@
-"""Pictures: from a file in any common format to a square of bytes, with Pillow."""
+"""Pictures: from a file in any common format to an array of bytes, with Pillow."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from .augment import Augmentation
 
-# What is opened, by content; nothing that runs a program (EPS) or that nobody photographs.
+# Formats that are read, by content. Formats that start a program (EPS) are not among them.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM")
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm"
 SUFFIXES = frozenset(_SUFFIXES.split())
-# What is not, but may well lie there in good faith.
+# Image formats that are not read, but that users may have.
 UNREAD = frozenset(
     [
         ".heic",
@@ -41,16 +41,16 @@ UNREAD = frozenset(
         ".arw",
     ]
 )
-IGNORED = ("__MACOSX", "@eaDir")  # what other systems leave in folders
-MARGIN = 256 / 224  # of the usual centre view: the picture is scaled to so much more than it
-BACKGROUND = (255, 255, 255)  # under transparent pixels: most cut-outs are made for a white page
+IGNORED = ("__MACOSX", "@eaDir")  # folders that other systems create
+MARGIN = 256 / 224  # the centre view scales a picture to this multiple of the size, then crops
+BACKGROUND = (255, 255, 255)  # of transparent pixels: most cut-outs are made for a white page
 
 
 Size = int | tuple[int, int]  # the side of a square, or (height, width)
 
 
 class BadImage(Exception):
-    """A file that is not a whole picture; the message says why."""
+    """The file is not a complete picture. The message says why."""
 
 
 def sides(size: Size) -> tuple[int, int]:
@@ -59,19 +59,19 @@ def sides(size: Size) -> tuple[int, int]:
 
 
 def listed(folder: Path) -> list[Path]:
-    """The pictures in a folder and below it, by suffix, sorted; hidden ones are left out.
+    """The pictures in a folder and its subfolders, by suffix, sorted, without hidden files.
 
     Raises:
-        UserError: a name that is not UTF-8.
+        UserError: a name is not UTF-8.
     """
-    found = sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES)
-    for path in found:
+    paths = sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES)
+    for path in paths:
         written(str(path))
-    return found
+    return paths
 
 
 def unread(folder: Path) -> str:
-    """ "12 .heic files, which are not read: convert them to JPEG"; empty where there are none."""
+    """Such as "12 .heic files, which are not read: convert them to JPEG", or an empty string."""
     kinds = Counter(path.suffix.lower() for path in _files(folder))
     kind, n = max(((k, kinds[k]) for k in sorted(UNREAD)), key=lambda pair: pair[1])
     if n == 0:
@@ -82,37 +82,37 @@ def unread(folder: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for at, inside, files in os.walk(folder):
-        inside[:] = [d for d in inside if d[0] != "." and d not in IGNORED]
-        yield from (Path(at, f) for f in files if f[0] != ".")
+    for parent, subfolders, files in os.walk(folder):
+        subfolders[:] = [d for d in subfolders if d[0] != "." and d not in IGNORED]
+        yield from (Path(parent, f) for f in files if f[0] != ".")
 
 
 def regular(path: Path) -> Path:
-    """The path, if a file is there that can be read to its end; raises BadImage."""
+    """The path, if it is a regular file. Raises BadImage."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
         raise BadImage(error.strerror or "cannot be read") from None
-    if not stat.S_ISREG(mode):  # opening a pipe waits for its writer, perhaps for ever
+    if not stat.S_ISREG(mode):  # opening a pipe may wait for ever
         raise BadImage("not a regular file")
     return path
 
 
 def open_picture(file: Path | IO[bytes], at_least: int = 0) -> Picture:
-    """The picture, upright, as mode L or RGB with 8 bits a channel.
+    """Decode a picture to mode L or RGB with 8 bits for each channel.
 
-    The first frame of an animation; EXIF orientation is applied; 16-bit values are divided by
-    257; transparent pixels show white. `at_least` lets the JPEG decoder halve the picture while
-    its shorter side stays at least twice that many pixels.
+    Of an animation, the first frame is used. The EXIF orientation is applied. 16-bit values are
+    divided by 257. Transparent pixels become white. With `at_least` the JPEG decoder may reduce
+    the picture as long as its shorter side keeps twice that many pixels.
 
     Raises:
-        BadImage: it is no picture, a truncated one, or so large that it must be a bomb.
+        BadImage: the file is not a picture, is truncated, or is a decompression bomb.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if isinstance(file, Path):
         regular(file)
-    Image.init()  # registers all of FORMATS, the first time
+    Image.init()  # the first call registers all FORMATS
     try:
         with Image.open(file, formats=FORMATS) as opened:
             width, height = opened.size
@@ -131,14 +131,14 @@ def open_picture(file: Path | IO[bytes], at_least: int = 0) -> Picture:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadImage("a decompression bomb") from None
     # On damaged data Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error,
-    # IndexError and more; whichever it is, the file is of no use.
+    # IndexError and more.
     except Exception as error:
-        first = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise BadImage(first) from error
+        first_line = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise BadImage(first_line) from error
 
 
 def plain(picture: Picture) -> Picture:
-    """Mode L or RGB, from any mode."""
+    """Convert a picture of any mode to mode L or RGB."""
     from PIL import Image
 
     mode = picture.mode
@@ -147,9 +147,9 @@ def plain(picture: Picture) -> Picture:
     if mode == "La":
         return plain(picture.convert("LA"))
     if mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
-        seen = picture.convert("RGBA")
-        below = Image.new("RGBA", seen.size, (*BACKGROUND, 255))
-        flat = Image.alpha_composite(below, seen).convert("RGB")
+        picture = picture.convert("RGBA")
+        background = Image.new("RGBA", picture.size, (*BACKGROUND, 255))
+        flat = Image.alpha_composite(background, picture).convert("RGB")
         return flat.convert("L") if mode in ("L", "1", "LA") else flat
     if mode in ("L", "RGB"):
         return picture
@@ -157,10 +157,10 @@ def plain(picture: Picture) -> Picture:
 
 
 def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
-    """uint8 from 16-bit grey (also in 32-bit containers) or from reals in 0..1 or 0..255."""
+    """uint8 from 16-bit grey (also in 32-bit containers) or from floats in 0..1 or 0..255."""
     if mode == "F":
         if not np.isfinite(values).all():
-            raise ValueError("it has pixels that are not numbers")
+            raise ValueError("it has pixels that are not finite")
         top = 1.0 if values.max(initial=0) <= 1 else 255.0
         return np.rint(np.clip(values, 0, top) * (255 / top)).astype(np.uint8)
     wide = values.astype(np.int64)
@@ -170,12 +170,13 @@ def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
 
 
 def check(file: Path | IO[bytes]) -> None:
-    """Reads a file to the end, as training would.
+    """Read a file to its end, as training does.
 
-    JPEG data is decoded at an eighth of the size: all of the entropy coding, little of the rest.
+    JPEG data are decoded at an eighth of the size, which checks all of the entropy coding at
+    little cost.
 
     Raises:
-        BadImage: training would fail on it.
+        BadImage: training could not use the file.
     """
     open_picture(file, at_least=1)
 
@@ -186,62 +187,62 @@ def to_array(picture: Picture, channels: int) -> np.ndarray:
     return array if channels == 3 else array[..., None]
 
 
-def needed(size: Size, how: Augmentation | None) -> int:
-    """How many pixels the shorter side should keep, so that no view has to be enlarged."""
+def needed(size: Size, augmentation: Augmentation | None) -> int:
+    """The pixels that the shorter side needs, so that no view is enlarged."""
     size = max(sides(size))
-    if how is None:
+    if augmentation is None:
         return round(size * MARGIN)
-    if how.name == "scale-crop":
-        return round(size * how.args[1] / 224)
-    return round(size / math.sqrt(how.args[0]))
+    if augmentation.name == "scale-crop":
+        return round(size * augmentation.args[1] / 224)
+    return round(size / math.sqrt(augmentation.args[0]))
 
 
 def read_view(
     file: Path | IO[bytes],
     size: Size,
     channels: int,
-    how: Augmentation | None = None,
+    augmentation: Augmentation | None = None,
     stream: Stream | None = None,
     margin: bool = True,
 ) -> np.ndarray:
-    """uint8 (height, width, channels): `view` of a file, the same in training and prediction.
+    """Read the `view` of a file: uint8 (height, width, channels), for training and prediction.
 
     Raises:
         BadImage: the file cannot be decoded.
     """
-    picture = open_picture(file, at_least=needed(size, how))
-    return to_array(view(picture, size, how, stream, margin), channels)
+    picture = open_picture(file, at_least=needed(size, augmentation))
+    return to_array(view(picture, size, augmentation, stream, margin), channels)
 
 
 def view(
     picture: Picture,
     size: Size,
-    how: Augmentation | None,
+    augmentation: Augmentation | None,
     stream: Stream | None,
     margin: bool = True,
 ) -> Picture:
-    """A part of the picture, scaled to `size`: the centre, or where the augmentation puts it.
+    """Cut a part out of a picture and scale it to `size`: the centre, or a random part.
 
-    The centre view scales the shorter side to size * 256 / 224 and takes the middle square, as
-    is usual at 224; without `margin` it takes all that fits. Augmentations make squares, so they
-    want an int as `size`. "scale-crop(256,480)" draws the shorter side, in the same proportion, and
-    the place (He 2015, after Simonyan); "area-crop(0.08)" draws an area of at least 8 % and a
-    shape of 3:4 to 4:3 (Szegedy 2014).
+    The centre view scales the shorter side to size * 256 / 224 and crops the middle, as is usual
+    at 224. Without `margin` it crops no more than the shape requires. Augmentations make squares,
+    so they need an int as `size`. "scale-crop(256,480)" draws the length of the shorter side (in
+    proportion to 224) and the position (He 2015, after Simonyan). "area-crop(0.08)" draws an area
+    of at least 8 % and an aspect ratio of 3:4 to 4:3 (Szegedy 2014).
     """
     from PIL import Image
 
     width, height = picture.size
     high, wide = sides(size)
-    if how is None or stream is None:
+    if augmentation is None or stream is None:
         box = _middle(width, height, high, wide, margin)
-    elif how.name == "scale-crop":
-        wanted, across, down = stream.uniform(3)
-        least, most = (round(a * wide / 224) for a in how.args)
-        shorter = max(wide, least + int(wanted * (most - least + 1)))
+    elif augmentation.name == "scale-crop":
+        scale, across, down = stream.uniform(3)
+        least, most = (round(a * wide / 224) for a in augmentation.args)
+        shorter = max(wide, least + int(scale * (most - least + 1)))
         side = wide * min(width, height) / shorter
         box = _square(width, height, side, across, down)
     else:
-        box = _area(width, height, how.args[0], stream)
+        box = _area(width, height, augmentation.args[0], stream)
     return picture.resize((wide, high), Image.Resampling.BILINEAR, box=box)
 
 
@@ -249,7 +250,7 @@ Box = tuple[float, float, float, float]
 
 
 def _middle(width: int, height: int, high: int, wide: int, margin: bool) -> Box:
-    """The largest middle part of a picture in the shape high x wide, or that without a margin."""
+    """The largest centre box of the shape high x wide, less the margin if there is one."""
     if width * high < height * wide:
         across, down = float(width), width * high / wide
     else:
@@ -267,7 +268,7 @@ def _square(width: int, height: int, side: float, across: float, down: float) ->
 
 
 def _area(width: int, height: int, least: float, stream: Stream) -> Box:
-    """Ten tries for a box that fits, else the largest square in the middle."""
+    """The first of ten random boxes that fits, else the largest centre square."""
     for area, shape, across, down in stream.uniform(40).reshape(10, 4):
         pixels = width * height * (least + (1 - least) * area)
         ratio = math.exp(math.log(4 / 3) * (2 * shape - 1))
@@ -279,7 +280,7 @@ def _area(width: int, height: int, least: float, stream: Stream) -> Box:
 
 
 def resize_array(images: np.ndarray, size: Size | None, channels: int) -> np.ndarray:
-    """uint8 (n, height, width, channels) from (n, h, w, c): the middle of each, scaled."""
+    """Scale the centre of each image: uint8 (n, h, w, c) to (n, height, width, channels)."""
     from PIL import Image
 
     high, wide = images.shape[1:3] if size is None else sides(size)

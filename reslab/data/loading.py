@@ -1,4 +1,4 @@
-"""`load`: from what a person writes after --data to a `Data`."""
+"""`load`: read the data set that --data names."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from reslab.spec.catalogue import sources
 from .dataset import ArraySplit, Data, Parts
 from .images import Size, resize_array, sides
 from .sources import cifar, folder, idx
-from .splits import amount, carve, counts, stratified
+from .splits import amount, counts, split_off, stratified
 
-FOLDER_SIZE = 224
+FOLDER_SIZE = 224  # the default side of the images of a folder, in pixels
 
 
 def load(
@@ -35,33 +35,40 @@ def load(
     margin: bool = True,
     images: int | None = None,
 ) -> Data:
-    """The data set of that name, or at that path.
+    """Load a data set by name, or from a folder.
 
-    A known set is looked for in $RESLAB_DATA/NAME, in the cache folder and where Debian's
-    packages put data (all EMNIST sets under the name `emnist`); then it is downloaded, unless
-    $RESLAB_OFFLINE is set.
+    A set with a name is looked for in $RESLAB_DATA/NAME, in the cache folder, and where Debian's
+    packages put data (all EMNIST sets under the name `emnist`). Then it is downloaded, unless
+    $RESLAB_OFFLINE is set. `glyphs` needs no files.
 
     Args:
-        size: side of the square images in pixels, or (height, width). None: folders
-            `folder_size`, all others as they are.
-        channels: 1 or 3. None: folders 3, all others as they are.
-        validation: a fraction or a number of images, carved from the training part, stratified;
-            0 for none. Where the set has its own validation part (a folder with train, val and
-            test; glyphs) that one is used, and 0 adds it to the training part.
-        seed: draws the splits, and the glyphs.
-        skip_bad: leave damaged images of a folder out instead of refusing it.
-        test: the share of a folder without test part that becomes it; 0 or None for none.
-        folder_size: the size of a folder's images where `size` is None.
-        margin: whether a folder's pictures lose an eighth at the edges, as is usual at 224
-            (see `images.view`); arrays are never cut so.
-        images: a sample of the training images, see `sample`; None: all of them.
-        cache: where files are kept, instead of $RESLAB_CACHE or the user's cache folder.
+        source: a name that `reslab list` shows, or the path of a folder of class folders, of IDX
+            files, or of CIFAR's binary files.
+        size: side of the square images in pixels, or (height, width). None: `folder_size` for
+            folders, unchanged for all other sources.
+        channels: 1 (grey) or 3 (RGB). None: 3 for folders, unchanged for all other sources.
+        validation: a fraction below 1 or a number of images, taken from the training part,
+            stratified by class; 0 for none. If the data have a validation part (a folder with
+            train, val and test; glyphs), that one is used, and 0 adds it to the training part.
+        seed: of the random splits, and of the images of glyphs.
+        skip_bad: leave out damaged images of a folder. False: they are an error.
+        test: the fraction or number of images of a folder without a test part that becomes the
+            test part; 0 or None for none.
+        cache: folder of downloads. None: $RESLAB_CACHE, or else the user's cache folder.
+        folder_size: size of the images of a folder if `size` is None.
+        margin: whether the pictures of a folder are scaled to 256/224 of the size and lose the
+            edges, as is usual at 224. Arrays keep their edges.
+        images: the number of training images to keep, see `sample`. None: all.
+
+    Returns:
+        The data set. Images are uint8 (n, height, width, channels), labels int32 (n,).
 
     Raises:
-        UserError: unknown source, damaged or missing files, too few images.
+        UserError: the source is unknown, files are damaged or missing, or a class has too few
+            images.
     """
     if channels not in (None, 1, 3):
-        raise UserError(f"channels is {channels!r}; it can be 1 (grey) or 3 (RGB)")
+        raise UserError(f"channels is {channels!r}; give 1 (grey) or 3 (RGB)")
     size = _checked(size)
     at = Path(cache) if cache is not None else None
     wanted = folder.Wanted(
@@ -89,16 +96,27 @@ def load(
 
 
 def sample(data: Data, images: int) -> Data:
-    """So many of the training images, each class its share; the other parts stay as they are.
+    """Keep a stratified sample of the training images.
 
-    The same ones each time, whatever the seed. Raises UserError where there are too few, or not
-    one for each class.
+    The sample does not depend on the seed of the data. Validation and test stay unchanged.
+
+    Args:
+        data: the data set.
+        images: how many training images to keep.
+
+    Returns:
+        A data set with fewer training images; `data` itself if it has exactly this many.
+
+    Raises:
+        UserError: there are fewer training images, or the sample has no room for each class.
     """
     n = len(data.train)
     if images == n:
         return data
     if not 0 < images < n:
-        raise UserError(f"{data.name} has {n:,} training images: a sample of {images:,} is not one")
+        raise UserError(
+            f"{data.name} has {n:,} training images: choose a sample of 1 to {n:,}, not {images:,}"
+        )
     _, chosen = stratified(data.train.labels, images, data.classes, (0, "sample"))
     train = data.train.take(chosen)
     tallies = {**data.facts.get("counts", {}), "train": counts(train.labels, data.classes)}
@@ -112,12 +130,12 @@ def sample(data: Data, images: int) -> Data:
 
 
 def _checked(size: Any) -> Size | None:
-    """The size; a pair may come as a list, from JSON."""
+    """Check the size. From JSON, a pair comes as a list."""
     both = size if isinstance(size, list | tuple) else (size,) * 2
     if size is None:
         return None
     if len(both) != 2 or not all(isinstance(n, int) and 1 <= n <= 4096 for n in both):
-        raise UserError(f"size is {size!r}; it is the side of the images in pixels, 1..4096")
+        raise UserError(f"size is {size!r}; give the side of the images in pixels, 1 to 4096")
     return size if isinstance(size, int) else (both[0], both[1])
 
 
@@ -144,7 +162,7 @@ def _read(
     channels: int | None,
     wanted: folder.Wanted,
 ) -> tuple[Parts, str]:
-    """The source's parts at the asked size, and how the source is to be written."""
+    """The parts at this size, and the name or absolute path of the source."""
     cache = wanted.cache
     if not source.strip():
         raise UserError("--data is empty: give a name of `reslab list`, or a folder")
@@ -172,18 +190,18 @@ def _read(
 
 
 def _arrays(parts: Parts, size: Size | None, channels: int | None) -> Parts:
-    """Sums, checks and converts a set that is in memory."""
+    """Check and convert data in memory, and compute their checksum."""
     splits = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    own = {k: s for k, s in splits.items() if isinstance(s, ArraySplit)}
-    for part, split in own.items():
-        found = np.bincount(split.labels, minlength=len(parts.classes))
-        if (found == 0).any():
-            missing = parts.classes[int(np.argmin(found))]
+    arrays = {k: s for k, s in splits.items() if isinstance(s, ArraySplit)}
+    for part, split in arrays.items():
+        sizes = np.bincount(split.labels, minlength=len(parts.classes))
+        if (sizes == 0).any():
+            missing = parts.classes[int(np.argmin(sizes))]
             raise UserError(f"{parts.name}: the {part} part has no image of class {missing!r}")
     if len(parts.classes) < 2:
-        raise UserError(f"{parts.name} has {len(parts.classes)} class; two are the least")
-    checksum = _checksum(parts.classes, own)
-    converted: dict[str, Any] = {k: _convert(s, size, channels) for k, s in own.items()}
+        raise UserError(f"{parts.name} has {len(parts.classes)} class; at least two are needed")
+    checksum = _checksum(parts.classes, arrays)
+    converted: dict[str, Any] = {k: _convert(s, size, channels) for k, s in arrays.items()}
     return replace(parts, checksum=checksum, **converted)
 
 
@@ -204,20 +222,23 @@ def _convert(split: ArraySplit, size: Size | None, channels: int | None) -> Arra
 
 
 def _with_validation(parts: Parts, validation: float, seed: int) -> Parts:
-    """The set's own validation part, or one carved from the training part."""
+    """Use the validation part of the data, or split one off the training part."""
     if parts.validation is not None:
-        amount(validation, len(parts.train))  # refuses what is no amount
+        amount(validation, len(parts.train))  # only to check it
         if validation != 0:
             return parts
-        joined = {**parts.facts, "validation": "none asked for: the set's own joined training"}
+        joined = {
+            **parts.facts,
+            "validation": "none, as requested: the validation part of the data joined training",
+        }
         return replace(
             parts, train=parts.train.join(parts.validation), validation=None, facts=joined
         )
-    train, carved = carve(parts.train, validation, parts.classes, seed)
-    if carved is None:
+    train, held_out = split_off(parts.train, validation, parts.classes, seed)
+    if held_out is None:
         return parts
     facts = {
         **parts.facts,
-        "validation": f"{len(carved)} images of the training part, stratified, seed {seed}",
+        "validation": f"{len(held_out)} images of the training part, stratified, seed {seed}",
     }
-    return replace(parts, train=train, validation=carved, facts=facts)
+    return replace(parts, train=train, validation=held_out, facts=facts)

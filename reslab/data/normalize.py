@@ -1,4 +1,4 @@
-"""From bytes to what a network is fed: (x - mean) / std, measured on the training part."""
+"""Normalise images with the mean and std of the training part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reslab.core.rng import Stream
 from .dataset import ArraySplit, Split
 
 _CHUNK = 512
-_SAMPLE = 2048  # images of a folder that are decoded to measure it
+_SAMPLE = 2048  # images of a folder that are decoded to compute the mean and std
 
 KINDS = {
     "pixel-mean": "the mean of each pixel subtracted (He 2015), then one std for all",
@@ -25,40 +25,67 @@ KINDS = {
 
 @dataclass(frozen=True, eq=False)
 class Normalization:
-    """`(x - mean) / std` in units of 0..255; float32, broadcastable to (h, w, c)."""
+    """Normalise images: `(x - mean) / std`.
+
+    Args:
+        mean: float32, broadcastable to (h, w, c), in units of 0 to 255.
+        std: float32, broadcastable to (h, w, c), in units of 0 to 255.
+    """
 
     mean: np.ndarray
     std: np.ndarray
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """float32 of the same shape, from images in 0..255."""
+        """Normalise a batch.
+
+        Args:
+            images: any numeric dtype, (n, h, w, c), 0 to 255.
+
+        Returns:
+            float32 (n, h, w, c).
+        """
         out = images.astype(np.float32)
         out -= self.mean
         out *= np.float32(1) / self.std
         return out
 
 
-def laid_out(images: np.ndarray, input_shape: Sequence[int | None]) -> np.ndarray:
-    """Images (n, h, w, c) as a model of this input shape takes them: so, or (n, c, h, w)."""
+def to_layout(images: np.ndarray, input_shape: Sequence[int | None]) -> np.ndarray:
+    """Transpose images to the data format of a model.
+
+    Args:
+        images: any dtype, (n, h, w, c).
+        input_shape: the model's input shape with the batch axis, NHWC or NCHW.
+
+    Returns:
+        The images themselves if the model takes NHWC, else a contiguous copy in NCHW.
+    """
     if tuple(input_shape[1:]) == images.shape[1:]:
         return images
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
 def normalization(split: Split, kind: str) -> Normalization:
-    """Measured on `split`, which should be the training part.
+    """Compute the mean and std of a split.
 
-    He 2015 subtracts the per-pixel mean and does not divide; under batch norm the scale of the
-    input does not matter to the result, but a unit scale suits nets without it. So "pixel-mean"
-    divides by one number, the standard deviation of all that is left after the subtraction, and
-    keeps the relative scale of the channels as the paper does. Folders are measured on a seeded
-    sample of 2,048 images, arrays on all.
+    He 2015 (v1, Sec. 4.2) subtracts the mean of each pixel and does not divide. With batch norm
+    the scale of the input does not matter, but networks without it need a unit scale. So
+    "pixel-mean" divides by a single number, the std of the differences, which keeps the relative
+    scale of the channels as in the paper.
+
+    Args:
+        split: the training part. Of image files a fixed sample of 2,048 is read, of arrays all.
+        kind: "pixel-mean", "pixel" (one std for each channel), "channel" (one mean and one std
+            for each channel) or "unit" (mean 0, std 255).
+
+    Returns:
+        The normalisation, with float32 arrays of shape (h, w, c), (1, 1, c) or (1, 1, 1).
 
     Raises:
-        UserError: no such kind.
+        UserError: there is no such kind.
     """
     if kind not in KINDS:
-        raise unknown("standardisation", kind, KINDS)
+        raise unknown("normalisation", kind, KINDS)
     channels = split.image_shape[-1]
     if kind == "unit":
         return Normalization(np.zeros((1, 1, channels), np.float32), np.full((1, 1, 1), 255, "f4"))
@@ -70,12 +97,12 @@ def normalization(split: Split, kind: str) -> Normalization:
     variance = squares / n - 2 * mean * total / n + mean**2
     axes = (0, 1, 2) if kind == "pixel-mean" else (0, 1)
     std = np.sqrt(np.maximum(variance.mean(axes, keepdims=True), 0))
-    std[std == 0] = 1  # images that are all alike
+    std[std == 0] = 1  # all images are equal
     return Normalization(mean.astype(np.float32), std.astype(np.float32))
 
 
 def _sums(split: Split) -> tuple[np.ndarray, np.ndarray, int]:
-    """Sum and sum of squares of each pixel, (h, w, c), exact in integers, and of how many."""
+    """The sum and the sum of squares of each pixel, (h, w, c), exact; and the number of images."""
     positions = np.arange(len(split))
     if not isinstance(split, ArraySplit) and len(split) > _SAMPLE:
         positions = np.sort(Stream("standardise").permutation(len(split))[:_SAMPLE])

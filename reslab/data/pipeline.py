@@ -17,20 +17,28 @@ from .dataset import ArraySplit, Split
 from .normalize import Normalization
 
 Batch = tuple[np.ndarray, np.ndarray]
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 
 class Pipeline:
-    """Shuffled, augmented, standardised batches of a split, prepared in the background.
+    """Make shuffled, augmented and normalised batches of a split, in background threads.
 
-    The order of an epoch, and what is drawn for the images of a step, depend on the seed, the
-    epoch and the step alone: `epoch(e, start=k)` yields bit for bit what `epoch(e)` yields after
-    k batches. The last, incomplete batch of an epoch is dropped; a split smaller than a batch is
-    one batch.
+    The order of the images and the random numbers of the augmentations depend only on the seed,
+    the epoch and the step: `epoch(e, start=k)` yields, bit for bit, what `epoch(e)` yields after
+    k batches. The last, incomplete batch of an epoch is dropped. A split that is smaller than a
+    batch is one batch.
 
     Args:
-        augment: as in `augment.parse`, e.g. ("pad-crop(4)", "flip").
-        workers: threads that decode files; sets in memory need only one.
+        split: the images and labels.
+        batch: images in a batch, at least 1.
+        seed: of the order and the augmentations.
+        augment: augmentations as recipes write them, such as ("pad-crop(4)", "flip").
+        normalise: applied after the augmentations that work on pixels of 0 to 255.
+        workers: threads that decode image files. Arrays use one thread.
+
+    Raises:
+        UserError: an unknown augmentation, or one that makes square images of a split whose
+            images are not square.
     """
 
     def __init__(
@@ -40,7 +48,7 @@ class Pipeline:
         batch: int,
         seed: int,
         augment: Sequence[str | Augmentation] = (),
-        standardise: Normalization,
+        normalise: Normalization,
         workers: int = 2,
     ) -> None:
         if batch < 1:
@@ -48,7 +56,7 @@ class Pipeline:
         self.split = split
         self.batch = min(batch, len(split))
         self.seed = seed
-        self.standardise = standardise
+        self.normalise = normalise
         self.workers = max(1, workers)
         self.steps_per_epoch = len(split) // self.batch
         self._stages = by_stage(augment)
@@ -58,9 +66,16 @@ class Pipeline:
             raise UserError(f"{view} makes square images, but these are {height}x{width}: set size")
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Batches `start`.. of an epoch: float32 (b, h, w, c) and int32 (b,).
+        """Yield the batches of an epoch.
 
-        Leaving the loop early ends the threads; an error in one is raised here.
+        If the loop is left early, the threads end. An error in a thread is raised here.
+
+        Args:
+            epoch: its number, which selects order and augmentations.
+            start: the number of batches to skip.
+
+        Yields:
+            Images, float32 (b, h, w, c), and labels, int32 (b,).
         """
         order = self._order(epoch)
         steps = range(start, self.steps_per_epoch)
@@ -73,27 +88,27 @@ class Pipeline:
 
     @property
     def only_moves(self) -> bool:
-        """Whether `moves` says all that is done to the images, but for standardising them."""
-        drawn = [a for stage in self._stages.values() for _, a in stage]
-        return isinstance(self.split, ArraySplit) and all(a.only_moves for a in drawn)
+        """Whether the augmentations only move pixels, so that `moves` describes them fully."""
+        augmentations = [a for stage in self._stages.values() for _, a in stage]
+        return isinstance(self.split, ArraySplit) and all(a.only_moves for a in augmentations)
 
     def moves(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, Moves, np.ndarray]]:
-        """The batches of `epoch` for who has the images: positions, moves and labels, each (b,...).
+        """Yield positions, moves and labels of each batch, for a caller that has the images.
 
-        The images of the split at these positions, standardised and then moved, are the batch bit
-        for bit. Only where `only_moves` holds.
+        The images at these positions, normalised and then moved, are equal to the batch of
+        `epoch`, bit for bit. Requires `only_moves`.
         """
         order = self._order(epoch)
         height, width, _ = self.split.image_shape
 
-        def drawn(step: int, rows: np.ndarray) -> tuple[np.ndarray, Moves, np.ndarray]:
+        def finish(step: int, rows: np.ndarray) -> tuple[np.ndarray, Moves, np.ndarray]:
             moves = Moves.none(len(rows), height, width)
-            for place, augmentation in self._stages["standardised"]:
+            for place, augmentation in self._stages["normalised"]:
                 moves = augmentation.move(moves, self._stream(epoch, step, place))
             return rows, moves, self.split.labels[rows]
 
         steps = range(start, self.steps_per_epoch)
-        yield from _prefetched(((step, self._rows(order, step)) for step in steps), drawn)
+        yield from _prefetched(((step, self._rows(order, step)) for step in steps), finish)
 
     def _order(self, epoch: int) -> np.ndarray:
         return Stream(self.seed, "order", epoch).permutation(len(self.split))
@@ -127,16 +142,16 @@ class Pipeline:
             images = images.astype(np.float32)
         for place, augmentation in pixels:
             images = augmentation(images, self._stream(epoch, step, place))
-        images = self.standardise(images)
-        for place, augmentation in self._stages["standardised"]:
+        images = self.normalise(images)
+        for place, augmentation in self._stages["normalised"]:
             images = augmentation(images, self._stream(epoch, step, place))
         return images
 
 
 def _views(
-    images: np.ndarray, how: Augmentation, key: tuple[int | str, ...], rows: np.ndarray
+    images: np.ndarray, augmentation: Augmentation, key: tuple[int | str, ...], rows: np.ndarray
 ) -> np.ndarray:
-    """What files get while they are decoded, for images in memory."""
+    """The views of images in memory. Files get theirs while they are decoded."""
     from PIL import Image
 
     from .images import to_array, view
@@ -145,38 +160,48 @@ def _views(
     out = np.empty((len(images), size, size, channels), np.uint8)
     for i, (image, row) in enumerate(zip(images, rows.tolist(), strict=True)):
         picture = Image.fromarray(image[..., 0] if channels == 1 else image)
-        out[i] = to_array(view(picture, size, how, Stream(*key, row)), channels)
+        out[i] = to_array(view(picture, size, augmentation, Stream(*key, row)), channels)
     return out
 
 
 def _prefetched(
     raw: Iterator[tuple[int, np.ndarray]],
-    finish: Callable[[int, np.ndarray], Made],
+    finish: Callable[[int, np.ndarray], T],
     ahead: int = 3,
-) -> Iterator[Made]:
-    """`finish` over `raw`, up to `ahead` batches before they are asked for, in one thread."""
+) -> Iterator[T]:
+    """Apply `finish` to each item of `raw` in one thread, up to `ahead` batches in advance."""
 
-    def step() -> Made | None:
+    def step() -> T | None:
         item = next(raw, None)
         return None if item is None else finish(*item)
 
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reslab-data")
-    waiting: deque[Future[Made | None]] = deque(pool.submit(step) for _ in range(ahead))
+    waiting: deque[Future[T | None]] = deque(pool.submit(step) for _ in range(ahead))
     try:
         while (batch := waiting.popleft().result()) is not None:
             waiting.append(pool.submit(step))
             yield batch
     finally:
-        # It must not wait for the thread: where an exception holds this generator, the garbage
-        # collector ends it, in any thread, at any allocation. That may be one inside `submit`,
-        # under the lock that our thread needs for its next image. `raw` ends with its last step.
+        # Do not wait for the thread. If an exception holds this generator, the garbage collector
+        # closes it, in any thread, at any allocation. That may happen inside `submit`, which holds
+        # the lock that our thread needs for its next image. `raw` ends after its last step.
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def batches(
-    split: Split, batch: int, standardise: Normalization, workers: int = 2
+    split: Split, batch: int, normalise: Normalization, workers: int = 2
 ) -> Iterator[Batch]:
-    """All of a split in order, un-augmented; the last batch may be smaller."""
+    """Yield all images of a split in order, without augmentation.
+
+    Args:
+        split: the images and labels.
+        batch: images in a batch. The last batch may be smaller.
+        normalise: applied to each batch.
+        workers: threads that decode image files.
+
+    Yields:
+        Images, float32 (b, h, w, c), and labels, int32 (b,).
+    """
     from reslab.data.sources.folder import FileSplit
 
     starts = range(0, len(split), batch)
@@ -191,6 +216,6 @@ def batches(
             yield start, split.images(slice(start, start + batch))
 
     def finish(start: int, images: np.ndarray) -> Batch:
-        return standardise(images), split.labels[start : start + batch]
+        return normalise(images), split.labels[start : start + batch]
 
     yield from _prefetched(raw(), finish)

@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk 2019, arXiv 1909.13719), drawn for each image as the paper has it."""
+"""RandAugment (Cubuk 2019, arXiv 1909.13719), drawn for each image as in the paper."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from PIL import Image, ImageEnhance, ImageOps
 from reslab.core.rng import Stream
 
 Picture = Image.Image
-_FILL = 128  # what comes in from outside the picture: mid-grey
+_FILL = 128  # grey, where a moved picture leaves pixels empty
 
 
 def rand_augment(
     images: np.ndarray, stream: Stream, operations: int, magnitude: float
 ) -> np.ndarray:
-    """`operations` of the fourteen, drawn with equal chance, each at `magnitude` of 10.
+    """Apply `operations` of the 14 operations, drawn with equal probability, to each image.
 
-    float32 (b, h, w, c) in 0..255, with 1 or 3 channels. Where an operation has a direction,
-    its sign is drawn.
+    Images are float32 (b, h, w, c) in 0..255 with 1 or 3 channels. `magnitude` is 0 to 10. The
+    sign of an operation that has a direction is drawn too.
     """
-    which = stream.integers(len(images) * operations, len(_OPERATIONS)).reshape(-1, operations)
+    choices = stream.integers(len(images) * operations, len(_OPERATIONS)).reshape(-1, operations)
     signs = (stream.integers(len(images) * operations, 2) * 2 - 1).reshape(-1, operations)
     out = np.empty_like(images)
     for i, image in enumerate(np.rint(np.clip(images, 0, 255)).astype(np.uint8)):
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-        for operation, sign in zip(which[i], signs[i], strict=True):
+        for operation, sign in zip(choices[i], signs[i], strict=True):
             picture = _OPERATIONS[operation](picture, magnitude / 10, int(sign))
         out[i] = np.asarray(picture, np.float32).reshape(image.shape)
     return out
 
 
-def _affine(picture: Picture, *way: float) -> Picture:
+def _affine(picture: Picture, *matrix: float) -> Picture:
     fill = _FILL if picture.mode == "L" else (_FILL,) * 3
     return picture.transform(
-        picture.size, Image.Transform.AFFINE, way, Image.Resampling.BILINEAR, fillcolor=fill
+        picture.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=fill
     )
 
 
@@ -47,7 +47,7 @@ def _rotate(picture: Picture, level: float, sign: int) -> Picture:
 def _enhance(
     kind: Callable[[Picture], ImageEnhance._Enhance],
 ) -> Callable[[Picture, float, int], Picture]:
-    """Factors of 0.1 to 1.9 at full magnitude."""
+    """The factor is 0.1 or 1.9 at full magnitude."""
     return lambda picture, level, sign: kind(picture).enhance(1 + 0.9 * level * sign)
 
 

@@ -1,4 +1,4 @@
-"""Every file of a folder is read and decoded once before training; what was found is kept."""
+"""Read and decode each file of a folder once before training, and cache the results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from reslab.data.sources.download import cache_dir, write_atomically
 
 from . import images
 
-_FORMAT = 1  # raise it when `images.check` finds more or less
-_SHOW_FROM = 500  # files, from which on a progress bar is worth it
+_FORMAT = 1  # raise it when `images.check` changes
+_SHOW_FROM = 500  # files; fewer get no progress bar
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of a file at this size and time; `problem` is empty for a whole image."""
+    """The result for a file of this size and time. `problem` is empty for a good image."""
 
     size: int
     mtime_ns: int
@@ -33,34 +33,36 @@ class Verdict:
 
 
 def inspect(root: Path, names: list[str], cache: Path | None) -> dict[str, Verdict]:
-    """The verdict on each file; files unchanged since an earlier call are not read again."""
+    """The verdict on each file. A file that has not changed since an earlier call is not read."""
     index = cache_dir(cache) / "folders" / f"{hashlib.sha256(str(root).encode()).hexdigest()}.json"
-    known = _recall(index)
+    cached = _read_index(index)
     stats = {name: _stat(root / name) for name in names}
-    fresh = [n for n in names if n not in known or stats[n] != (known[n].size, known[n].mtime_ns)]
+    changed = [
+        n for n in names if n not in cached or stats[n] != (cached[n].size, cached[n].mtime_ns)
+    ]
     with warnings.catch_warnings():
         from PIL import Image
 
-        warnings.simplefilter("ignore")  # e.g. odd metadata; images decide by what they decode to
+        warnings.simplefilter("ignore")  # such as odd metadata: only the pixels matter
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            found = pool.map(lambda name: _look(root / name, stats[name]), fresh)
-            known.update(zip(fresh, _shown(found, len(fresh)), strict=True))
-    verdicts = {name: known[name] for name in names}
-    if fresh:
-        _keep(index, verdicts)
+            checked = pool.map(lambda name: _check(root / name, stats[name]), changed)
+            cached.update(zip(changed, _with_progress(checked, len(changed)), strict=True))
+    verdicts = {name: cached[name] for name in names}
+    if changed:
+        _write_index(index, verdicts)
     return verdicts
 
 
 def _stat(path: Path) -> tuple[int, int]:
     try:
         stat = path.stat()
-    except OSError:  # a dangling link: `_look` will say so
+    except OSError:  # a dangling link: `_check` reports it
         return 0, 0
     return stat.st_size, stat.st_mtime_ns
 
 
-def _look(path: Path, stat: tuple[int, int]) -> Verdict:
+def _check(path: Path, stat: tuple[int, int]) -> Verdict:
     try:
         content = images.regular(path).read_bytes()
     except OSError as error:
@@ -75,17 +77,17 @@ def _look(path: Path, stat: tuple[int, int]) -> Verdict:
     return Verdict(*stat, digest, "")
 
 
-def _shown(found: Iterable[Verdict], total: int) -> Iterator[Verdict]:
+def _with_progress(verdicts: Iterable[Verdict], total: int) -> Iterator[Verdict]:
     if total < _SHOW_FROM or not sys.stderr.isatty():
-        return iter(found)
+        return iter(verdicts)
     from rich.console import Console
     from rich.progress import track
 
-    return iter(track(found, "Checking images", total, console=Console(stderr=True)))
+    return iter(track(verdicts, "Checking images", total, console=Console(stderr=True)))
 
 
-def _recall(index: Path) -> dict[str, Verdict]:
-    """Nothing, if there is no index, or one that cannot be understood."""
+def _read_index(index: Path) -> dict[str, Verdict]:
+    """Empty if there is no index, or if it cannot be read."""
     try:
         stored = json.loads(index.read_bytes())
         if stored["format"] != _FORMAT:
@@ -95,8 +97,8 @@ def _recall(index: Path) -> dict[str, Verdict]:
         return {}
 
 
-def _keep(index: Path, verdicts: dict[str, Verdict]) -> None:
-    """The index only saves time, so failing to write it is no failure."""
+def _write_index(index: Path, verdicts: dict[str, Verdict]) -> None:
+    """The index only saves time, so it is no error if it cannot be written."""
     files = {n: [v.size, v.mtime_ns, v.sha256, v.problem] for n, v in verdicts.items()}
     content = json.dumps({"format": _FORMAT, "files": files}).encode()
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Stratified, seeded splits, and the weights that balance uneven classes."""
+"""Stratified, seeded splits, and weights that balance classes of different sizes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ S = TypeVar("S", bound=Split)
 
 
 def amount(wanted: float, n: int, what: str = "validation", least: int = 0) -> int:
-    """How many of n images `wanted` asks for: a fraction below 1, else a number of images.
+    """The number of images that `wanted` stands for: a fraction of n below 1, else a number.
 
-    A fraction that is not 0 means at least `least` images: one of each class.
+    A fraction above 0 gives at least `least` images: one of each class.
     """
     if isinstance(wanted, bool) or not isinstance(wanted, (int, float)) or not wanted >= 0:
         raise UserError(f"{what} is {wanted!r}; give a fraction below 1 or a number of images")
@@ -28,22 +28,22 @@ def amount(wanted: float, n: int, what: str = "validation", least: int = 0) -> i
     if 0 < wanted < 1:
         count = max(count, least)
     if count >= n:
-        raise UserError(f"{what} asks for {count} images, but there are only {n} to take them from")
+        raise UserError(f"{what} is {count} images, but there are only {n}: choose fewer")
     return count
 
 
 def number(n: int) -> str:
-    """The number of images in words that fit it."""
+    """Such as "1 image" or "5 images"."""
     return "1 image" if n == 1 else f"{n} images"
 
 
 def stratified(
     labels: np.ndarray, count: int, classes: Sequence[str], key: tuple[int | str, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of (the rest, the chosen `count`), each sorted.
+    """The sorted positions of the remaining images, and of the chosen `count`.
 
-    Each class gives its share of `count` (largest remainders make the sum exact), but at least
-    one image, and keeps at least one: so both parts hold every class.
+    Each class gives images in proportion to its size (the largest remainders make the sum exact),
+    at least one, and keeps at least one. So both parts have all classes.
     """
     sizes = np.bincount(labels, minlength=len(classes))
     for name, size in zip(classes, sizes, strict=True):
@@ -69,22 +69,22 @@ def stratified(
 
 
 def _shares(sizes: np.ndarray, count: int) -> np.ndarray:
-    """`count` shared out in proportion to `sizes`, each share in 1..size-1."""
+    """Divide `count` in proportion to `sizes`, with each share in 1..size-1."""
     exact = count * sizes / sizes.sum()
     shares = np.clip(np.floor(exact).astype(np.int64), 1, sizes - 1)
     while (missing := count - shares.sum()) != 0:
         step = np.sign(missing)
         room = (shares < sizes - 1) if step > 0 else (shares > 1)
-        # The class that is furthest behind (or ahead of) its exact share is next.
+        # Next is the class whose share is furthest below (or above) the exact one.
         lag = np.where(room, step * (exact - shares), -np.inf)
         shares[np.argmax(lag)] += step
     return shares
 
 
-def carve(
+def split_off(
     split: S, wanted: float, classes: Sequence[str], seed: int, what: str = "validation"
 ) -> tuple[S, S | None]:
-    """(what remains, the carved part), or (split, None) when nothing is wanted."""
+    """The remaining split and the part that was split off; (split, None) if `wanted` is 0."""
     count = amount(wanted, len(split), what, len(classes))
     if count == 0:
         return split, None
@@ -93,17 +93,27 @@ def carve(
 
 
 def counts(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
-    """Images of each class, in the order of the classes."""
-    found = np.bincount(labels, minlength=len(classes))
-    return {name: int(n) for name, n in zip(classes, found, strict=True)}
+    """The number of images of each class, in the order of the classes."""
+    sizes = np.bincount(labels, minlength=len(classes))
+    return {name: int(n) for name, n in zip(classes, sizes, strict=True)}
 
 
 def class_weights(labels: np.ndarray, n: int) -> np.ndarray:
-    """float32 (n,): N / (n * images of the class), so that each class weighs the same in a loss.
+    """Compute weights with which each class contributes equally to a loss.
 
-    Their mean over the images is 1, which keeps the loss's scale.
+    The mean of the weights over the images is 1, which keeps the scale of the loss.
+
+    Args:
+        labels: int (N,), the class of each training image.
+        n: the number of classes.
+
+    Returns:
+        float32 (n,): N / (n * images of the class).
+
+    Raises:
+        UserError: a class has no image.
     """
-    found = np.bincount(labels, minlength=n)
-    if len(found) > n or (found == 0).any():
+    sizes = np.bincount(labels, minlength=n)
+    if len(sizes) > n or (sizes == 0).any():
         raise UserError(f"balancing needs images of each of the {n} classes in the training part")
-    return (len(labels) / (n * found)).astype(np.float32)
+    return (len(labels) / (n * sizes)).astype(np.float32)

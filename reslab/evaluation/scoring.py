@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from reslab.data import Normalization, Split, batches, laid_out
+from reslab.data import Normalization, Split, batches, to_layout
 
 BATCH = 256  # images per forward pass
 
@@ -35,7 +35,7 @@ def outputs(
     prepare: Any = normalization or (lambda images: images)
     parts = []
     for images, _ in batches(split, batch, prepare):
-        output = model.predict_on_batch(laid_out(images, model.input_shape))
+        output = model.predict_on_batch(to_layout(images, model.input_shape))
         parts.append(np.asarray(output, "float32"))
     return np.concatenate(parts)
 

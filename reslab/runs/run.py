@@ -192,8 +192,8 @@ class Run:
 
     def append(self, **line: Any) -> None:
         """Append a line to log.jsonl."""
-        with writing(self.path), (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with writing(self.path), (self.path / "log.jsonl").open("ab") as file:
+            file.write(f"{json.dumps(line)}\n".encode())
 
     @property
     def log_bytes(self) -> int:

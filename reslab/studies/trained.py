@@ -13,7 +13,7 @@ import numpy as np
 from reslab.core.errors import UserError, unknown
 from reslab.core.files import read_arrays
 from reslab.core.rng import Stream
-from reslab.data import Data, Normalization, Split, laid_out
+from reslab.data import Data, Normalization, Split, to_layout
 from reslab.evaluation import evaluation
 from reslab.models import build, saved, stacked
 from reslab.runs.run import Run
@@ -116,7 +116,7 @@ def sample(
         part, said = part.take(np.sort(drawn)), f"{images:,} of {count:,} {split} images"
         said += f", drawn with seed {seed}"
     x = standard(part.images(np.arange(len(part))))
-    return Images(laid_out(x, model.input_shape), part.labels, said)
+    return Images(to_layout(x, model.input_shape), part.labels, said)
 
 
 def standard(run: Run) -> Normalization:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from reslab.core.rng import Stream
-from reslab.data import Normalization, Split, batches, laid_out
+from reslab.data import Normalization, Split, batches, to_layout
 from reslab.models import stacked
 from reslab.models.scopes import without_gradients
 
@@ -84,7 +84,7 @@ def recalibrate(
     sums: list[list[Any]] = [[0.0, 0.0] for _ in norms]
     with _measuring(model, [norm.layer for norm in norms]):
         for x, _ in batches(split, even, standardise or raw):
-            model(laid_out(x, model.input_shape), training=True)
+            model(to_layout(x, model.input_shape), training=True)
             for total, norm in zip(sums, norms, strict=True):
                 mean, variance = (
                     np.asarray(keras.ops.convert_to_numpy(v), "float64")

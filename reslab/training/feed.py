@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from reslab.data import Pipeline, laid_out
+from reslab.data import Pipeline, to_layout
 from reslab.training.on_device import Resident, worth
 
 
@@ -25,7 +25,7 @@ def source(
 
     def epoch(epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for x, labels in pipeline.epoch(epoch, start):
-            yield laid_out(x, input_shape), labels
+            yield to_layout(x, input_shape), labels
 
     return epoch
 

@@ -88,7 +88,7 @@ def _free() -> float | None:
     if machine["gpu"]:
         return _free_on_gpu()
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         return next(int(x.split()[1]) / 2**20 for x in lines if x.startswith("MemAvailable"))
     except (OSError, ValueError, StopIteration):
         return machine["memory_gib"] or None

@@ -46,7 +46,7 @@ class Resident:
 
     def __init__(self, pipeline: Pipeline, input_shape: Sequence[int | None]) -> None:
         self.pipeline = pipeline
-        normalization = pipeline.standardise
+        normalization = pipeline.normalise
         self._images = _on_device(pipeline.split.images(slice(None)))
         self._normalization = (
             _on_device(normalization.mean),

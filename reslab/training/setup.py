@@ -82,7 +82,7 @@ def set_up(run: Run, data: Data, normalization: Normalization) -> Training:
         batch=recipe.batch,
         seed=options.seed,
         augment=recipe.augment,
-        standardise=normalization,
+        normalise=normalization,
         workers=options.workers,
     )
     total_steps = recipe.total_steps(pipeline.steps_per_epoch)

@@ -216,7 +216,7 @@ def _timm(network: str, version: str) -> Published:
     if zoo_name(architecture) != network:
         raise UserError(f"timm/{version} is of {architecture}, not of {network}")
     pointer = cache / POINTER
-    text = pointer.read_text() if pointer.exists() else ""
+    text = pointer.read_text(encoding="utf-8") if pointer.exists() else ""
     checksum = re.search(r"oid sha256:([0-9a-f]{64})", text)
     if not checksum:
         log.warning("%s is not verified: its checksum is not known", cache / MODEL)

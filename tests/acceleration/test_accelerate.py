@@ -404,9 +404,10 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
     """Counted by the system, in a process of its own, which keeps its memory as it is told."""
     torch_only()
     script = (
-        "import resource, sys, torch\n"
+        "import sys, torch\n"
         "from reslab.acceleration.torch_memory import keep_freed_memory\n"
         "if not keep_freed_memory(): sys.exit()\n"
+        "import resource\n"
         "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "def step(): [torch.ones(5_000_000) for _ in range(15)]\n"  # 20 MB each, held together
         "step(); step(); step(); before = faults(); step(); print(faults() - before)\n"

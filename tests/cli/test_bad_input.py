@@ -73,7 +73,7 @@ TRAIN = "train", "resnet20", "--out", "run", "--epochs", 0.1, "--batch", 16
         ("train resnet20 --data DATA --epochs inf", "epochs is inf"),
         ("train resnet20 --data DATA --epochs -1", "epochs is -1"),
         ("train resnet20 --data DATA --batch 0", "batch is 0, must be 1 or more"),
-        ("train resnet20 --data DATA --size 0", "side of the images in pixels, 1..4096"),
+        ("train resnet20 --data DATA --size 0", "side of the images in pixels, 1 to 4096"),
         ("train resnet20 --data DATA --seed -1", "a number from 0 to 4294967295"),
         ("train resnet20 --data DATA --seed 4294967296", "a number from 0 to 4294967295"),
         ("train resnet20 --data DATA --workers 0", "--workers"),
@@ -146,7 +146,7 @@ def test_a_folder_without_images() -> None:
 
 def test_a_folder_of_one_class() -> None:
     pictures(Path("pets"), classes=["cat"])
-    assert "one class, 'cat'; two are the least" in refused(*TRAIN, "--data", "pets")
+    assert "one class, 'cat'; at least two are needed" in refused(*TRAIN, "--data", "pets")
 
 
 def test_a_class_with_too_few_images() -> None:
@@ -214,8 +214,8 @@ def test_a_bad_image_is_named_and_can_be_left_out(kind: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda body: body[:-1], "should hold 12,288 bytes of data and holds only 12,287"),
-        (lambda body: body + b"?", "holds more"),
+        (lambda body: body[:-1], "should have 12,288 bytes of data, but has only 12,287"),
+        (lambda body: body + b"?", "but has more"),
         (lambda body: b"PK" + body, "is not an IDX file"),
         (lambda body: gzip.compress(body)[:-9], "truncated or damaged"),
         (lambda body: pickle.dumps(Evil()), "is not an IDX file"),

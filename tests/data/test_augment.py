@@ -61,7 +61,7 @@ def test_every_usage_parses():
 
 
 def test_only_one_view():
-    with pytest.raises(UserError, match="only one of"):
+    with pytest.raises(UserError, match="both choose the view"):
         augment.by_stage(["area-crop(0.5)", "scale-crop(256,480)"])
 
 

@@ -40,7 +40,7 @@ AUGMENT = {
 @pytest.fixture(params=["arrays", "files", "keras", "policy"])
 def pipeline(request, files) -> Pipeline:
     split = files if request.param == "files" else ARRAYS
-    return Pipeline(split, batch=8, seed=3, augment=AUGMENT[request.param], standardise=PLAIN)
+    return Pipeline(split, batch=8, seed=3, augment=AUGMENT[request.param], normalise=PLAIN)
 
 
 def equal(one: list, two: list) -> bool:
@@ -70,7 +70,7 @@ def test_a_batch_depends_on_seed_epoch_and_step_alone(pipeline):
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_number_of_workers_changes_nothing(files, workers):
     two, other = (
-        Pipeline(files, batch=8, seed=3, augment=["flip"], standardise=PLAIN, workers=w)
+        Pipeline(files, batch=8, seed=3, augment=["flip"], normalise=PLAIN, workers=w)
         for w in (2, workers)
     )
     assert equal(list(two.epoch(0)), list(other.epoch(0)))
@@ -80,7 +80,7 @@ def test_an_epoch_is_a_permutation_with_labels_that_fit():
     numbered = ArraySplit.of(
         np.arange(200, dtype=np.uint8).reshape(200, 1, 1, 1), np.arange(200) % 7
     )
-    pipeline = Pipeline(numbered, batch=20, seed=0, standardise=PLAIN)
+    pipeline = Pipeline(numbered, batch=20, seed=0, normalise=PLAIN)
     seen = []
     for x, y in pipeline.epoch(0):
         assert (x.ravel().astype(int) % 7 == y).all()
@@ -90,15 +90,15 @@ def test_an_epoch_is_a_permutation_with_labels_that_fit():
 
 
 def test_the_incomplete_batch_is_dropped_but_a_small_split_is_one_batch():
-    assert Pipeline(ARRAYS, batch=50, seed=0, standardise=PLAIN).steps_per_epoch == 1
-    small = Pipeline(ARRAYS, batch=500, seed=0, standardise=PLAIN)
+    assert Pipeline(ARRAYS, batch=50, seed=0, normalise=PLAIN).steps_per_epoch == 1
+    small = Pipeline(ARRAYS, batch=500, seed=0, normalise=PLAIN)
     ((x, _),) = small.epoch(0)
     assert len(x) == 53
 
 
 def test_views_of_files_are_drawn_anew_each_epoch(files):
     how = ["scale-crop(256,480)"]
-    pipeline = Pipeline(files, batch=54, seed=0, augment=how, standardise=PLAIN)
+    pipeline = Pipeline(files, batch=54, seed=0, augment=how, normalise=PLAIN)
     (one,), (two,) = (list(pipeline.epoch(e)) for e in (0, 1))
     order = [np.argsort(x.reshape(54, -1).mean(1)) for x in (one[0], two[0])]
     assert not (one[0][order[0]] == two[0][order[1]]).all()
@@ -106,7 +106,7 @@ def test_views_of_files_are_drawn_anew_each_epoch(files):
 
 
 def test_unaugmented_files_are_the_centre_views(files):
-    pipeline = Pipeline(files, batch=54, seed=0, standardise=PLAIN)
+    pipeline = Pipeline(files, batch=54, seed=0, normalise=PLAIN)
     ((x, _),) = pipeline.epoch(0)
     views = files.images(np.arange(54)).astype(np.float32)
     assert {v.tobytes() for v in x} == {v.tobytes() for v in views}
@@ -120,7 +120,7 @@ def test_unaugmented_files_are_the_centre_views(files):
 def test_stopping_early_ends_the_threads(files, kind):
     split = files if kind == "files" else ARRAYS
     for leave in ("break", "close", "error"):
-        iterator = Pipeline(split, batch=4, seed=0, standardise=PLAIN).epoch(0)
+        iterator = Pipeline(split, batch=4, seed=0, normalise=PLAIN).epoch(0)
         next(iterator)
         if leave == "close":
             iterator.close()
@@ -171,7 +171,7 @@ class Broken(ArraySplit):
 def test_errors_are_raised_where_the_batches_are_used():
     broken = Broken(ARRAYS.array, ARRAYS.labels, ARRAYS.positions)
     with pytest.raises(OSError, match="on fire"):
-        list(Pipeline(broken, batch=5, seed=0, standardise=PLAIN).epoch(0))
+        list(Pipeline(broken, batch=5, seed=0, normalise=PLAIN).epoch(0))
     iterator = batches(broken, 5, PLAIN)
     for _ in range(3):  # those before the bad one are not lost
         next(iterator)
@@ -189,13 +189,13 @@ def test_a_damaged_file_in_training_is_named(files, tmp_path):
     split = data.load(root, size=8, validation=0, test=None).train
     (root / "b" / "3.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"b/3\.png changed since"):
-        list(Pipeline(split, batch=4, seed=0, standardise=PLAIN).epoch(0))
+        list(Pipeline(split, batch=4, seed=0, normalise=PLAIN).epoch(0))
 
 
-def test_padding_comes_after_standardisation():
+def test_padding_comes_after_normalisation():
     white = ArraySplit.of(np.full((64, 8, 8, 1), 255, np.uint8), np.zeros(64))
     black = Normalization(np.full((1, 1, 1), 55, np.float32), np.full((1, 1, 1), 100, np.float32))
-    pipeline = Pipeline(white, batch=64, seed=0, augment=["pad-crop(3)"], standardise=black)
+    pipeline = Pipeline(white, batch=64, seed=0, augment=["pad-crop(3)"], normalise=black)
     ((x, _),) = pipeline.epoch(0)
     assert set(np.unique(x)) == {0, 2}  # zeros of the network's input, not of the image
 
@@ -203,9 +203,9 @@ def test_padding_comes_after_standardisation():
 def test_views_of_arrays_must_be_square():
     wide = ArraySplit.of(np.zeros((9, 8, 12, 1), np.uint8), np.zeros(9))
     with pytest.raises(UserError, match="these are 8x12: set size"):
-        Pipeline(wide, batch=3, seed=0, augment=["area-crop(0.1)"], standardise=PLAIN)
+        Pipeline(wide, batch=3, seed=0, augment=["area-crop(0.1)"], normalise=PLAIN)
     square = ArraySplit.of(RNG.integers(0, 256, (9, 12, 12, 1), dtype=np.uint8), np.zeros(9))
     ((x, _),) = Pipeline(
-        square, batch=9, seed=0, augment=["area-crop(0.1)"], standardise=PLAIN
+        square, batch=9, seed=0, augment=["area-crop(0.1)"], normalise=PLAIN
     ).epoch(0)
     assert x.shape == (9, 12, 12, 1)

@@ -57,13 +57,13 @@ def test_amounts():
 def test_carving_keeps_images_with_their_labels():
     array = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1)
     labels = np.arange(40) // 10
-    train, held = splits.carve(ArraySplit.of(array, labels), 0.25, list("abcd"), 3)
+    train, held = splits.split_off(ArraySplit.of(array, labels), 0.25, list("abcd"), 3)
     assert held is not None
     for split in (train, held):
         pixels = split.images(np.arange(len(split))).ravel()
         assert (pixels // 10 == split.labels).all()
     assert len(train) == 30
-    assert splits.carve(train, 0, list("abcd"), 3) == (train, None)
+    assert splits.split_off(train, 0, list("abcd"), 3) == (train, None)
     joined = train.join(held)
     assert sorted(joined.images(np.arange(40)).ravel()) == list(range(40))
 

@@ -29,7 +29,7 @@ SPLIT = ArraySplit.of(
 
 def pipeline(*augment: str, split: ArraySplit = SPLIT) -> Pipeline:
     standard = normalization(split, "pixel-mean")
-    return Pipeline(split, batch=16, seed=3, augment=augment, standardise=standard)
+    return Pipeline(split, batch=16, seed=3, augment=augment, normalise=standard)
 
 
 @pytest.mark.parametrize(

@@ -192,8 +192,8 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed_ends_with_the_same_bits(
         if last.exists() and read_arrays(last)[1]["progress"]["step"] >= 12:
             break
         time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
+    child.kill()
+    assert child.wait() == (1 if sys.platform == "win32" else -signal.SIGKILL)
     step = read_arrays(last)[1]["progress"]["step"]
     assert 12 <= step < 30
     same_bits(run, reslab.resume(out))

@@ -1,1 +1,1 @@
-"""One module per format that images are read from."""
+"""One module for each format of data sets."""

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, in their binary versions (the python versions are pickles).
+"""CIFAR-10 and CIFAR-100 in their binary versions (the Python versions are pickles).
 
 A record is its label (CIFAR-100: the coarse label, then the fine one) and 3,072 bytes: the
 32x32 red plane row by row, then green, then blue.
@@ -21,70 +21,70 @@ from reslab.spec.catalogue import CifarSet
 from .download import fetch, folders, verify
 
 
-def parse(body: bytes, name: str, known: CifarSet, records: int) -> ArraySplit:
-    """The images of one binary file, uint8 (records, 32, 32, 3), and their labels.
+def parse(body: bytes, name: str, info: CifarSet, records: int) -> ArraySplit:
+    """Read one binary file: images, uint8 (records, 32, 32, 3), and labels.
 
     Raises:
         UserError: the size is not that of `records` records, or a label is out of range.
     """
-    width = known.label_bytes + 3072
+    width = info.label_bytes + 3072
     if len(body) != records * width:
         raise UserError(
             f"{name} should be {records * width:,} bytes ({records:,} records of {width}),"
-            f" but is {len(body):,}: get it again"
+            f" but is {len(body):,}: download it again"
         )
     rows = np.frombuffer(body, np.uint8).reshape(records, width)
-    labels = rows[:, known.label_bytes - 1].astype(np.int32)
-    if labels.max() >= len(known.classes):
-        raise UserError(f"{name} has a label {labels.max()}; it is not {known.title.split(':')[0]}")
-    planes = rows[:, known.label_bytes :].reshape(records, 3, 32, 32)
+    labels = rows[:, info.label_bytes - 1].astype(np.int32)
+    if labels.max() >= len(info.classes):
+        raise UserError(f"{name} has a label {labels.max()}; it is not {info.title.split(':')[0]}")
+    planes = rows[:, info.label_bytes :].reshape(records, 3, 32, 32)
     return ArraySplit.of(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels)
 
 
 def load_known(name: str, cache: Path | None) -> Parts:
-    """From a folder with the .bin files, or the published archive, which is fetched if need be."""
-    known = SETS[name]
-    places = list(folders(name, cache))
-    for place in places:
-        for folder in (place / known.folder, place):
-            if (folder / known.test).exists():
+    """Read a folder of .bin files or the published archive, which is downloaded if necessary."""
+    info = SETS[name]
+    locations = list(folders(name, cache))
+    for location in locations:
+        for folder in (location / info.folder, location):
+            if (folder / info.test).exists():
                 return _from_folder(name, folder)
-        if (place / known.archive.name).exists():
-            return _from_archive(name, verify(place / known.archive.name, known.archive))
-    return _from_archive(name, fetch(known.archive, places[-2]))
+        if (location / info.archive.name).exists():
+            return _from_archive(name, verify(location / info.archive.name, info.archive))
+    return _from_archive(name, fetch(info.archive, locations[-2]))
 
 
 def recognise(path: Path) -> str | None:
-    """Which of the sets a folder (or the folder around it) or an archive is, if any."""
-    for name, known in SETS.items():
-        inside = (path / known.folder / known.test, path / known.test)
-        if path.name == known.archive.name or any(p.exists() for p in inside):
+    """The name of the set in a folder, in its subfolder or in an archive; None for other data."""
+    for name, info in SETS.items():
+        inside = (path / info.folder / info.test, path / info.test)
+        if path.name == info.archive.name or any(p.exists() for p in inside):
             return name
     return None
 
 
 def load_path(path: Path) -> Parts:
-    """A folder or archive that `recognise` knows."""
+    """Read a folder or archive that `recognise` accepts."""
     name = recognise(path)
     assert name is not None
-    known = SETS[name]
+    info = SETS[name]
     if path.is_file():
-        return _from_archive(name, verify(path, known.archive))
-    inner = path / known.folder
+        return _from_archive(name, verify(path, info.archive))
+    inner = path / info.folder
     folder = inner if inner.exists() else path
     return _from_folder(name, folder)
 
 
 def _parts(name: str, where: Path, body: Callable[[str], bytes]) -> Parts:
-    known = SETS[name]
+    info = SETS[name]
 
     def part(files: tuple[str, ...]) -> ArraySplit:
-        read = [parse(body(f), f"{where}/{f}", known, known.records[f]) for f in files]
+        read = [parse(body(f), f"{where}/{f}", info, info.records[f]) for f in files]
         array = np.concatenate([r.array for r in read])
         return ArraySplit.of(array, np.concatenate([r.labels for r in read]))
 
     facts = {"read_from": str(where), "split": "the published training and test parts"}
-    return Parts(name, known.classes, part(known.train), part((known.test,)), facts=facts)
+    return Parts(name, info.classes, part(info.train), part((info.test,)), facts=facts)
 
 
 def _from_folder(name: str, folder: Path) -> Parts:
@@ -98,9 +98,9 @@ def _from_folder(name: str, folder: Path) -> Parts:
 
 
 def _from_archive(name: str, path: Path) -> Parts:
-    """Members are read by their names and never unpacked, so no path in the archive matters."""
-    known = SETS[name]
-    wanted = {f"{known.folder}/{f}": f for f in known.records}
+    """Members are read by name and never unpacked, so paths in the archive are harmless."""
+    info = SETS[name]
+    wanted = {f"{info.folder}/{f}": f for f in info.records}
     bodies: dict[str, bytes] = {}
     try:
         with tarfile.open(path, "r:gz") as archive:
@@ -109,7 +109,7 @@ def _from_archive(name: str, path: Path) -> Parts:
                 if file and member.isreg() and (body := archive.extractfile(member)):
                     bodies[file] = body.read()
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); get it again") from error
+        raise UserError(f"{path} is damaged ({error}); download it again") from error
     if missing := sorted(set(wanted.values()) - set(bodies)):
-        raise UserError(f"{path} has no {missing[0]}; get it again")
+        raise UserError(f"{path} has no {missing[0]}; download it again")
     return _parts(name, path, lambda file: bodies[file])

@@ -1,4 +1,4 @@
-"""Where files live, whether they are whole, and how they are fetched."""
+"""Find, verify and download files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import BinaryIO, Self
 from reslab.core.errors import UserError
 from reslab.spec.catalogue import Remote
 
-DEBIAN = Path("/usr/share/datasets")  # e.g. the package dataset-fashion-mnist
+DEBIAN = Path("/usr/share/datasets")  # such as the package dataset-fashion-mnist
 
 
 def cache_dir(cache: str | os.PathLike[str] | None = None) -> Path:
@@ -26,9 +26,9 @@ def cache_dir(cache: str | os.PathLike[str] | None = None) -> Path:
 
 
 def folders(name: str, cache: str | os.PathLike[str] | None) -> Iterator[Path]:
-    """Where the set `name` is looked for, in this order."""
-    if own := os.environ.get("RESLAB_DATA"):
-        yield Path(own).expanduser().absolute() / name
+    """The folders in which the set `name` is searched, in order."""
+    if data_folder := os.environ.get("RESLAB_DATA"):
+        yield Path(data_folder).expanduser().absolute() / name
     yield cache_dir(cache) / name
     yield DEBIAN / name
 
@@ -44,36 +44,38 @@ def sha256(path: Path) -> str:
 
 
 def verify(path: Path, remote: Remote) -> Path:
-    """`path`, if its checksum is a published one.
+    """Return `path` if its checksum is a published one.
 
     Raises:
         UserError: it is not.
     """
-    if odd := _differs(path, remote):
+    if wrong := _wrong_checksum(path, remote):
         raise UserError(
-            f"{path} has {odd}, not {remote.checksum.partition(' ')[2]}: it is damaged or another"
+            f"{path} has {wrong}, not {remote.checksum.partition(' ')[2]}: it is damaged or another"
             f" file; delete it, or replace it by {remote.url}"
         )
     return path
 
 
-def _differs(path: Path, remote: Remote) -> str:
-    """The file's own checksum, where it is not a published one."""
+def _wrong_checksum(path: Path, remote: Remote) -> str:
+    """The checksum of the file if it is not a published one, else an empty string."""
     if remote.md5:
-        found = md5(path)
-        return "" if found in remote.md5 else f"md5 {found}"
+        checksum = md5(path)
+        return "" if checksum in remote.md5 else f"md5 {checksum}"
     if remote.sha256:
-        found = sha256(path)
-        return "" if found.startswith(remote.sha256) else f"sha256 {found}"
+        checksum = sha256(path)
+        return "" if checksum.startswith(remote.sha256) else f"sha256 {checksum}"
     return ""
 
 
 def fetch(remote: Remote, folder: Path) -> Path:
-    """Downloads into `folder` with a progress bar, and checks the sum before the name appears.
+    """Download a file into `folder` with a progress bar.
+
+    The file gets its name only after its checksum was verified.
 
     Raises:
-        UserError: no network, or not allowed ($RESLAB_OFFLINE is set): names the file, where to
-            put it, and its checksum.
+        UserError: there is no network, or $RESLAB_OFFLINE is set. The message says which file
+            belongs where, and its checksum.
     """
     manual = f"put {remote.name} from {remote.url} ({remote.checksum}) into {folder}"
     if os.environ.get("RESLAB_OFFLINE"):
@@ -88,27 +90,24 @@ def fetch(remote: Remote, folder: Path) -> Path:
 
             def download(url: str, temporary: str, pooch: object) -> None:
                 http(url, temporary, pooch)
-                if odd := _differs(Path(temporary), remote):
-                    raise ValueError(f"it has {odd}")
+                if wrong := _wrong_checksum(Path(temporary), remote):
+                    raise ValueError(f"it has {wrong}")
 
-            got = pooch.retrieve(
+            downloaded = pooch.retrieve(
                 remote.url,
-                known_hash=None,  # `download` checks, before the file has its name
+                known_hash=None,  # `download` checks it before the file has its name
                 fname=remote.name,
                 path=folder,
                 downloader=download,
             )
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # requests' errors are OSErrors; a wrong sum a ValueError
+    except (OSError, ValueError) as error:  # requests raises OSErrors, `download` a ValueError
         reason = type(error).__name__
         raise UserError(f"cannot download {remote.name} ({reason}): {manual}") from error
-    return Path(got)
+    return Path(downloaded)
 
 
 class _Bar:
-    """A rich progress bar with the four names that pooch wants (total, update, reset, close)."""
+    """A rich progress bar with the attributes that pooch uses: total, update, reset, close."""
 
     def __init__(self, title: str) -> None:
         from rich.console import Console
@@ -155,14 +154,14 @@ class _Bar:
         self._progress.reset(self._task, total=self._total or None)
 
     def close(self) -> None:
-        """The progress is stopped on leaving the `with`, also after an error."""
+        """`__exit__` stops the progress bar, also after an error."""
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """`path` appears whole or not at all.
+    """Write a file so that it appears complete or not at all.
 
     Raises:
-        OSError: the disk is full or read-only; nothing is left behind.
+        OSError: the disk is full or read-only. No file remains.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

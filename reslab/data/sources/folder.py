@@ -28,14 +28,14 @@ from reslab.data.images import (
     unread,
 )
 from reslab.data.scan import Verdict, inspect
-from reslab.data.splits import carve, number
+from reslab.data.splits import number, split_off
 
 _VALIDATION = ("val", "valid", "validation")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What `load` was asked for, as far as folders care."""
+    """The arguments of `load` that concern folders."""
 
     size: Size
     channels: int
@@ -44,12 +44,12 @@ class Wanted:
     skip_bad: bool
     test: float
     cache: Path | None
-    margin: bool = True  # whether the centre view leaves one out
+    margin: bool = True  # whether the centre view leaves out the edges
 
 
 @dataclass(frozen=True, eq=False)
 class FileSplit:
-    """Image files, decoded when they are asked for."""
+    """A split of image files, which are decoded when they are read."""
 
     root: Path
     names: Sequence[str]  # relative to root, with /
@@ -82,16 +82,19 @@ class FileSplit:
         return out
 
     def decode(
-        self, position: int, how: Augmentation | None = None, stream: Stream | None = None
+        self,
+        position: int,
+        augmentation: Augmentation | None = None,
+        stream: Stream | None = None,
     ) -> np.ndarray:
-        """uint8 (height, width, channels): the centre view, or one that `how` draws.
+        """uint8 (height, width, channels): the centre view, or a random view.
 
         Raises:
-            UserError: the file is gone or damaged, although it was whole when it was loaded.
+            UserError: the file is missing or damaged now, although `load` could read it.
         """
         path = self.root / self.names[position]
         try:
-            return read_view(path, self.size, self.channels, how, stream, self.margin)
+            return read_view(path, self.size, self.channels, augmentation, stream, self.margin)
         except BadImage as error:
             raise UserError(f"{path} changed since it was checked: {error}") from error
 
@@ -101,13 +104,13 @@ class FileSplit:
         batch: int,
         steps: range,
         workers: int,
-        how: Augmentation | None = None,
+        augmentation: Augmentation | None = None,
         key: tuple[int | str, ...] = (),
     ) -> Iterator[np.ndarray]:
-        """The batches `steps` of the positions in `order`, uint8 (b, height, width, channels).
+        """Yield the batches `steps` of the positions in `order`: uint8 (b, height, width, c).
 
-        Grain decodes them in `workers` threads. An image's view depends on `key` and its
-        position alone, so beginning at a later step changes nothing.
+        Grain decodes them in `workers` threads. The view of an image depends only on `key` and
+        its position, and not on the first step.
         """
         import grain
 
@@ -116,7 +119,8 @@ class FileSplit:
             return
 
         def read(position: int) -> np.ndarray:
-            return self.decode(position, how, Stream(*key, position) if how else None)
+            stream = Stream(*key, position) if augmentation else None
+            return self.decode(position, augmentation, stream)
 
         threads = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * batch)
         images = grain.MapDataset.source(rows).map(read).to_iter_dataset(threads)
@@ -124,24 +128,26 @@ class FileSplit:
         try:
             yield from iterator
         finally:
-            iterator.close()  # ends the threads, also when the consumer stopped early
+            iterator.close()  # ends the threads, also if the consumer stopped early
 
 
 def load(root: Path, wanted: Wanted) -> Parts:
-    """The folder's own parts, or a stratified split of it; `checks.inspect`ed first.
+    """Use the parts of the folder, or split it by class, after all files were checked.
 
     Raises:
         UserError: no images, fewer than two classes, too few images of a class, classes that
             differ between the parts, or damaged files (unless `skip_bad`).
     """
-    places = _places(root)
-    classes = tuple(sorted(p.name for p in _folders(places["train"])))
-    listed = {part: _listed(place, classes, part, root) for part, place in places.items()}
+    folders = _part_folders(root)
+    classes = tuple(sorted(p.name for p in _folders(folders["train"])))
+    listed = {part: _listed(folder, classes, part, root) for part, folder in folders.items()}
     files = [name for names, _ in listed.values() for name in names]
     if not files:
         raise UserError(f"there are no images in {root} (looked for {', '.join(sorted(SUFFIXES))})")
     if len(classes) < 2:
-        raise UserError(f"{places['train']} has one class, {classes[0]!r}; two are the least")
+        raise UserError(
+            f"{folders['train']} has one class, {classes[0]!r}; at least two are needed"
+        )
     verdicts = inspect(root, files, wanted.cache)
     bad = {name: v.problem for name, v in verdicts.items() if v.problem}
     if bad and not wanted.skip_bad:
@@ -155,14 +161,14 @@ def load(root: Path, wanted: Wanted) -> Parts:
         "view": _view(wanted),
     }
     parts = _arranged(root, splits, classes, wanted, facts)
-    whole = sorted((n, v.sha256) for n, v in verdicts.items() if not v.problem)
-    checksum = hashlib.sha256("\n".join(f"{n}\0{s}" for n, s in whole).encode()).hexdigest()
-    facts["identical_in_train_and_test"] = _shared(parts, verdicts)
+    good = sorted((n, v.sha256) for n, v in verdicts.items() if not v.problem)
+    checksum = hashlib.sha256("\n".join(f"{n}\0{s}" for n, s in good).encode()).hexdigest()
+    facts["identical_in_train_and_test"] = _identical(parts, verdicts)
     return replace(parts, checksum=checksum)
 
 
 def _view(wanted: Wanted) -> str | None:
-    """How pictures lose a margin and become images; None where they keep all that fits."""
+    """The centre view in words. None if it keeps the edges."""
     if not wanted.margin:
         return None
     height, width = sides(wanted.size)
@@ -170,52 +176,52 @@ def _view(wanted: Wanted) -> str | None:
     return f"shorter side to {round(min(height, width) * MARGIN)}, centre {centre}"
 
 
-def _places(root: Path) -> dict[str, Path]:
-    """Where each part is: train and what lies beside it, or all of root as train."""
-    inside = {p.name.lower(): p for p in _folders(root)}
-    validation = next((inside[v] for v in _VALIDATION if v in inside), None)
-    if "train" not in inside:
-        if validation and "test" in inside:
+def _part_folders(root: Path) -> dict[str, Path]:
+    """The folder of each part: train and its siblings, or `root` as train."""
+    folders = {p.name.lower(): p for p in _folders(root)}
+    validation = next((folders[v] for v in _VALIDATION if v in folders), None)
+    if "train" not in folders:
+        if validation and "test" in folders:
             raise UserError(f"{root} has {validation.name}/ and test/, but no train/")
         return {"train": root}
-    places = {"train": inside["train"]}
+    parts = {"train": folders["train"]}
     if validation:
-        places["validation"] = validation
-    if "test" in inside:
-        places["test"] = inside["test"]
-    return places
+        parts["validation"] = validation
+    if "test" in folders:
+        parts["test"] = folders["test"]
+    return parts
 
 
-def _folders(place: Path) -> list[Path]:
+def _folders(parent: Path) -> list[Path]:
     try:
-        inside = sorted(place.iterdir())
+        paths = sorted(parent.iterdir())
     except OSError as error:
-        raise UserError(f"cannot read {place}: {error.strerror}") from error
-    found = [p for p in inside if p.is_dir() and p.name not in IGNORED and p.name[0] != "."]
-    for path in found:
+        raise UserError(f"cannot read {parent}: {error.strerror}") from error
+    folders = [p for p in paths if p.is_dir() and p.name not in IGNORED and p.name[0] != "."]
+    for path in folders:
         written(path.name)
-    return found
+    return folders
 
 
 def _listed(
-    place: Path, classes: tuple[str, ...], part: str, root: Path
+    folder: Path, classes: tuple[str, ...], part: str, root: Path
 ) -> tuple[list[str], list[int]]:
-    """The image files below each class folder, relative to root, and their labels."""
-    found = {p.name: p for p in _folders(place)}
-    if not found:
-        loose = any(p.suffix.lower() in SUFFIXES for p in place.iterdir())
-        what = "images, but no class folders" if loose else "no class folders"
-        raise UserError(f"{place} has {what}: put each class's images into a folder of its own")
-    if strange := sorted(set(found) - set(classes)):
-        raise UserError(f"{place} has the class {strange[0]!r}, which train/ does not have")
+    """The image files in each class folder, relative to root, and their labels."""
+    class_folders = {p.name: p for p in _folders(folder)}
+    if not class_folders:
+        has_images = any(p.suffix.lower() in SUFFIXES for p in folder.iterdir())
+        content = "images, but no class folders" if has_images else "no class folders"
+        raise UserError(f"{folder} has {content}: put the images of each class into one folder")
+    if extra := sorted(set(class_folders) - set(classes)):
+        raise UserError(f"{folder} has the class {extra[0]!r}, which train/ does not have")
     names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        if part != "train" and name not in found:
-            raise UserError(f"{place} has no folder for the class {name!r}, which train/ has")
-        files = listed(found[name])
-        if not files and (others := unread(found[name])):
-            raise UserError(f"{found[name]} has {others}")
+        if part != "train" and name not in class_folders:
+            raise UserError(f"{folder} has no folder for the class {name!r}, which train/ has")
+        files = listed(class_folders[name])
+        if not files and (unreadable := unread(class_folders[name])):
+            raise UserError(f"{class_folders[name]} has {unreadable}")
         names += [file.relative_to(root).as_posix() for file in files]
         labels += [label] * len(files)
     return names, labels
@@ -225,16 +231,16 @@ def _complaint(root: Path, bad: dict[str, str]) -> str:
     shown = "; ".join(f"{name} ({why})" for name, why in sorted(bad.items())[:3])
     more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
     count = "1 damaged image" if len(bad) == 1 else f"{len(bad)} damaged images"
-    return f"{count} in {root}: {shown}{more}; repair or remove, or leave out with --skip-bad"
+    return f"{count} in {root}: {shown}{more}; repair or remove them, or use --skip-bad"
 
 
 def _split(
     root: Path, names: list[str], labels: list[int], bad: dict[str, str], wanted: Wanted
 ) -> FileSplit:
     keep = [i for i, name in enumerate(names) if name not in bad]
-    kept = np.array([labels[i] for i in keep], np.int32)
     files = [names[i] for i in keep]
-    return FileSplit(root, files, kept, wanted.size, wanted.channels, wanted.margin)
+    kept_labels = np.array([labels[i] for i in keep], np.int32)
+    return FileSplit(root, files, kept_labels, wanted.size, wanted.channels, wanted.margin)
 
 
 def _arranged(
@@ -244,16 +250,16 @@ def _arranged(
     wanted: Wanted,
     facts: dict[str, Any],
 ) -> Parts:
-    """The parts as they will be used; says in `facts` how they came about."""
+    """The final parts. `facts` gets how they were made."""
     train, validation, test = splits["train"], splits.get("validation"), splits.get("test")
-    own = " and ".join(f"{name}/" for name in splits)
-    facts["split"] = f"the folder's own {own}"
+    names = " and ".join(f"{name}/" for name in splits)
+    facts["split"] = f"the parts of the folder: {names}"
     if validation is not None and test is None:
-        # ImageNet's habit: what is called val is what results are reported on.
+        # As in ImageNet, where results are reported on the part called val.
         test, validation = validation, None
-        facts["split"] += "; its validation part is the test part, what is judged"
-    share = wanted.test if test is None else 0
-    needs = 1 + (share > 0) + (wanted.validation > 0 and validation is None)
+        facts["split"] += "; the validation part is used as the test part"
+    test_size = wanted.test if test is None else 0
+    needs = 1 + (test_size > 0) + (wanted.validation > 0 and validation is None)
     for part, split, least in (
         ("train", train, needs),
         ("validation", validation, 1),
@@ -262,8 +268,8 @@ def _arranged(
         if split is not None:
             _enough(root, part if len(splits) > 1 else "", split, classes, least)
     if test is None:
-        facts["split"] = f"stratified by class, seed {wanted.seed}" if share else "no test part"
-        train, test = carve(train, share, classes, wanted.seed, "test")
+        facts["split"] = f"stratified by class, seed {wanted.seed}" if test_size else "no test part"
+        train, test = split_off(train, test_size, classes, wanted.seed, "test")
     return Parts(root.name, classes, train, test, validation, facts=facts)
 
 
@@ -277,9 +283,9 @@ def _enough(root: Path, part: str, split: FileSplit, classes: tuple[str, ...], l
             )
 
 
-def _shared(parts: Parts, verdicts: dict[str, Verdict]) -> int:
-    """How many test files are byte for byte files of the training part."""
+def _identical(parts: Parts, verdicts: dict[str, Verdict]) -> int:
+    """The number of test files with the same bytes as a training file."""
     if parts.test is None or parts.train.names is None or parts.test.names is None:
         return 0
-    seen = {verdicts[name].sha256 for name in parts.train.names}
-    return sum(verdicts[name].sha256 in seen for name in parts.test.names)
+    training = {verdicts[name].sha256 for name in parts.train.names}
+    return sum(verdicts[name].sha256 in training for name in parts.test.names)

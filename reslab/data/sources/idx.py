@@ -1,7 +1,8 @@
-"""IDX files, as MNIST and its kin are published: plain or gzipped.
+"""IDX files, the format of MNIST and similar sets, plain or gzipped.
 
 An IDX file is 2 zero bytes, a type byte (8: uint8), the number of dimensions, each dimension as
-a big-endian uint32, then the data. EMNIST's images are stored transposed; here they are upright.
+a big-endian uint32, then the data. EMNIST stores its images transposed; the functions here return
+them upright.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ _PARTS = {"t10k": "test", "val": "validation"}
 
 
 def read(opened: Callable[[], IO[bytes]], name: str, dims: int) -> np.ndarray:
-    """The uint8 array of an IDX file with `dims` dimensions; gzipped where it begins so.
+    """Read the uint8 array of an IDX file with `dims` dimensions, plain or gzipped.
 
     Raises:
-        UserError: the file is not IDX, holds another type, is too short or too long.
+        UserError: the file is not IDX, has another type, is too short or too long.
     """
     try:
         with opened() as file:
@@ -48,7 +49,7 @@ def read(opened: Callable[[], IO[bytes]], name: str, dims: int) -> np.ndarray:
             with gzip.GzipFile(fileobj=file) as plain:
                 return _parse(plain, name, dims)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{name} is truncated or damaged ({error}); get it again") from error
+        raise UserError(f"{name} is truncated or damaged ({error}); download it again") from error
     except OSError as error:
         raise UserError(f"cannot read {name}: {error.strerror or error}") from error
 
@@ -61,94 +62,94 @@ def read_path(path: Path, dims: int) -> np.ndarray:
 def _parse(file: IO[bytes] | gzip.GzipFile, name: str, dims: int) -> np.ndarray:
     magic = file.read(4)
     if len(magic) != 4 or magic[:2] != b"\0\0":
-        raise UserError(f"{name} is not an IDX file: it begins with {magic.hex() or 'nothing'}")
+        raise UserError(f"{name} is not an IDX file: it starts with {magic.hex() or 'nothing'}")
     if magic[2] != 8 or magic[3] != dims:
         raise UserError(
-            f"{name} holds IDX type {magic[2]} in {magic[3]} dimensions; expected type 8 (uint8)"
+            f"{name} has IDX type {magic[2]} in {magic[3]} dimensions; expected type 8 (uint8)"
             f" in {dims}"
         )
     header = file.read(4 * dims)
     if len(header) != 4 * dims:
-        raise UserError(f"{name} is truncated: its header is not whole; get it again")
+        raise UserError(f"{name} is truncated: its header is incomplete; download it again")
     shape = struct.unpack(f">{dims}I", header)
     wanted = math.prod(shape)
-    body = file.read(wanted + 1)  # one more, to see whether there is more
+    body = file.read(wanted + 1)  # one byte more, to see whether the file is too long
     if len(body) != wanted:
         size = "more" if len(body) > wanted else f"only {len(body):,}"
-        raise UserError(f"{name} should hold {wanted:,} bytes of data and holds {size}")
+        raise UserError(f"{name} should have {wanted:,} bytes of data, but has {size}")
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
-def _pair(images: np.ndarray, labels: np.ndarray, name: str, known: IdxSet | None) -> ArraySplit:
+def _pair(images: np.ndarray, labels: np.ndarray, name: str, info: IdxSet | None) -> ArraySplit:
     if len(images) != len(labels):
         raise UserError(f"{name}: {len(images)} images, but {len(labels)} labels")
     if images.ndim == 4 and images.shape[-1] not in (1, 3):
-        raise UserError(f"{name}: images have {images.shape[-1]} channels; 1 and 3 are possible")
-    if known is not None:
-        low, high = known.first, known.first + len(known.classes)
+        raise UserError(f"{name}: images have {images.shape[-1]} channels; 1 or 3 are supported")
+    if info is not None:
+        low, high = info.first, info.first + len(info.classes)
         if len(labels) and (labels.min() < low or labels.max() >= high):
             raise UserError(f"{name}: labels should be {low}..{high - 1}, found {labels.max()}")
-        labels = labels - np.uint8(known.first)
+        labels = labels - np.uint8(info.first)
     return ArraySplit.of(images, labels)
 
 
 def upright(images: np.ndarray) -> np.ndarray:
-    """EMNIST's stored images, rows and columns swapped."""
+    """Swap rows and columns, in which EMNIST stores its images transposed."""
     return np.ascontiguousarray(images.swapaxes(1, 2))
 
 
 def load_known(name: str, cache: Path | None) -> Parts:
-    """One of SETS: found in a folder, or fetched."""
-    known = SETS[name]
-    folder, member = _locate(known, cache)
+    """Read one of SETS from a folder, or download it."""
+    info = SETS[name]
+    folder, member = _locate(info, cache)
     splits = {}
-    for part, expected in (("train", known.train), ("test", known.test)):
-        prefix = f"{known.prefix}-{part}" if known.prefix else {"test": "t10k"}.get(part, part)
+    for part, expected in (("train", info.train), ("test", info.test)):
+        prefix = f"{info.prefix}-{part}" if info.prefix else {"test": "t10k"}.get(part, part)
         images = member(f"{prefix}-images-idx3-ubyte", 3)
         if images.shape != (expected, 28, 28):
             raise UserError(
-                f"{folder}: {prefix}-images holds {images.shape}, but {name} has"
+                f"{folder}: {prefix}-images has the shape {images.shape}, but {name} has"
                 f" {expected:,} images of 28x28"
             )
-        images = upright(images) if known.prefix else images
-        splits[part] = _pair(images, member(f"{prefix}-labels-idx1-ubyte", 1), prefix, known)
+        images = upright(images) if info.prefix else images
+        splits[part] = _pair(images, member(f"{prefix}-labels-idx1-ubyte", 1), prefix, info)
     facts = {
         "read_from": str(folder),
         "split": "the published training and test parts",
-        "mirrors": known.mirrors,
+        "mirrors": info.mirrors,
     }
-    return Parts(name, known.classes, splits["train"], splits["test"], facts=facts)
+    return Parts(name, info.classes, splits["train"], splits["test"], facts=facts)
 
 
 Member = Callable[[str, int], np.ndarray]
 
 
-def _locate(known: IdxSet, cache: Path | None) -> tuple[Path, Member]:
-    """The folder or zip that has the set, and how to read one IDX file of it by name."""
-    places = list(folders(known.folder, cache))
-    probe = f"{known.prefix}-train" if known.prefix else "train"
-    for folder in places:
+def _locate(info: IdxSet, cache: Path | None) -> tuple[Path, Member]:
+    """The folder or zip file of the set, and a function that reads one of its IDX files."""
+    locations = list(folders(info.folder, cache))
+    probe = f"{info.prefix}-train" if info.prefix else "train"
+    for folder in locations:
         if any((folder / f"{probe}-images-idx3-ubyte{end}").exists() for end in ("", ".gz")):
-            return folder, partial(_from_folder, folder, known)
-        if known.prefix and (folder / EMNIST_ZIP.name).exists():
+            return folder, partial(_from_folder, folder, info)
+        if info.prefix and (folder / EMNIST_ZIP.name).exists():
             return _zip_member(verify(folder / EMNIST_ZIP.name, EMNIST_ZIP))
-    home = places[-2]  # the cache: before Debian's folder, which is not ours to write to
-    if known.prefix:
+    home = locations[-2]  # the cache; the last one is Debian's folder, which is read-only
+    if info.prefix:
         return _zip_member(fetch(EMNIST_ZIP, home))
-    for remote in known.files:
+    for remote in info.files:
         if not (home / remote.name).exists():
             fetch(remote, home)
-    return home, partial(_from_folder, home, known)
+    return home, partial(_from_folder, home, info)
 
 
-def _from_folder(folder: Path, known: IdxSet, name: str, dims: int) -> np.ndarray:
+def _from_folder(folder: Path, info: IdxSet, name: str, dims: int) -> np.ndarray:
     for path in (folder / f"{name}.gz", folder / name):
         if path.exists():
-            for remote in known.files:
+            for remote in info.files:
                 if remote.name == path.name:
                     verify(path, remote)
             return read_path(path, dims)
-    raise UserError(f"{folder} has no {name}.gz: put it beside the others")
+    raise UserError(f"{folder} has no {name}.gz: put it into this folder")
 
 
 def _zip_member(path: Path) -> tuple[Path, Member]:
@@ -157,17 +158,17 @@ def _zip_member(path: Path) -> tuple[Path, Member]:
         try:
             archive = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
-            raise UserError(f"{path} is not a zip file; get it again") from error
+            raise UserError(f"{path} is not a zip file; download it again") from error
         with archive:
             if inner not in archive.namelist():
-                raise UserError(f"{path} has no {inner}; get it again")
+                raise UserError(f"{path} has no {inner}; download it again")
             return read(lambda: archive.open(inner), f"{path}:{inner}", dims)
 
     return path, member
 
 
 def is_folder(folder: Path) -> bool:
-    """Whether there are IDX files of images in it."""
+    """Whether the folder has IDX files of images."""
     return any(
         (m := _FILE.match(p.name)) is not None and m["kind"] == "images" and p.is_file()
         for p in folder.iterdir()
@@ -177,8 +178,8 @@ def is_folder(folder: Path) -> bool:
 def load_folder(folder: Path) -> Parts:
     """IDX files of one set in a folder: `[set-](train|t10k|test|val)-(images|labels)-idxN-ubyte`.
 
-    Names that begin with `emnist` hold transposed images. Classes are named after their labels,
-    unless the set is a known one.
+    Files whose names start with `emnist` have transposed images. Class names are the labels, unless
+    the set is a known one.
     """
     files: dict[tuple[str, str, str], tuple[Path, int]] = {}
     for path in sorted(folder.iterdir()):
@@ -188,23 +189,23 @@ def load_folder(folder: Path) -> Parts:
     sets = sorted({key[0] for key in files})
     if len(sets) > 1:
         raise UserError(
-            f"{folder} holds several IDX sets ({', '.join(sets)}): name one of them as the data,"
-            f" with RESLAB_DATA={folder.parent}, or keep one in a folder"
+            f"{folder} has several IDX sets ({', '.join(sets)}): use the name of one as the data,"
+            f" with RESLAB_DATA={folder.parent}, or put each into its own folder"
         )
-    known = SETS.get(sets[0]) or SETS.get(folder.name)
+    info = SETS.get(sets[0]) or SETS.get(folder.name)
     splits: dict[str, ArraySplit] = {}
     for _, part, kind in files:
         if kind == "images":
-            splits[part] = _read_pair(folder, files, sets[0], part, known)
+            splits[part] = _read_pair(folder, files, sets[0], part, info)
     if "train" not in splits:
         raise UserError(f"{folder} has no training part: train-images-idx3-ubyte is missing")
     top = max(int(s.labels.max(initial=-1)) for s in splits.values()) + 1
-    named = known is not None and top <= len(known.classes)
-    classes = known.classes if known and named else tuple(str(i) for i in range(top))
+    named = info is not None and top <= len(info.classes)
+    classes = info.classes if info and named else tuple(str(i) for i in range(top))
     facts = {
         "read_from": str(folder),
-        "split": f"the files' own parts: {', '.join(splits)}",
-        "mirrors": known.mirrors if known else True,
+        "split": f"the parts of the files: {', '.join(splits)}",
+        "mirrors": info.mirrors if info else True,
     }
     return Parts(
         folder.name,
@@ -221,7 +222,7 @@ def _read_pair(
     files: dict[tuple[str, str, str], tuple[Path, int]],
     name: str,
     part: str,
-    known: IdxSet | None,
+    info: IdxSet | None,
 ) -> ArraySplit:
     path, dims = files[name, part, "images"]
     if (name, part, "labels") not in files:
@@ -231,4 +232,4 @@ def _read_pair(
     labels = read_path(beside, 1)
     if name.startswith("emnist"):
         images = upright(images)
-    return _pair(images, labels, str(path), known)
+    return _pair(images, labels, str(path), info)

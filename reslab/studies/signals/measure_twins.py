@@ -264,7 +264,7 @@ class _Trainer:
             batch=recipe.batch,
             seed=seed,
             augment=recipe.augment,
-            standardise=standard,
+            normalise=standard,
         )
         self.targets = TASK.targets(data, balance=False)
         self.source = source(self.pipeline, model.input_shape)

@@ -95,13 +95,13 @@ def test_byclass_order_and_merged_classes():
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda b: b[:-1], "should hold 7,840 bytes of data and holds only 7,839"),
-        (lambda b: b + b"!", "holds more"),
+        (lambda b: b[:-1], "should have 7,840 bytes of data, but has only 7,839"),
+        (lambda b: b + b"!", "but has more"),
         (lambda b: b"\1" + b[1:], "not an IDX file"),
-        (lambda b: b"", "not an IDX file: it begins with nothing"),
+        (lambda b: b"", "not an IDX file: it starts with nothing"),
         (lambda b: b[:2] + b"\x0d" + b[3:], "IDX type 13 in 3 dimensions"),
         (lambda b: b[:3] + b"\1" + b[4:], "in 1 dimensions"),
-        (lambda b: b[:9], "its header is not whole"),
+        (lambda b: b[:9], "its header is incomplete"),
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])
@@ -149,7 +149,7 @@ def test_parts_that_do_not_fit(tmp_path, idx_folder):
     with pytest.raises(UserError, match="train part has no image of class '1'"):
         data.load(gap)
     one = idx_folder(tmp_path / "f", {"train": (images, labels * 0)})
-    with pytest.raises(UserError, match="two are the least"):
+    with pytest.raises(UserError, match="at least two are needed"):
         data.load(one)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -294,7 +293,7 @@ def test_other_checkpoints_than_the_plane_s(kept: Run, tmp_path: Path) -> None:
 
 
 def test_a_signal_in_python(trained: Run, tmp_path: Path) -> None:
-    watch = Watch(step=lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    watch = Watch(step=lambda *_: signal.raise_signal(signal.SIGINT))
     with pytest.raises(Interrupted):
         landscape([trained], grid=5, images=30, out=tmp_path / "s", watch=watch)
     assert len(lines(tmp_path / "s" / "surface.jsonl")) == 1
