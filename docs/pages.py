@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
     if rows:
         yield from ("| option | meaning |", "|---|---|")
     for names, text in rows:
-        yield f"| `{_cell(names)}` | {_cell(text)} |"
+        yield f"| `{_cell(names)}` | {_plain(_cell(text))} |"
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():
             yield from _command(inner, click.Context(inner, context, name), level + 1)
@@ -102,6 +103,11 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Brackets that are no link, and names with underscores."""
+    return re.sub(r"([][<>*_])", r"\\\1", text)
 
 
 def _help(text: str) -> Iterator[str]:

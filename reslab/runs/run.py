@@ -108,6 +108,12 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.info.get('status', 'empty')})"
 
+    def _repr_html_(self) -> str:
+        """The result of the run and its report, as a notebook shows them."""
+        from reslab.runs.display import run_html
+
+        return run_html(self)
+
     @property
     def name(self) -> str:
         """The name of the folder when the run was made."""

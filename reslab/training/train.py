@@ -24,7 +24,7 @@ from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Network, summary
-from reslab.training import batchnorm, finetune, memory
+from reslab.training import batchnorm, finetune, memory, notebook
 from reslab.training.callbacks import CallbackError, UserCallbacks
 from reslab.training.checkpoints import LAST, Checkpoints, NotFinite
 from reslab.training.log import Log
@@ -219,7 +219,8 @@ def _begin(run: Run, prepared: Preparation, callbacks: Callbacks, watch: Watch |
 def _loop(training: Training, callbacks: Callbacks, watch: Watch | None) -> Loop:
     checkpoints = Checkpoints(training.run, training.model)
     users = UserCallbacks(callbacks, training)
-    return Loop(training, checkpoints, Log(training, watch or Watch()), users)
+    watch = watch or notebook.watch() or Watch()
+    return Loop(training, checkpoints, Log(training, watch), users)
 
 
 def _normalization(run: Run, data: Data) -> Normalization:
