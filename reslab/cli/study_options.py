@@ -26,7 +26,7 @@ run_folders = click.argument("runs", nargs=-1, required=True, type=click.Path(pa
 
 
 def check_runs(names: tuple[Any, ...]) -> None:
-    """Raise UserError for a name that is no run, before Keras is loaded."""
+    """Raise UserError for a path that is not a run, before Keras is loaded."""
     from reslab.runs.run import Run
     from reslab.zoo import NETWORKS
 

@@ -94,7 +94,7 @@ def read_record(file: Path, kind: str, version: int, fields: Mapping[str, type])
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{file.parent} is no {kind}: there is no {file}") from None
+        raise UserError(f"{file.parent} is not a {kind}: there is no {file}") from None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
@@ -111,7 +111,7 @@ def check_fields(file: Path, record: Mapping[str, Any], fields: Mapping[str, typ
         if name not in record:
             raise UserError(f"{file} is damaged: it has no {name!r}")
         if not isinstance(record[name], expected):
-            raise UserError(f"{file} is damaged: {name!r} is no {expected.__name__}")
+            raise UserError(f"{file} is damaged: {name!r} is not of type {expected.__name__}")
 
 
 SAFE = "nothing written before is lost, `reslab train --resume` goes on from it"

@@ -97,7 +97,7 @@ class Run:
             The run.
 
         Raises:
-            UserError: There is no run, or its run.json is damaged.
+            UserError: There is not a run, or its run.json is damaged.
         """
         file = Path(path) / RUN_FILE
         info = read_record(file, "run", FORMAT, FIELDS)
@@ -208,5 +208,5 @@ class Run:
 
     def cut_log(self, size: int) -> None:
         """Remove what was logged after the checkpoint that the training resumes from."""
-        if (self.path / "log.jsonl").exists():
+        if self.log_bytes > size:  # a shorter file would be extended with zero bytes
             os.truncate(self.path / "log.jsonl", size)

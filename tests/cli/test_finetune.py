@@ -43,6 +43,6 @@ def test_what_cannot_be_started_from_is_a_line_and_no_folder() -> None:
     common = ("train", "tiny", "--data", photos, "--size", 8, "--out", "out")
     assert "there is no file" in refused(*common, "--weights", "none.safetensors")
     assert "is damaged" in refused(*common, "--weights", "torn.safetensors")
-    assert "is no run" in refused(*common, "--weights", photos)
+    assert "is not a run" in refused(*common, "--weights", photos)
     assert "publishes no weights for tiny" in refused(*common, "--weights", "torchvision/V1")
     assert "give some" in refused(*common, "--freeze-bn")

@@ -48,7 +48,7 @@ def test_draw_writes_both_files() -> None:
         ("draw resnet20 --out /proc/nowhere/x", "choose another --out"),
         ("draw resnet20 --out .", "choose another --out"),
         ("chart dpth", "no chart 'dpth'; did you mean 'depth'?"),
-        ("chart depth nowhere", "nowhere is no run"),
+        ("chart depth nowhere", "nowhere is not a run"),
         ("show", "name a network, or ask for --table"),
         ("show resnet20 --table", "--table stands alone"),
     ],

@@ -65,7 +65,7 @@ def test_the_model_of_a_run(trained: Run) -> None:
 def test_errors_for_files_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no model at"):
         reslab.load(tmp_path / "none.keras")
-    with pytest.raises(UserError, match="is no run"):
+    with pytest.raises(UserError, match="is not a run"):
         reslab.load(tmp_path)
     (tmp_path / "text.keras").write_text("no archive")
     with pytest.raises(UserError, match="cannot be loaded as a model"):

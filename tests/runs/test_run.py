@@ -14,6 +14,7 @@ import pytest
 from reslab.core import files
 from reslab.core.errors import UserError
 from reslab.core.interrupts import Interrupted
+from reslab.runs.run import Run
 from tests.helpers import threads
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -92,3 +93,15 @@ def test_an_interrupted_block_reports_that_nothing_was_saved(
     monkeypatch.setattr(safetensors.numpy, "save_file", full)
     with pytest.raises(UserError, match="the disk is full"):
         _written_and_interrupted([tmp_path / "a.safetensors"])
+
+
+def test_the_log_is_cut_and_never_extended(tmp_path: Path) -> None:
+    """A crash of the machine may leave a log that is shorter than the checkpoint says."""
+    run = Run.create(tmp_path / "run", {"name": "run"})
+    run.append(kind="note", text="kept")
+    size = run.log_bytes
+    run.append(kind="note", text="cut")
+    run.cut_log(size)
+    assert [line["text"] for line in run.log("note")] == ["kept"]
+    run.cut_log(size + 100)
+    assert run.log_bytes == size

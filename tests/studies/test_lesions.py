@@ -270,6 +270,6 @@ def test_wrong_words_are_one_line(apart: None, trained: run.Run) -> None:
             cli.lesions.main([str(word) for word in words], standalone_mode=False)
         return str(caught.value)
 
-    assert "is no run" in answer("nowhere")
+    assert "is not a run" in answer("nowhere")
     assert "is a network" in answer("resnet20")
     assert "at least one" in answer(trained.path, "--images", -1)

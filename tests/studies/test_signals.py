@@ -398,7 +398,7 @@ def test_wrong_words_are_one_line(apart: None, trained: run.Run) -> None:
     path = str(trained.path)
     assert "did you mean 'resnet56'" in answer(cli.signals, "resnet57", "--data", "fashion-mnist")
     assert "add --data SOURCE" in answer(cli.signals, "resnet56")
-    assert "is no run" in answer(cli.signals, "nowhere")
+    assert "is not a run" in answer(cli.signals, "nowhere")
     assert "trained already" in answer(cli.signals, path, "--steps", "3")
     assert "one network" in answer(cli.signals, "resnet20", "resnet56", "--data", "glyphs")
     assert "no residual units" in answer(cli.signals, "vgg16", "--data", "glyphs")

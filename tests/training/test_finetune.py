@@ -155,7 +155,7 @@ def test_what_does_not_fit_leaves_no_folder(
         assert not out.exists()
 
     refused("there is no file", tmp_path / "no.safetensors")
-    refused("is no run", tmp_path)
+    refused("is not a run", tmp_path)
     (tmp_path / "torn.keras").write_bytes((trained.path / "model.keras").read_bytes()[:2000])
     refused("is not a .keras file, or is damaged", tmp_path / "torn.keras")
     refused("belongs to tiny, not to resnet20", trained.path, zoo.network("resnet20"))

@@ -323,7 +323,7 @@ def test_wrong_questions(trained: Run, tmp_path: Path, wrong: dict[str, Any], sa
 
 
 def test_wrong_runs(trained: Run, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no run"):
+    with pytest.raises(UserError, match="is not a run"):
         landscape([tmp_path])
     with pytest.raises(UserError, match="twice"):
         landscape([trained, trained.path])
