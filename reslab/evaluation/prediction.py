@@ -134,7 +134,7 @@ def _model_path(path: Path) -> Path:
             )
         return run.model_path
     if not path.exists():
-        raise UserError(f"there is not a run and no model file at {path}")
+        raise UserError(f"there is no run and no model file at {path}")
     if path.is_dir():
         raise UserError(f"{path} is not a run: there is no run.json in it")
     return path

@@ -97,7 +97,7 @@ class Run:
             The run.
 
         Raises:
-            UserError: There is not a run, or its run.json is damaged.
+            UserError: There is no run, or its run.json is damaged.
         """
         file = Path(path) / RUN_FILE
         info = read_record(file, "run", FORMAT, FIELDS)

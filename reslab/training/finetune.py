@@ -209,8 +209,8 @@ def frozen_notes(recipe: Recipe, net: Network, model: keras.Model, total_steps: 
         both = zip(model.trainable_variables, rates.late, strict=True)
         head = _size([v for v, late in both if not late])
         notes.append(
-            f"steps 1 to {rates.start} of {total_steps} train only the head ({head:,} of "
-            f"{trainable} parameters); all other layers are frozen until then"
+            f"steps 1 to {rates.start} of {total_steps} train only the head, {head:,} of "
+            f"{trainable} parameters; all other layers are frozen until then"
             + ("" if frozen_norms else ", except batch norm's running mean and variance")
         )
     if recipe.row_decay < 1:

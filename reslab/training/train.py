@@ -169,7 +169,7 @@ def resume(
         The finished run.
 
     Raises:
-        UserError: There is not a run, or the data or the backend are not those of the run.
+        UserError: There is no run, or the data or the backend are not those of the run.
         Interrupted: SIGINT or SIGTERM stopped the run, which was saved (a `KeyboardInterrupt`).
     """
     run = Run.open(path)

@@ -28,7 +28,7 @@ def test_train_with_weights_says_what_is_frozen() -> None:
     assert answer.code == 0, answer.err
     assert "weights of first (reslab names)" in answer.err
     assert "has 2 classes, the model 3: the head (head_dense1/bias" in answer.err
-    assert "steps 1 to 2 of 10 train only the head (27 of 3,123 parameters)" in answer.err
+    assert "steps 1 to 2 of 10 train only the head, 27 of 3,123 parameters" in answer.err
     assert "batch norm is frozen: 6 layers" in answer.err
     assert answer.err.count("the head (") == 1  # and not a second time, as a warning
     assert Run.open("second").info["recipe"]["name"] == "fine-tune"
@@ -45,4 +45,4 @@ def test_what_cannot_be_started_from_is_a_line_and_no_folder() -> None:
     assert "is damaged" in refused(*common, "--weights", "torn.safetensors")
     assert "is not a run" in refused(*common, "--weights", photos)
     assert "publishes no weights for tiny" in refused(*common, "--weights", "torchvision/V1")
-    assert "give some" in refused(*common, "--freeze-bn")
+    assert "add --weights SOURCE" in refused(*common, "--freeze-bn")

@@ -246,7 +246,7 @@ def test_too_little_memory(error: Exception, monkeypatch: pytest.MonkeyPatch) ->
     def train(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training, "train_with", train)
     assert "not enough memory for this: try a smaller --batch or --size" in refused(*TRAIN, "x")
 
 
@@ -254,7 +254,7 @@ def test_other_faults_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def train(*_: object, **__: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training, "train_with", train)
     with pytest.raises(RuntimeError, match="a fault of ours"):
         main(["train", "tiny", "--data", "x"])
 

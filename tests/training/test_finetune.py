@@ -99,7 +99,7 @@ def test_the_head_is_trained_first_and_the_source_is_recorded(
 
     said = notes(run)
     assert "has 3 classes, the model 2: the head (head_dense1/bias, head_dense1/kernel)" in said
-    assert "steps 1 to 6 of 12 train only the head (18 of 3,066 parameters)" in said
+    assert "steps 1 to 6 of 12 train only the head, 18 of 3,066 parameters" in said
     assert "conv1 x0.125, conv2_x x0.25, conv3_x x0.5, head x1" in said
     info = run.info["weights"]
     assert info["source"] == str(trained.path)
@@ -165,7 +165,7 @@ def test_what_does_not_fit_leaves_no_folder(
     shutil.copytree(trained.path, unfinished, ignore=shutil.ignore_patterns("model.keras"))
     refused("has no model yet", unfinished)
     refused("replaces them", trained.path, freeze_bn=True, recalibrate_bn=True)
-    with pytest.raises(UserError, match="give some"):
+    with pytest.raises(UserError, match="add --weights SOURCE"):
         reslab.train(tiny.NETWORK, pairs, SHORT, freeze_bn=True, out=tmp_path / "out")
 
 
@@ -200,7 +200,9 @@ def test_frozen_batch_norm_stays_in_training_and_the_file_is_a_stock_model(
     for name in held:
         np.testing.assert_array_equal(last[name], given[name])
     assert (last["conv1_conv1/kernel"] != given["conv1_conv1/kernel"]).any()
-    assert "6 layers keep their running statistics and their 96 scales and shifts" in notes(run)
+    assert "6 layers keep their running mean and variance and their 96 scales and shifts" in notes(
+        run
+    )
     assert "2,970 other parameters are trained" in notes(run)
     model = keras.saving.load_model(run.model_path)
     assert all(layer.trainable for layer in model.get_layer("tiny").layers)
@@ -327,10 +329,12 @@ def test_without_batch_norm_there_is_nothing_to_measure() -> None:
 def test_auxiliary_heads_are_treated_like_the_head() -> None:
     net = replace(tiny.NETWORK, aux={"conv1": ((GlobalAvgPool, Dense(3)), 0.3)})
     model = build.create(net, aux=True)
-    shares = finetuning.shares(FINE, net, model, 10)
-    assert shares is not None
+    multipliers = finetuning.multipliers(FINE, net, model, 10)
+    assert multipliers is not None
     names = {id(v): name for name, v in build.variables(model).items()}
-    late = {names[id(v)]: x for v, x in zip(model.trainable_variables, shares.late, strict=True)}
+    late = {
+        names[id(v)]: x for v, x in zip(model.trainable_variables, multipliers.late, strict=True)
+    }
     assert [n for n, x in late.items() if not x] == [
         f"{layer}_dense1/{v}"
         for layer in dict.fromkeys(n.split("_dense1")[0] for n in late if "dense1" in n)
@@ -348,7 +352,7 @@ def test_fine_tune_is_the_default_recipe_with_weights(
     assert run.info["recipe"]["name"] == "fine-tune"
     assert json.loads((run.path / "run.json").read_text())["weights"]["classes"] == ["0", "1", "2"]
     assert 0 < recipe("fine-tune").head_first < 1
-    with pytest.raises(UserError, match="head_first is a part"):
+    with pytest.raises(UserError, match="head_first is a fraction"):
         replace(SHORT, head_first=1.5)
     with pytest.raises(UserError, match="row_decay"):
         replace(SHORT, row_decay=0)
