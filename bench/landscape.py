@@ -33,13 +33,13 @@ GOAL = 0.8
 def subject(network: str, n: int) -> Any:
     """Random weights and images: what they are does not matter to the time."""
     from reslab.models.build import create
-    from reslab.studies.trained import Images, Subject
+    from reslab.studies.trained import Images, LoadedRun
 
     model = create(network, classes=CLASSES, input_shape=SHAPE, data_format="channels_last")
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n, *SHAPE)).astype("float32")
     images = Images(x, rng.integers(0, CLASSES, n).astype("int32"), f"{n} drawn images")
-    return Subject(SimpleNamespace(name=network), model, images)  # type: ignore[arg-type]
+    return LoadedRun(SimpleNamespace(name=network), model, images)  # type: ignore[arg-type]
 
 
 def work(turn: Turn, name: str, network: str, n: int, points: int) -> None:

@@ -45,9 +45,9 @@ def deepest_pair() -> tuple[Study, tuple[str, str]]:
     """The degradation study with the most seeds and epochs, and the final training errors of its
     deepest nets: plain, residual."""
     candidates = [study for study in kept_studies() if study.kind == "degradation"]
-    study = max(candidates, key=lambda each: (each.asked["seeds"], each.info["plan"]["epochs"]))
+    study = max(candidates, key=lambda each: (each.settings["seeds"], each.info["plan"]["epochs"]))
     results = sweep_results.read(study)
-    depth = max(study.asked["depths"])
+    depth = max(study.settings["depths"])
     errors = [results[f"{kind}{depth}"].spread("train_error") for kind in ("plain", "resnet")]
     plain, residual = (
         f"{100 * error.mean:.2f} ± {100 * error.sd:.2f} %" for error in errors if error

@@ -112,7 +112,7 @@ def numbers() -> str:
             f"- ResNet-20 after three epochs of Fashion-MNIST: {spread(errors)} test error"
             " ([all trainings](docs/results/trainings.md)).",
             f"- Training error of 56 layers without skips and with them: {plain} and {residual}"
-            f" ({study.asked['seeds']} seeds; [all studies](docs/results/studies.md)).",
+            f" ({study.settings['seeds']} seeds; [all studies](docs/results/studies.md)).",
             f"- `fit` of ResNet-20 on PyTorch, on CPUs: {slowest:.2f} to {fastest:.2f} times as"
             f" fast as stock Keras ({runs} runs; [all benchmarks](docs/results/benchmarks.md)).",
         ]

@@ -15,7 +15,7 @@ import pytest
 import reslab
 from reslab.core.files import read_arrays
 from reslab.studies.folder import Study
-from reslab.studies.registry import SHOWING, sections
+from reslab.studies.registry import PAGES, sections
 from tests.helpers import tiny
 from tests.helpers.cli import ask
 
@@ -76,7 +76,7 @@ def test_a_run_is_a_model_to_predict_with(folders: Path) -> None:
     np.testing.assert_allclose(model.predict_on_batch(images).sum(-1), 1.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", sorted(SHOWING))
+@pytest.mark.parametrize("kind", sorted(PAGES))
 def test_a_study_opens_and_shows_itself(folders: Path, kind: str) -> None:
     study = Study.open(Path("studies") / kind)
     assert study.kind == kind
@@ -85,7 +85,7 @@ def test_a_study_opens_and_shows_itself(folders: Path, kind: str) -> None:
 
 
 def test_explain_reads_all_of_them(folders: Path) -> None:
-    studies = [f"studies/{kind}" for kind in sorted(SHOWING)]
+    studies = [f"studies/{kind}" for kind in sorted(PAGES)]
     answer = ask("explain", "run", *studies, "--out", "explain.html")
     assert answer.code == 0, answer.err
     assert "explain.html" in answer.out

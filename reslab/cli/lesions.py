@@ -36,8 +36,8 @@ def lesions(runs: tuple[Path, ...], as_json: bool, backend: str | None, **option
     check_runs(runs)
 
     def run(watch: Watch) -> Study:
-        from reslab.studies.lesions.measure import lesions
+        from reslab.studies.lesions.measure import measure_lesions
 
-        return lesions(runs, watch=watch, **options)
+        return measure_lesions(runs, watch=watch, **options)
 
     run_and_print(run, as_json, backend)

@@ -43,8 +43,8 @@ def responses(runs: tuple[Path, ...], as_json: bool, backend: str | None, **opti
     check_runs(runs)
 
     def run(watch: Watch) -> Study:
-        from reslab.studies.responses.measure import responses
+        from reslab.studies.responses.measure import measure_responses
 
-        return responses(runs, watch=watch, **options)
+        return measure_responses(runs, watch=watch, **options)
 
     run_and_print(run, as_json, backend)

@@ -55,9 +55,9 @@ def _measure_twins(names: tuple[str, ...], settings: Mapping[str, Any]) -> Calla
     network(names[0])  # an unknown name is reported before Keras is loaded
 
     def run(watch: Watch) -> Study:
-        from reslab.studies.signals.measure_twins import signals
+        from reslab.studies.signals.measure import measure_twins
 
-        return signals(names[0], watch=watch, **settings)
+        return measure_twins(names[0], watch=watch, **settings)
 
     return run
 
@@ -69,8 +69,8 @@ def _measure_runs(names: tuple[str, ...], settings: Mapping[str, Any]) -> Callab
     check_runs(names)
 
     def run(watch: Watch) -> Study:
-        from reslab.studies.signals.measure_runs import signals_of
+        from reslab.studies.signals.measure import measure_runs
 
-        return signals_of(names, watch=watch, **settings)
+        return measure_runs(names, watch=watch, **settings)
 
     return run

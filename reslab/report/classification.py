@@ -1,4 +1,4 @@
-"""How a report shows the evaluation of a classification: mistakes, classes, calibration."""
+"""The part of a report for classification: mistakes, errors of classes, calibration."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from reslab.evaluation.metrics import FIELDS
 from reslab.report import evaluation_charts
 
 TEMPLATE = "classification.html"
-PAIRS_WITH_PICTURES = 8
+PAIRS_WITH_PICTURES = 8  # confused pairs that are shown with pictures
 PNG = b"\x89PNG\r\n\x1a\n"
-SMALL = 64  # pixels up to which a picture is enlarged without smoothing
-# What an evaluation may lack.
+SMALL = 64  # pictures up to this width, in pixels, are enlarged without smoothing
+# Defaults of the keys that an evaluation may lack.
 DEFAULTS: Mapping[str, Any] = {
     **dict.fromkeys(("data", "loss", "top5_error", "when", "command")),
     "split": "test",
@@ -27,12 +27,12 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 def evaluation(
-    file: Path, stored: Mapping[str, Any], data: Mapping[str, Any], at: str
+    file: Path, stored: Mapping[str, Any], data: Mapping[str, Any], id: str
 ) -> dict[str, Any]:
-    """The variables of the template, from what `file` stored; `at` begins the ids of charts."""
+    """Return the variables of the template. `id` is the prefix of the ids of the charts."""
     check_fields(file, stored, FIELDS)
     evaluation = {**DEFAULTS, **stored}
-    # Evaluated on data other than it was trained with, the error needs their name.
+    # An error on data other than the run was trained with needs the name of the data.
     elsewhere = evaluation["data"] not in (None, data["name"])
     shown = evaluation_charts.worst(evaluation["per_class"])
     return {
@@ -41,57 +41,57 @@ def evaluation(
         "pairs": _pairs(evaluation),
         "others": _others(evaluation),
         "shown": len(shown),
-        "few": len(shown) <= evaluation_charts.COUNTS_UP_TO,
+        "few": len(shown) <= evaluation_charts.MAX_CLASSES_WITH_COUNTS,
         "empty": [row["class"] for row in evaluation["per_class"] if not row["n"]],
         "most_confusion": _most_confusion(evaluation, shown),
         "charts": {
-            "confusion": evaluation_charts.confusion(evaluation, f"{at}-confusion"),
-            "classes": evaluation_charts.class_errors(evaluation, f"{at}-classes"),
-            "reliability": evaluation_charts.reliability(evaluation, f"{at}-reliability"),
+            "confusion": evaluation_charts.confusion(evaluation, f"{id}-confusion"),
+            "classes": evaluation_charts.class_errors(evaluation, f"{id}-classes"),
+            "reliability": evaluation_charts.reliability(evaluation, f"{id}-reliability"),
         },
     }
 
 
 def _most_confusion(evaluation: Mapping[str, Any], shown: Sequence[int]) -> float:
-    """The largest share of a class that was taken for one other: the scale's dark end."""
-    shares = [
+    """The largest fraction of a class predicted as one other class: the end of the colour scale."""
+    fractions = [
         evaluation["confusion"][i][j] / evaluation["per_class"][i]["n"]
         for i in shown
         for j in shown
         if i != j
     ]
-    return max(shares, default=0.0)
+    return max(fractions, default=0.0)
 
 
 def _pairs(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The most confused pairs, most first, the pictures of each with it."""
+    """The most confused pairs, most frequent first, each with its pictures."""
     pairs = []
-    for place, pair in enumerate(evaluation["confused"]):
-        both = (pair["true"], pair["predicted"])
+    for rank, pair in enumerate(evaluation["confused"]):
+        classes = (pair["true"], pair["predicted"])
         pictures = [
             _picture(mistake)
             for mistake in evaluation["mistakes"]
-            if (mistake["true"], mistake["predicted"]) == both
+            if (mistake["true"], mistake["predicted"]) == classes
         ]
-        pictured = pictures if place < PAIRS_WITH_PICTURES else []
-        pairs.append({**pair, "share": pair["count"] / pair["of"], "pictures": pictured})
+        shown = pictures if rank < PAIRS_WITH_PICTURES else []
+        pairs.append({**pair, "fraction": pair["count"] / pair["of"], "pictures": shown})
     return pairs
 
 
 def _others(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Pictures of mistakes outside the pairs that are shown with theirs."""
-    told = {
+    """Pictures of mistakes that are not among the pairs shown with pictures."""
+    shown = {
         (pair["true"], pair["predicted"]) for pair in evaluation["confused"][:PAIRS_WITH_PICTURES]
     }
     return [
         _picture(mistake)
         for mistake in evaluation["mistakes"]
-        if (mistake["true"], mistake["predicted"]) not in told
+        if (mistake["true"], mistake["predicted"]) not in shown
     ]
 
 
 def _picture(mistake: Mapping[str, Any]) -> dict[str, Any]:
-    """A mistake with its picture as an address, None where there is no whole PNG."""
+    """A mistake with its picture as a data URL, or None if it has no valid PNG."""
     try:
         png = base64.b64decode(mistake.get("png") or "", validate=True)
     except binascii.Error:

@@ -1,4 +1,4 @@
-"""What a report says, gathered from the run folders: plain values for the page's template."""
+"""The content of a report, read from the run folders: plain values for the page's template."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from reslab.core.errors import DAMAGE, UserError
 from reslab.plots import format, plotly, run_charts
 from reslab.plots.run_charts import Curves
 from reslab.report import tasks
-from reslab.report.reproduce import again
+from reslab.report.reproduce import training_command
 from reslab.spec import Network, summary
 
-# Keys that the page asks for: one that a run lacks must not cost it its report.
+# Defaults of the keys that the page needs, so that a run without one still gets a report.
 INFO: Mapping[str, Any] = {
     **dict.fromkeys(("command", "commit", "seed", "precision", "backend", "started", "finished")),
     "chosen_epoch": None,
@@ -32,8 +32,8 @@ DATA: Mapping[str, Any] = {
 }
 
 
-class Run(Protocol):
-    """What a report reads of a run; `reslab.runs.run.Run` is one."""
+class RunLike(Protocol):
+    """The attributes of a run that a report reads; `reslab.runs.run.Run` has them."""
 
     @property
     def path(self) -> Path: ...
@@ -46,13 +46,16 @@ class Run(Protocol):
     def log(self) -> Sequence[Mapping[str, Any]]: ...
 
 
-def page(runs: Sequence[Run]) -> dict[str, Any]:
-    """The variables of templates/page.html."""
+def page_context(runs: Sequence[RunLike]) -> dict[str, Any]:
+    """Return the variables of templates/page.html.
+
+    Raises UserError if the files of a run do not contain what they should.
+    """
     names = _names(runs)
     sections = [_section(run, number, names[number]) for number, run in enumerate(runs)]
     return {
         "title": _title(sections),
-        "judged": _judged(sections),
+        "tested": _tested(sections),
         "readings": max(
             (s["evaluation"]["readings"] for s in sections if s["evaluation"]), default=1
         ),
@@ -63,8 +66,8 @@ def page(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
-    """A name for each run; where two are called the same, the folder tells them apart."""
+def _names(runs: Sequence[RunLike]) -> list[str]:
+    """A name for each run; runs of the same name get their folder added."""
     names = [str(run.info.get("name") or run.path.name) for run in runs]
     return [
         name if names.count(name) == 1 else f"{name} ({run.path})"
@@ -73,7 +76,7 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 
 def _title(sections: Sequence[Mapping[str, Any]]) -> str:
-    """By network and data as far as these tell the runs apart, else by the runs' names."""
+    """The networks and data where they distinguish the runs, else the names of the runs."""
     headlines = [section["headline"] for section in sections]
     if len(sections) > 4:
         return f"{len(sections)} runs"
@@ -85,21 +88,21 @@ def _title(sections: Sequence[Mapping[str, Any]]) -> str:
     return f"{nets} on {sections[0]['data'].get('name', 'unknown data')}"
 
 
-def _judged(sections: Sequence[Mapping[str, Any]]) -> str:
-    """ "chosen" if every test error is of a chosen epoch, "last" if not, "" without any."""
+def _tested(sections: Sequence[Mapping[str, Any]]) -> str:
+    """Which epochs have test errors: "chosen" if all were chosen, else "last"; "" for none."""
     tested = [s for s in sections if s["evaluation"] and s["evaluation"]["split"] == "test"]
     return ("chosen" if all(s["chosen"] for s in tested) else "last") if tested else ""
 
 
-def _section(run: Run, number: int, name: str) -> dict[str, Any]:
-    """All of a run. Raises UserError where its files do not hold what is written there."""
+def _section(run: RunLike, number: int, name: str) -> dict[str, Any]:
     try:
-        return _told(run, number, name)
+        return _content(run, number, name)
     except DAMAGE as error:
         raise UserError(f"{run.path} is damaged: {error!r}") from error
 
 
-def _told(run: Run, number: int, name: str) -> dict[str, Any]:
+def _content(run: RunLike, number: int, name: str) -> dict[str, Any]:
+    """Everything that the report shows about one run."""
     info, evaluation = {**INFO, **run.info}, run.evaluation
     log = _Log(run.log())
     data = {**DATA, **info.get("data", {})}
@@ -122,7 +125,7 @@ def _told(run: Run, number: int, name: str) -> dict[str, Any]:
         "chosen": _chosen(info["chosen_epoch"], log, data["counts"]["validation"]),
         "seconds": log.seconds or format.seconds_between(info["started"], info["finished"]),
         "evaluation": _evaluation(run, evaluation, data, f"run-{number}") if evaluation else None,
-        "again": again(run.path, info, run.network),
+        "train": training_command(run.path, info, run.network),
         "evaluate": f"reslab evaluate {shlex.quote(str(run.path))}",
         "resume": f"reslab train --resume {shlex.quote(str(run.path))}",
         "recipe": _recipe(info["recipe"]),
@@ -130,42 +133,39 @@ def _told(run: Run, number: int, name: str) -> dict[str, Any]:
 
 
 def _epochs(done: int, of: float | None) -> dict[str, Any]:
-    """A training of half an epoch logs one: it has done 0.5 of 0.5."""
+    """A training of half an epoch logs one epoch; it has done 0.5 of 0.5."""
     return {"done": of if of and of < done else done, "of": of}
 
 
 def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Without those that tell of nothing, and with a sentence for what a number would not tell."""
-    told = {k: v for k, v in facts.items() if k not in ("skipped", "identical_in_train_and_test")}
+    """The facts about the data, without empty ones, and with a sentence about duplicates."""
+    shown = {k: v for k, v in facts.items() if k not in ("skipped", "identical_in_train_and_test")}
     if facts.get("skipped"):
-        told["skipped"] = facts["skipped"]
+        shown["skipped"] = facts["skipped"]
     if "identical_in_train_and_test" in facts:
         n = facts["identical_in_train_and_test"]
-        told["copies"] = (
-            f"{n} test file{'' if n == 1 else 's'} byte for byte in the training part too"
-            if n
-            else "no test file is byte for byte in the training part"
-        )
-    return told
+        files = "1 test file is" if n == 1 else f"{n} test files are" if n else "no test file is"
+        shown["duplicates"] = f"{files} identical to a training file"
+    return shown
 
 
 class _Log:
-    """The log's rows by kind. A resumed run may have logged a step twice: the later row counts."""
+    """The rows of the log by kind. If a resumed run logged a step twice, the later row counts."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]):
         self.epochs = self._by(rows, "epoch", "epoch")
         self.steps = self._by(rows, "steps", "step")
         self.notes = [str(row["text"]) for row in rows if row.get("kind") == "note"]
-        spent = [row["seconds"] for row in self.epochs if row.get("seconds") is not None]
-        self.seconds = sum(spent) if spent else None
+        seconds = [row["seconds"] for row in self.epochs if row.get("seconds") is not None]
+        self.seconds = sum(seconds) if seconds else None
 
     @staticmethod
     def _by(rows: Sequence[Mapping[str, Any]], kind: str, key: str) -> list[Mapping[str, Any]]:
-        found = {row[key]: row for row in rows if row.get("kind") == kind}
-        return [found[place] for place in sorted(found)]
+        latest = {row[key]: row for row in rows if row.get("kind") == kind}
+        return [latest[number] for number in sorted(latest)]
 
 
-def _network(run: Run) -> dict[str, Any]:
+def _network(run: RunLike) -> dict[str, Any]:
     rows = summary.table(run.network)
     adds = [row["multiply_adds"] for row in rows]
     info = run.info
@@ -180,7 +180,7 @@ def _network(run: Run) -> dict[str, Any]:
 
 
 def _chosen(epoch: int | None, log: _Log, n: int | None) -> dict[str, Any] | None:
-    """The epoch that was chosen, with its error on the n validation images."""
+    """The chosen epoch with its error on the n validation images."""
     if epoch is None:
         return None
     error = next((row.get("val_error") for row in log.epochs if row["epoch"] == epoch), None)
@@ -188,22 +188,22 @@ def _chosen(epoch: int | None, log: _Log, n: int | None) -> dict[str, Any] | Non
 
 
 def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Its choices, and by name those that it does without: zeros and empty ones."""
-    told = ("name", "promise", "source")
-    fields = {key: value for key, value in recipe.items() if key not in told}
+    """The fields that are set, and the names of those that are zero or empty."""
+    description = ("name", "promise", "source")
+    fields = {key: value for key, value in recipe.items() if key not in description}
     return {
-        **{key: recipe.get(key) for key in told},
+        **{key: recipe.get(key) for key in description},
         "fields": {key: value for key, value in fields.items() if value},
         "unused": [format.heading(key) for key, value in fields.items() if not value],
     }
 
 
 def _evaluation(
-    run: Run, evaluation: Mapping[str, Any], data: Mapping[str, Any], at: str
+    run: RunLike, evaluation: Mapping[str, Any], data: Mapping[str, Any], id: str
 ) -> dict[str, Any]:
     """The evaluation as the task of the run shows it, and the template that does."""
     module = tasks.module(run.info)
-    shown = module.evaluation(run.path / "evaluation.json", evaluation, data, at)
+    shown = module.evaluation(run.path / "evaluation.json", evaluation, data, id)
     return {**shown, "template": module.TEMPLATE}
 
 
@@ -211,7 +211,7 @@ def _evaluation(
 
 
 def _shared_charts(sections: Sequence[Mapping[str, Any]]) -> dict[str, plotly.Chart]:
-    """The charts in which all runs are drawn; those without a point are left out."""
+    """The charts that show all runs. Charts without data are left out."""
     curves = [section["curves"] for section in sections if section["curves"].epochs]
     curves += [s["curves"] for s in sections if not s["curves"].epochs and s["curves"].steps]
     charts = {}
@@ -220,12 +220,12 @@ def _shared_charts(sections: Sequence[Mapping[str, Any]]) -> dict[str, plotly.Ch
         charts["loss"] = run_charts.curves(curves, "loss", "curves-loss")
         charts["rate"] = run_charts.rate(curves, "curves-rate")
     nets = [section["network"]["name"] for section in sections]
-    by_net = len(set(nets)) == len(nets)  # shorter than the runs' names, where it tells them apart
-    judged = [
+    by_net = len(set(nets)) == len(nets)  # shorter than the runs' names, if it distinguishes them
+    test_errors = [
         (s["network"]["name"] if by_net else s["name"], s["number"], s["evaluation"]["top1_error"])
         for s in sections
         if s["evaluation"] and s["evaluation"]["split"] == "test"
     ]
-    if len(judged) > 1:
-        charts["tests"] = run_charts.error_dots(judged, "test-errors")
+    if len(test_errors) > 1:
+        charts["tests"] = run_charts.error_dots(test_errors, "test-errors")
     return charts

@@ -11,32 +11,32 @@ import numpy as np
 from reslab.evaluation.metrics import wilson
 from reslab.plots.plotly import Chart, axis, dots, layout, named, shortened, text
 
-MOST_CLASSES = 100  # beyond it only the classes that are wrong most often are drawn
-CURVE = 0.7  # a share's place on the colour scale is this power: rare mistakes still show
-COUNTS_UP_TO = 16  # classes up to which a cell has room for its count
+MAX_CLASSES = 100  # of more classes, only those with the largest errors are drawn
+COLOUR_EXPONENT = 0.7  # applied to fractions below 1, so that rare mistakes are visible
+MAX_CLASSES_WITH_COUNTS = 16  # with more classes, a cell has no room for its count
 
 
-def worst(per_class: Sequence[Mapping[str, Any]], most: int = MOST_CLASSES) -> list[int]:
-    """Indices of the classes with images, in their own order: all, or those wrong most often."""
-    filled = [i for i, row in enumerate(per_class) if row["n"]]
-    by_error = sorted(filled, key=lambda i: -per_class[i]["error"])
+def worst(per_class: Sequence[Mapping[str, Any]], most: int = MAX_CLASSES) -> list[int]:
+    """Return the indices of the classes with images, in order; at most those of largest error."""
+    with_images = [i for i, row in enumerate(per_class) if row["n"]]
+    by_error = sorted(with_images, key=lambda i: -per_class[i]["error"])
     return sorted(by_error[:most])
 
 
 def confusion(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
-    """Rows true, columns predicted; what is right in one colour, mistakes in another.
+    """Return the confusion matrix: rows are true classes, columns predicted classes.
 
-    The diagonal outweighs the rest in any net worth a report. On one colour scale the mistakes,
-    which one looks for, would all be white.
+    The diagonal and the mistakes have separate colour scales: on a common one, all mistakes of a
+    good network would look white.
     """
     keep = worst(evaluation["per_class"])
     names = [evaluation["classes"][i] for i in keep]
     counts = np.array(evaluation["confusion"])[np.ix_(keep, keep)]
     of = np.array([evaluation["per_class"][i]["n"] for i in keep])
-    shares = counts / of[:, None]
+    fractions = counts / of[:, None]
     k = len(keep)
     diagonal = np.eye(k, dtype=bool)
-    mistakes = np.where(diagonal, 0, shares)
+    mistakes = np.where(diagonal, 0, fractions)
     most = float(mistakes.max()) or 1.0
     shared: dict[str, Any] = {
         "type": "heatmap",
@@ -48,12 +48,12 @@ def confusion(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
         "hovertemplate": "true %{y}, predicted %{x}: %{customdata[0]} of %{customdata[1]}"
         "<extra></extra>",
     }
-    if k <= COUNTS_UP_TO:
+    if k <= MAX_CLASSES_WITH_COUNTS:
         shared |= {"texttemplate": "%{text}", "textfont": {"size": 10}}
     traces = [
         shared
         | {
-            "z": _cells((mistakes / most) ** CURVE, ~diagonal),
+            "z": _cells((mistakes / most) ** COLOUR_EXPONENT, ~diagonal),
             "zmin": 0,
             "zmax": 1,
             "colorscale": [[0, "--cell"], [0.5, "--wrong-half"], [1, "--wrong"]],
@@ -61,7 +61,7 @@ def confusion(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
         },
         shared
         | {
-            "z": _cells(shares, diagonal),
+            "z": _cells(fractions, diagonal),
             "zmin": 0,
             "zmax": 1,
             "colorscale": [[0, "--cell"], [1, "--right"]],
@@ -69,16 +69,16 @@ def confusion(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
         },
     ]
     figure = {"data": traces, "layout": _square(names)}
-    pixels = 330 if k <= COUNTS_UP_TO else 90 + 13 * k
-    widest = 40 if k <= COUNTS_UP_TO else max(46, (110 + 15 * k) / 16)
+    pixels = 330 if k <= MAX_CLASSES_WITH_COUNTS else 90 + 13 * k
+    widest = 40 if k <= MAX_CLASSES_WITH_COUNTS else max(46, (110 + 15 * k) / 16)
     style = f"min-width: {pixels}px; max-width: {widest:.0f}rem; aspect-ratio: 1"
-    return Chart(chart_id, figure, _spoken(evaluation, k), style)
+    return Chart(chart_id, figure, _description(evaluation, k), style)
 
 
 def _square(names: Sequence[str]) -> dict[str, Any]:
-    """A layout with the same names down and across, whose cells stay square."""
+    """A layout with the same names on both axes and square cells."""
     k = len(names)
-    few = k <= COUNTS_UP_TO
+    few = k <= MAX_CLASSES_WITH_COUNTS
     ticks = {
         "tickmode": "array",
         "tickvals": list(range(k)),
@@ -94,7 +94,7 @@ def _square(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _cells(values: np.ndarray, where: np.ndarray) -> list[list[float | None]]:
-    """Numbers with four digits where they are asked for, gaps elsewhere."""
+    """Numbers with four digits where the mask is true, None elsewhere."""
     return [
         [round(float(v), 4) if w else None for v, w in zip(row, at, strict=True)]
         for row, at in zip(values, where, strict=True)
@@ -108,17 +108,17 @@ def _counted(counts: np.ndarray, where: np.ndarray) -> list[list[str]]:
     ]
 
 
-def _spoken(evaluation: Mapping[str, Any], k: int) -> str:
-    said = [
-        f"{pair['true']} taken for {pair['predicted']} {pair['count']} of {pair['of']} times"
+def _description(evaluation: Mapping[str, Any], k: int) -> str:
+    pairs = [
+        f"{pair['true']} predicted as {pair['predicted']} {pair['count']} of {pair['of']} times"
         for pair in evaluation["confused"][:3]
     ]
-    ending = "Most often: " + "; ".join(said) + "." if said else "There are no mistakes."
+    ending = "Most frequent: " + "; ".join(pairs) + "." if pairs else "There are no mistakes."
     return f"Confusion matrix of {k} classes, rows true, columns predicted. {ending}"
 
 
 def class_errors(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
-    """One dot a class with its interval, the worst on top, and the error over all as a line."""
+    """Return the error of each class with its interval, worst first, and the overall error."""
     per_class = evaluation["per_class"]
     order = sorted(worst(per_class), key=lambda i: (-per_class[i]["error"], i))
     rows = [per_class[i] for i in order]
@@ -157,7 +157,7 @@ def class_errors(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
 
 
 def reliability(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
-    """Accuracy by confidence, a dot a bin, its area by how many images are in it."""
+    """Return accuracy by confidence: a dot for each bin, its area by the number of images."""
     bins = [b for b in evaluation["calibration"]["bins"] if b["n"]]
     most = max((b["n"] for b in bins), default=1)
     bounds = [wilson(round(b["accuracy"] * b["n"]), b["n"]) for b in bins]
@@ -183,7 +183,8 @@ def reliability(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
             "width": 0,
         },
         "customdata": [b["n"] for b in bins],
-        "hovertemplate": "%{x:.1f} % sure, %{y:.1f} % right, n = %{customdata:,}<extra></extra>",
+        "hovertemplate": "confidence %{x:.1f} %, accuracy %{y:.1f} %, "
+        "n = %{customdata:,}<extra></extra>",
     }
     ideal = {
         "type": "scatter",
@@ -196,9 +197,7 @@ def reliability(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
     percent = {"ticksuffix": " %", "range": [-2, 104], "dtick": 25}
     figure = {
         "data": [ideal, trace],
-        "layout": layout(
-            axis("how sure the net is", **percent), axis("how often right", **percent)
-        ),
+        "layout": layout(axis("confidence", **percent), axis("accuracy", **percent)),
     }
     ece = 100 * evaluation["calibration"]["ece"]
     label = f"Reliability diagram. Expected calibration error {ece:.1f} %."

@@ -1,8 +1,8 @@
-"""A run, or several side by side, as one HTML page that holds all it needs and opens offline.
+"""Write the report of one run or of several as one HTML page, which opens offline.
 
-The page asks for nothing from anywhere: the charts' library is in it, the pictures are in it, and
-its content security policy forbids every request and every script but its own. All words that
-come from a run (names of classes, of files, commands) are escaped where they are put in.
+The page makes no request: it contains its pictures and the chart library, and its content security
+policy forbids every request and every script but its own. All text that comes from a run (names of
+classes and files, commands) is escaped.
 """
 
 from __future__ import annotations
@@ -17,38 +17,45 @@ import reslab
 from reslab.core.errors import UserError
 from reslab.core.files import SAFE, writing
 from reslab.core.files import write as write_file
-from reslab.report.context import Run, page
+from reslab.report.context import RunLike, page_context
 
-__all__ = ["SAFE", "Run", "put", "render", "write"]
+__all__ = ["SAFE", "RunLike", "put", "render", "write"]
 
-PAGE = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write(runs: Sequence[Run], path: str | Path, then: str = SAFE) -> Path:
-    """Writes the report of one run, or of several compared, and returns where it lies.
+def write(runs: Sequence[RunLike], path: str | Path, then: str = SAFE) -> Path:
+    """Write the report of one run, or the comparison of several, and return its path.
 
-    A run that failed or was not evaluated gets a report that says so. The file appears whole or
-    not at all. Raises UserError without a run, or, with what to do `then`, where the file cannot be
-    written.
+    A run that failed or was not evaluated gets a report that says so. The file is written
+    atomically.
+
+    Args:
+        runs: One or more runs.
+        path: The HTML file.
+        then: What the user can do if the file cannot be written; part of the error message.
+
+    Raises:
+        UserError: There is no run, a run is damaged, or the file cannot be written.
     """
     if not runs:
         raise UserError("a report needs a run; name at least one run folder")
-    return put(path, render("page.html", page(runs)), then)
+    return put(path, render("page.html", page_context(runs)), then)
 
 
-def put(path: str | Path, whole: str, then: str = SAFE) -> Path:
-    """Write a page, whole or not at all; raises UserError where it cannot be written."""
+def put(path: str | Path, html: str, then: str = SAFE) -> Path:
+    """Write a page atomically. Raises UserError if it cannot be written."""
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file for the page, such as report.html")
     with writing(path, then):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, lambda temp: temp.write_text(whole, encoding="utf-8"), then)
+    write_file(path, lambda temp: temp.write_text(html, encoding="utf-8"), then)
     return path
 
 
-def render(template: str, contents: Mapping[str, Any]) -> str:
-    """A template with its style, its scripts and the library of the charts in it."""
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """Return a template as HTML, with the style, the scripts and the chart library inside."""
     import jinja2
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
@@ -56,7 +63,7 @@ def render(template: str, contents: Mapping[str, Any]) -> str:
     from reslab.plots import format
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PAGE),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -76,16 +83,16 @@ def render(template: str, contents: Mapping[str, Any]) -> str:
     environment.filters |= {name: getattr(format, name) for name in names}
     environment.tests["counts"] = format.counts
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    scripts = [get_plotlyjs(), (PAGE / "page.js").read_text(encoding="utf-8")]
+    scripts = [get_plotlyjs(), (TEMPLATES / "page.js").read_text(encoding="utf-8")]
     return environment.get_template(template).render(
-        **{"version": reslab.__version__, **contents},
-        style=Markup((PAGE / "style.css").read_text(encoding="utf-8")),
+        **{"version": reslab.__version__, **context},
+        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
         hashes=[_hash(script) for script in scripts],
     )
 
 
 def _hash(script: str) -> str:
-    """The name by which the content security policy lets this one script run."""
+    """The hash that allows this script in the content security policy."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"

@@ -1,4 +1,4 @@
-"""How to get a run again: the command that made it, or one that says the same."""
+"""How to reproduce a run: the command that trained it, or an equivalent one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reslab.spec import Network
 from reslab.spec.transforms import with_classes
 from reslab.zoo import NETWORKS
 
-TRAINED: Mapping[str, Any] = {  # recorded options of `train` that change the result: defaults
+DEFAULTS: Mapping[str, Any] = {  # recorded options of `train` that change the result
     name: getattr(TrainingOptions, name)
     for name in (
         "precision",
@@ -29,20 +29,23 @@ TRAINED: Mapping[str, Any] = {  # recorded options of `train` that change the re
 }
 
 
-def again(path: Path, info: Mapping[str, Any], network: Network) -> str:
-    """The command as it was given; for a run made in Python one that does the same, or, where no
-    command can say it (a network or a recipe of one's own), the call."""
+def training_command(path: Path, info: Mapping[str, Any], network: Network) -> str:
+    """Return the command that trains the run again.
+
+    For a run that was trained from Python it is an equivalent command, or, where the network or
+    the recipe has no name, the Python call.
+    """
     if info.get("command"):
         return str(info["command"])
-    given = info.get("data", {}).get("provenance", {})
-    options = {k: info[k] for k, usual in TRAINED.items() if info.get(k, usual) != usual}
-    options |= {k: given[k] for k in ("size", "skip_bad") if given.get(k)}
+    provenance = info.get("data", {}).get("provenance", {})
+    options = {k: info[k] for k, default in DEFAULTS.items() if info.get(k, default) != default}
+    options |= {k: provenance[k] for k in ("size", "skip_bad") if provenance.get(k)}
     if info.get("weights"):
         options["weights"] = info["weights"]["source"]
-    source = str(given.get("source", info.get("data", {}).get("source")))
+    source = str(provenance.get("source", info.get("data", {}).get("source")))
     recipe = info.get("recipe", {})
     base = RECIPES.get(str(recipe.get("name")))
-    if base is not None and _of_the_zoo(network):
+    if base is not None and _is_from_zoo(network):
         changes = [f"--set {name}={_text(value)}" for name, value in _changes(base, recipe).items()]
         return " ".join(
             [
@@ -51,31 +54,33 @@ def again(path: Path, info: Mapping[str, Any], network: Network) -> str:
                 *(_option(name, value) for name, value in options.items()),
             ]
         )
-    net = repr(network.name) if _of_the_zoo(network) else f"Run.open({str(path)!r}).network"
-    how = repr(base.name) if base else f"Recipe(**{dict(recipe)!r})"
-    if base and (changed := _changes(base, recipe)):
-        options = {"changes": changed, **options}
-    words = [net, repr(source), how, *(f"{name}={value!r}" for name, value in options.items())]
-    return f"reslab.train({', '.join(words)})"
+    net = repr(network.name) if _is_from_zoo(network) else f"Run.open({str(path)!r}).network"
+    recipe_text = repr(base.name) if base else f"Recipe(**{dict(recipe)!r})"
+    if base and (changes_ := _changes(base, recipe)):
+        options = {"changes": changes_, **options}
+    keywords = [f"{name}={value!r}" for name, value in options.items()]
+    return f"reslab.train({', '.join([net, repr(source), recipe_text, *keywords])})"
 
 
-def _of_the_zoo(network: Network) -> bool:
-    """Whether the name is enough: the zoo's network, for these images and classes, is the same."""
-    known = NETWORKS.get(network.name)
-    if known is None or network.classes is None:
+def _is_from_zoo(network: Network) -> bool:
+    """Whether the network is the one of its name in the zoo, for these images and classes."""
+    original = NETWORKS.get(network.name)
+    if original is None or network.classes is None:
         return False
-    return replace(with_classes(known, network.classes), input_shape=network.input_shape) == network
+    return (
+        replace(with_classes(original, network.classes), input_shape=network.input_shape) == network
+    )
 
 
 def _changes(base: Recipe, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields that differ from the base's; of length what is set, for it unsets the other."""
-    own = to_json(base)
-    differ = {
+    """The fields that differ from the base. Of `epochs` and `steps` only the one that is set."""
+    defaults = to_json(base)
+    differing = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in recipe.items()
-        if name in own and _plain(own[name]) != _plain(value)
+        if name in defaults and _plain(defaults[name]) != _plain(value)
     }
-    return {k: v for k, v in differ.items() if v or k not in ("epochs", "steps")}
+    return {k: v for k, v in differing.items() if v or k not in ("epochs", "steps")}
 
 
 def _plain(value: Any) -> Any:
@@ -87,5 +92,5 @@ def _text(value: Any) -> str:
 
 
 def _option(name: str, value: Any) -> str:
-    word = f"--{name.replace('_', '-')}"
-    return word if value is True else f"{word} {shlex.quote(str(value))}"
+    option = f"--{name.replace('_', '-')}"
+    return option if value is True else f"{option} {shlex.quote(str(value))}"

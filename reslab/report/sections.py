@@ -1,6 +1,6 @@
-"""A study as a page: sections of words, charts, pictures and tables, each with its source.
+"""The page of a study: sections of text, charts, pictures and tables.
 
-Every section says whether it was measured here, and by which command, or quoted, and from where.
+Every section names its source: the command that measured it, or the publication it is quoted from.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".gif": "image/gif"}
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file, put into the page."""
+    """A picture file that is embedded in the page."""
 
     path: Path
     caption: str
@@ -26,43 +26,44 @@ class Picture:
 
     @property
     def address(self) -> str:
+        """The picture as a data URL."""
         data = base64.b64encode(self.path.read_bytes()).decode()
         return f"data:{TYPES[self.path.suffix]};base64,{data}"
 
 
 def drawn(files: Sequence[Path], caption: str) -> Picture:
-    """What `reslab.draw` made, as wide as the page."""
+    """Return the SVG among the files that `reslab.draw` wrote, as wide as the page."""
     return Picture(next(file for file in files if file.suffix == ".svg"), caption, wide=True)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as words. The first `names` columns stand left, the others, numbers, right."""
+    """Text cells. The first `names` columns are left-aligned, the others right-aligned."""
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     names: int = 1
-    folded: bool = False
+    folded: bool = False  # shown only on a click
 
 
 @dataclass(frozen=True)
 class Section:
-    """`words` are paragraphs, with `code` in backquotes. Ids of charts are unique in a page."""
+    """`words` are paragraphs, with code in `backquotes`. Chart ids must be unique in a page."""
 
     title: str
     words: Sequence[str] = ()
     charts: Sequence[tuple[Chart, str]] = ()  # with their captions
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
-    measured: Sequence[str] = ()  # commands that measured what is shown here
-    quoted: Sequence[str] = ()  # "He et al. 2015, Table 6": sources of what was not
+    measured: Sequence[str] = ()  # commands that measured the content
+    quoted: Sequence[str] = ()  # sources of quoted content, such as "He et al. 2015, Table 6"
     sections: Sequence[Section] = field(default=())  # one level down
 
 
 def write(
     path: Path, title: str, lead: str, sections: Sequence[Section], then: str = page.SAFE
 ) -> Path:
-    """One self-contained page; raises UserError where it cannot be written."""
-    contents = {"title": title, "lead": lead, "sections": sections}
-    return page.put(path, page.render("study.html", contents), then)
+    """Write one self-contained page. Raises UserError if it cannot be written."""
+    context = {"title": title, "lead": lead, "sections": sections}
+    return page.put(path, page.render("study.html", context), then)

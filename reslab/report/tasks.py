@@ -1,4 +1,4 @@
-"""Which module shows the evaluation of which task."""
+"""The module of each task that shows its evaluation in a report."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ MODULES = {"classification": "reslab.report.classification"}
 
 
 def module(info: Mapping[str, Any]) -> Any:
-    """The module for a run with this run.json: it has `TEMPLATE` and `evaluation`."""
+    """Return the module for a run; it has `TEMPLATE` and `evaluation`."""
     return import_module(MODULES[task_name(info)])

@@ -1,11 +1,11 @@
-"""The folder of a study: what was asked, what was measured, its pictures, and its page.
+"""The folder of a study: its settings, measurements, pictures and page.
 
-    study.json      the kind of study, what was asked, command, versions, commit, machine, status
-    ...             what was measured (JSON or HDF5), as its kind has it
+    study.json      kind, settings ("asked"), commands, versions, commit, machine, status, summary
+    ...             measurements (JSON or HDF5), in files that depend on the kind of study
     *.png, *.svg    pictures
-    page.html       the same to look at, interactive, in one file
+    page.html       an interactive page in one file
 
-The same command again goes on with a study that was interrupted, and repeats nothing.
+Running the same command again continues an interrupted study and repeats no measurement.
 """
 
 from __future__ import annotations
@@ -19,52 +19,49 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reslab.core import environment as place
+from reslab.core import environment
 from reslab.core.errors import UserError
-from reslab.core.files import STUDY_FILE, write_json, writing
+from reslab.core.files import STUDY_FILE, read_record, write_json, writing
 
 FORMAT = 1
-AGAIN = "the same command goes on with what was measured"
+FIELDS = {"kind": str, "asked": dict, "status": str}  # the entries of study.json that are read
+RESUME_HINT = "run the same command again to continue from what was measured"
+
+
+def default_path(*parts: str) -> Path:
+    """Return the folder in which a study is written by default: studies/PART-PART-..."""
+    return Path("studies") / "-".join(parts)
 
 
 class Study:
-    """A study on disk. `info` is study.json; `asked` what identifies it, as JSON."""
+    """A study on disk. `info` is the content of study.json."""
 
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path, self.info = path, info
 
     @classmethod
-    def begin(cls, path: str | Path, kind: str, asked: Mapping[str, Any], backend: str) -> Study:
-        """A new study at `path`, or the one there, to go on with.
+    def begin(cls, path: str | Path, kind: str, settings: Mapping[str, Any], backend: str) -> Study:
+        """Create a study at `path`, or open the one that is there to continue it.
 
-        Raises UserError where there is something else, or a study that was asked otherwise.
+        Raises UserError if `path` holds something else, or a study with other settings.
         """
-        path, asked = Path(path), json.loads(json.dumps(asked))
+        path, settings = Path(path), json.loads(json.dumps(settings))
         if (path / STUDY_FILE).exists():
-            study = cls.open(path)
-            if study.kind != kind:
-                raise UserError(f"{path} is a study of {study.kind}: choose another --out")
-            if differ := sorted(k for k in asked if asked[k] != study.asked.get(k)):
-                was = ", ".join(_differs(k, study.asked.get(k), asked[k]) for k in differ)
-                raise UserError(f"{path} was begun with {was}: choose another --out")
-            _hold(path)
-            again = [*study.info.get("commands", []), *filter(None, [command()])]
-            study.save(status="running", commands=list(dict.fromkeys(again)))
-            return study
+            return cls._continue(path, kind, settings)
         with writing(path, "choose another --out"):
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise UserError(f"{path} exists already, and is no study: choose another --out")
+                raise UserError(f"{path} already exists and is not a study: choose another --out")
             path.mkdir(parents=True, exist_ok=True)
-        _hold(path)
+        _lock(path)
         info = {
             "format": FORMAT,
             "kind": kind,
-            "asked": asked,
+            "asked": settings,
             "command": command(),
             "backend": backend,
-            "versions": place.versions(),
-            "commit": place.commit(),
-            "machine": place.machine(backend),
+            "versions": environment.versions(),
+            "commit": environment.commit(),
+            "machine": environment.machine(backend),
             "started": _now(),
             "finished": None,
             "status": "running",
@@ -74,36 +71,39 @@ class Study:
         return study
 
     @classmethod
+    def _continue(cls, path: Path, kind: str, settings: Mapping[str, Any]) -> Study:
+        study = cls.open(path)
+        old = study.settings
+        if study.kind != kind:
+            raise UserError(f"{path} is a study of {study.kind}: choose another --out")
+        if differing := sorted(key for key in settings if settings[key] != old.get(key)):
+            changes = ", ".join(_difference(k, old.get(k), settings[k]) for k in differing)
+            raise UserError(f"{path} was started with {changes}: choose another --out")
+        _lock(path)
+        commands = [*study.info.get("commands", []), *filter(None, [command()])]
+        study.save(status="running", commands=list(dict.fromkeys(commands)))
+        return study
+
+    @classmethod
     def open(cls, path: str | Path) -> Study:
-        """The study in a folder; raises UserError if there is none."""
-        file = Path(path) / STUDY_FILE
-        try:
-            info = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{path} is no study: there is no {file}") from None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file} cannot be read: {error}") from None
-        if not isinstance(info, dict) or info.get("format") != FORMAT:
-            raise UserError(f"{file} was not written by this version of reslab")
-        for name, kind in {"kind": str, "asked": dict, "status": str}.items():
-            if not isinstance(info.get(name), kind):
-                raise UserError(f"{file} is damaged: {name!r} is no {kind.__name__}")
-        return cls(Path(path), info)
+        """Open the study in a folder. Raises UserError if there is none."""
+        return cls(Path(path), read_record(Path(path) / STUDY_FILE, "study", FORMAT, FIELDS))
 
     @property
     def kind(self) -> str:
         return str(self.info["kind"])
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
+        """What identifies the study: networks or runs, data, sizes, seeds, backend."""
         return dict(self.info["asked"])
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The command lines that measured it, each once; a word where it was called in Python."""
-        every = [self.info.get("command"), *self.info.get("commands", [])]
-        found = tuple(dict.fromkeys(str(each) for each in every if each))
-        return found or (f"reslab.studies in Python, as {self.name}/study.json has it",)
+        """The command lines that measured the study, each once; a note if Python called it."""
+        lines = [self.info.get("command"), *self.info.get("commands", [])]
+        commands = tuple(dict.fromkeys(str(line) for line in lines if line))
+        return commands or (f"called from Python, with the settings in {self.name}/study.json",)
 
     @property
     def name(self) -> str:
@@ -112,78 +112,80 @@ class Study:
     def save(self, **changes: Any) -> None:
         """Write study.json with these entries changed."""
         self.info.update(changes)
-        write_json(self.path / STUDY_FILE, self.info, AGAIN)
+        write_json(self.path / STUDY_FILE, self.info, RESUME_HINT)
 
-    def done(self, **changes: Any) -> None:
-        """All is measured; where it was so already, and is shown anew, the time is that of then."""
+    def mark_done(self, **changes: Any) -> None:
+        """Mark the study as done and release its folder. The first time of finishing is kept."""
         self.save(**changes, status="done", finished=self.info["finished"] or _now())
-        self.free()
+        self.unlock()
 
-    def free(self) -> None:
-        """Let other processes have the folder, which `begin` keeps from them."""
-        folder = _HELD.pop(_place(self.path), None)
-        if folder is not None:
-            os.close(folder)
+    def unlock(self) -> None:
+        """Release the lock on the folder that `begin` took."""
+        descriptor = _LOCKS.pop(_identity(self.path), None)
+        if descriptor is not None:
+            os.close(descriptor)
 
     def read(self, name: str) -> Any:
-        """What a JSON file of the study holds; None before there is one. UserError if damaged."""
+        """Return the content of a JSON file of the study, or None if there is no such file.
+
+        Raises UserError if the file is damaged.
+        """
         file = self.path / name
         try:
             return json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{file} is damaged: {error}; delete it, and measure it again"
-            ) from None
+            raise UserError(f"{file} is damaged: {error}; delete it and measure again") from None
 
     def write(self, name: str, data: Any) -> None:
-        write_json(self.path / name, data, AGAIN)
+        write_json(self.path / name, data, RESUME_HINT)
 
 
-# Two processes would write their points into one another's lines ---------------------------------
+# Locks: two processes would mix their measurements ------------------------------------------------
 
-_HELD: dict[tuple[int, int], int] = {}  # the folders that this process has, and how they are open
+_LOCKS: dict[tuple[int, int], int] = {}  # folders locked by this process, and their descriptors
 
 
-def _hold(path: Path) -> None:
-    """Let no other process begin a study here until this one ends, or frees it.
+def _lock(path: Path) -> None:
+    """Lock the folder until the process ends or `Study.unlock` is called.
 
-    Raises UserError where another has it. Where the system has no such locks nothing happens.
+    Raises UserError if another process holds the lock. Does nothing where the system or the file
+    system has no such locks.
     """
     try:
         import fcntl
     except ImportError:  # Windows
         return
-    if _place(path) in _HELD:
+    if _identity(path) in _LOCKS:
         return
-    folder = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(folder)
+        os.close(descriptor)
         raise UserError(
-            f"another process is at work on {path}: wait for it, or choose another --out"
+            f"another process is writing to {path}: wait for it, or choose another --out"
         ) from None
     except OSError:  # a file system without locks
-        os.close(folder)
+        os.close(descriptor)
         return
-    _HELD[_place(path)] = folder
+    _LOCKS[_identity(path)] = descriptor
 
 
-def _place(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
-def _differs(name: str, was: Any, now: Any) -> str:
-    if name == "runs":  # each is a name and digests
-        return "other runs, or with these at another moment of their training"
-    return f"{name} {was!r}, not {now!r}"
+def _difference(name: str, old: Any, new: Any) -> str:
+    if name == "runs":  # each is a name with checksums
+        return "other runs, or with these runs at another stage of their training"
+    return f"{name} {old!r}, not {new!r}"
 
 
 def command() -> str | None:
-    """The command line that began this, where there was one."""
+    """The command line of this process, or None if it is not a reslab command."""
     program = Path(sys.argv[0])
     if program.stem == "reslab" or program.parts[-2:] == ("reslab", "__main__.py"):
         return shlex.join(["reslab", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""The kinds of studies, and what each has to show: without Keras, from the folder alone."""
+"""The kinds of studies, and the sections that each shows. Needs the study's folder, not Keras."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reslab.core.errors import DAMAGE, UserError, unknown
 from reslab.report.sections import Section
 from reslab.studies.folder import Study
 
-SHOWING = {  # kind of study: the module whose `sections` shows one
+PAGES = {  # kind of study: the module whose `sections` shows one
     "degradation": "reslab.studies.degradation.page",
     "ablation": "reslab.studies.ablation.page",
     "signals": "reslab.studies.signals.page",
@@ -21,18 +21,19 @@ SHOWING = {  # kind of study: the module whose `sections` shows one
 
 
 def sections(study: Study, prefix: str = "") -> list[Section]:
-    """What a study shows; `prefix` keeps its charts apart from those of others on a page.
+    """Return the sections that show a study.
 
-    Raises UserError for a kind that there is not, or a damaged study.
+    `prefix` is put before the ids of its charts, which must be unique in a page. Raises UserError
+    for an unknown kind of study, or a damaged study.
     """
-    if study.kind not in SHOWING:
-        raise unknown("kind of study", study.kind, SHOWING)
-    show = importlib.import_module(SHOWING[study.kind]).sections
+    if study.kind not in PAGES:
+        raise unknown("kind of study", study.kind, PAGES)
+    page = importlib.import_module(PAGES[study.kind])
     try:
-        found = show(study)
-    except DAMAGE as error:  # what it reads is not what was written
+        shown: Sequence[Section] = page.sections(study)
+    except DAMAGE as error:  # a file does not contain what the study wrote
         raise UserError(f"{study.path} is damaged: {error!r}; measure it again") from error
-    return [_prefixed(section, prefix) for section in found]
+    return [_prefixed(section, prefix) for section in shown]
 
 
 def _prefixed(section: Section, prefix: str) -> Section:

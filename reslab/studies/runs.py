@@ -1,4 +1,4 @@
-"""Trained runs as these analyses look at them: flat, so that every layer can be asked."""
+"""The runs that a study measures: opening them, identifying them, and loading their models."""
 
 from __future__ import annotations
 
@@ -13,45 +13,52 @@ from reslab.data import Data
 from reslab.models import build
 from reslab.models.stacked import slices
 from reslab.runs.run import Run
-from reslab.studies.trained import Subject, subject
+from reslab.studies.folder import default_path
+from reslab.studies.trained import LoadedRun, load_run
 
-LONGEST = 180  # bytes of runs' names in a study's
-
-
-def opened(runs: Sequence[Run | str | Path]) -> list[Run]:
-    """The runs, each once. Raises UserError where there are none, or two have one name."""
-    found = [run if isinstance(run, Run) else Run.open(run) for run in runs]
-    if not found:
-        raise UserError("no runs: name one or more folders of `reslab train`")
-    names = [run.name for run in found]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"two runs are called {twice[0]}: name each run once")
-    return found
+MAX_NAME = 180  # bytes of run names in the name of a study; file systems allow 255 in all
 
 
-def name(kind: str, runs: Sequence[Run], *more: str) -> Path:
-    """The study's folder by default; a file system takes names of 255 bytes."""
+def open_runs(runs: Sequence[Run | str | Path]) -> list[Run]:
+    """Open the runs. Raises UserError if there are none, or if two have the same name."""
+    opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    if not opened:
+        raise UserError("no runs: name one or more folders written by `reslab train`")
+    names = [run.name for run in opened]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"two runs are called {repeated[0]}: name each run once")
+    return opened
+
+
+def study_path(kind: str, runs: Sequence[Run], *options: str) -> Path:
+    """Return the default folder of a study of these runs; a hash stands for too many names."""
     names = [run.name for run in runs]
-    if sum(len(name.encode()) + 1 for name in names) > LONGEST:
-        digest = hashlib.sha256("/".join(names).encode()).hexdigest()[:8]
-        names = [f"{len(runs)}-runs-{digest}"]
-    return Path("studies") / "-".join([kind, *names, *more])
+    if sum(len(name.encode()) + 1 for name in names) > MAX_NAME:
+        checksum = hashlib.sha256("/".join(names).encode()).hexdigest()[:8]
+        names = [f"{len(runs)}-runs-{checksum}"]
+    return default_path(kind, *names, *options)
 
 
-def known(run: Run, judged: bool = True) -> dict[str, Any]:
-    """What identifies a run in a study; its weights too where the judged ones are looked at, for
-    those of kept epochs stay what they are."""
-    found = {"run": run.name, "started": run.info.get("started")}
-    found |= {"data": run.info["data"]["checksum"]}
-    return found | ({"weights": run.digest()} if judged else {})
+def identity(run: Run, with_weights: bool = True) -> dict[str, Any]:
+    """Return what identifies a run in the settings of a study.
+
+    The checksum of the weights belongs to it where the study measures the final weights. The
+    checkpoint of a past epoch does not change any more.
+    """
+    entry = {"run": run.name, "started": run.info.get("started")}
+    entry |= {"data": run.info["data"]["checksum"]}
+    return entry | ({"weights": run.digest()} if with_weights else {})
 
 
-def flat(run: Run, images: int | None, split: str, data: Data | None = None) -> Subject:
-    """The run's judged weights in a model of single layers; see `analysis.subject`."""
-    found = subject(run, images, split=split, data=data)
-    if not slices.holders(found.model):
-        return found
-    weights = found.weights()
-    found = replace(found, model=build.create(run.network))
-    found.assign(weights)
-    return found
+def load_flat(run: Run, images: int | None, split: str, data: Data | None = None) -> LoadedRun:
+    """Load a run with one Keras layer per layer of the network, so that each can be measured.
+
+    See `trained.load_run`; that function may stack the units of deep networks.
+    """
+    loaded = load_run(run, images, split=split, data=data)
+    if not slices.holders(loaded.model):
+        return loaded
+    weights = loaded.weights()
+    flat = replace(loaded, model=build.create(run.network))
+    flat.assign(weights)
+    return flat

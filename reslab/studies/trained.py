@@ -1,4 +1,4 @@
-"""A trained network as an analysis looks at it: weights by name, and images that stand still."""
+"""The model of a trained run with named weights, and a fixed set of images to measure it on."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from reslab.runs.run import Run
 from reslab.spec import Network, summary
 from reslab.training.memory import FLAT_FILE
 
-SPLITS = "train", "validation"  # the test images are for judging
+SPLITS = "train", "validation"  # studies do not use the test images
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images as a network takes them: standardised, un-augmented, in its layout."""
+    """Images as a network takes them: normalised, not augmented, in the network's layout."""
 
     x: np.ndarray  # float32 (n, h, w, c), or (n, c, h, w) for a channels_first network
     labels: np.ndarray  # int32 (n,)
-    said: str  # "all 54,000 train images", "1,000 of 54,000 train images, drawn with seed 0"
+    description: str  # "all 54,000 train images", "1,000 of 54,000 train images, drawn with seed 0"
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """A run's network with the weights of some moment, float32, and the images to look at it with.
+class LoadedRun:
+    """A run's network with its weights in float32, and the images to measure it on.
 
-    `model` maps standardised images to logits. Stacked units have single layers' names here as
-    everywhere.
+    `model` maps normalised images to logits. Variables have the names of single layers, also where
+    the model stacks units.
     """
 
     run: Run
@@ -52,7 +52,7 @@ class Subject:
         return self.run.name
 
     def variables(self) -> dict[str, Any]:
-        """By `layer/variable`, as `build.variables` has them."""
+        """Return the variables by `layer/variable`, see `build.variables`."""
         return build.variables(self.model)
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -62,7 +62,7 @@ class Subject:
         stacked.assign(self.variables(), arrays)
 
 
-def subject(
+def load_run(
     run: Run | str | Path,
     images: int | None = None,
     *,
@@ -70,63 +70,72 @@ def subject(
     seed: int = 0,
     checkpoint: str | None = None,
     data: Data | None = None,
-) -> Subject:
-    """A run as it was judged, or at a checkpoint ("best", "last", "epoch-0003").
+) -> LoadedRun:
+    """Load a run with its final weights, or with those of a checkpoint, and a sample of images.
 
-    `images` is the size of a sample of `split`, drawn with `seed`; None takes all of them. A run
-    without a model (it failed, or is not finished) is looked at with its last checkpoint. `data`
-    are the run's, where they are loaded already. Raises UserError where the run has no weights or
-    no such split, or its data have changed.
+    Args:
+        run: The run or its folder. A run without a final model (it failed, or is not finished) is
+            loaded with its best checkpoint, else with its last.
+        images: Number of images to draw from the split; None takes all of them.
+        split: "train" or "validation".
+        seed: Seed of the draw.
+        checkpoint: "best", "last" or a kept epoch such as "epoch-0003".
+        data: The data of the run, if they are loaded already.
+
+    Raises:
+        UserError: The run has no such weights or split, or its data have changed.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     data = data or evaluation.reload(run)
-    model = fresh(run.network)
-    found = Subject(run, model, sample(data, standard(run), model, images, split, seed))
+    model = new_model(run.network)
+    loaded = LoadedRun(run, model, sample(data, normalization_of(run), model, images, split, seed))
     arrays = weights(run, checkpoint)
-    if missing := [name for name in found.variables() if name not in arrays]:
-        raise UserError(f"{run.path} has no weights of {missing[0]}: they are of another network")
-    found.assign({name: arrays[name] for name in found.variables()})
-    return found
+    if missing := [name for name in loaded.variables() if name not in arrays]:
+        raise UserError(
+            f"{run.path} has no weights for {missing[0]}: its weights are of another network"
+        )
+    loaded.assign({name: arrays[name] for name in loaded.variables()})
+    return loaded
 
 
-def fresh(network: Network) -> keras.Model:
-    """The network with first weights; deep ones stacked, or they would take long to build."""
+def new_model(network: Network) -> keras.Model:
+    """Return the network with new weights; deep networks are stacked, which builds faster."""
     return build.create(network, stacked=summary.depth(network) > FLAT_FILE)
 
 
 def sample(
     data: Data,
-    standard: Normalization,
+    normalization: Normalization,
     model: keras.Model,
     images: int | None = None,
     split: str = "train",
     seed: int = 0,
 ) -> Images:
-    """All images of a split, or so many drawn without replacement, as `model` takes them."""
+    """Return all images of a split, or a sample without replacement, as inputs for `model`."""
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     part: Split | None = getattr(data, split)
     if part is None:
         raise UserError(f"{data.name} has no {split} images")
     if images is not None and images < 1:
-        raise UserError(f"{images} images: at least one")
-    count, said = len(part), f"all {len(part):,} {split} images"
+        raise UserError(f"{images} images: at least one is needed")
+    count, description = len(part), f"all {len(part):,} {split} images"
     if images is not None and images < count:
-        drawn = Stream(seed, "analysis", split).permutation(count)[:images]
-        part, said = part.take(np.sort(drawn)), f"{images:,} of {count:,} {split} images"
-        said += f", drawn with seed {seed}"
-    x = standard(part.images(np.arange(len(part))))
-    return Images(to_layout(x, model.input_shape), part.labels, said)
+        indices = Stream(seed, "analysis", split).permutation(count)[:images]
+        part, description = part.take(np.sort(indices)), f"{images:,} of {count:,} {split} images"
+        description += f", drawn with seed {seed}"
+    x = normalization(part.images(np.arange(len(part))))
+    return Images(to_layout(x, model.input_shape), part.labels, description)
 
 
-def standard(run: Run) -> Normalization:
-    """How the run's images were standardised."""
+def normalization_of(run: Run) -> Normalization:
+    """Return the mean and std with which the run's images were normalised."""
     arrays, _ = read_arrays(run.path / "standardise.safetensors")
     return Normalization(arrays["mean"], arrays["std"])
 
 
 def weights(run: Run, checkpoint: str | None = None) -> dict[str, np.ndarray]:
-    """The judged model's weights by `layer/variable`, or those of a checkpoint; see `subject`."""
+    """Return weights by `layer/variable`: the final ones, or a checkpoint's; see `load_run`."""
     if checkpoint is None and run.model_path.exists():
         model, _ = saved.load_with_card(run.model_path)
         inner = next(layer for layer in model.layers if isinstance(layer, keras.Model))
@@ -134,14 +143,14 @@ def weights(run: Run, checkpoint: str | None = None) -> dict[str, np.ndarray]:
     if checkpoint is None:
         best = run.checkpoints / "best.safetensors"
         return read_arrays(best if best.exists() else run.checkpoints / "last.safetensors")[0]
-    kept = {path.stem: path for path in sorted(run.checkpoints.glob("*.safetensors"))}
-    if checkpoint not in kept:
-        raise unknown(f"checkpoint of {run.path}", checkpoint, kept)
-    return read_arrays(kept[checkpoint])[0]
+    files = {path.stem: path for path in sorted(run.checkpoints.glob("*.safetensors"))}
+    if checkpoint not in files:
+        raise unknown(f"checkpoint of {run.path}", checkpoint, files)
+    return read_arrays(files[checkpoint])[0]
 
 
 def kept_checkpoints(run: Run) -> list[str]:
-    """The names of the checkpoints of every epoch, the first weights' first; UserError if none."""
+    """Return the names of the kept checkpoints, epoch 0 first. Raises UserError if none."""
     names = sorted(path.stem for path in run.checkpoints.glob("epoch-*.safetensors"))
     if not names:
         raise UserError(

@@ -1,6 +1,6 @@
-"""Where in a network is measured: its layers in order of depth, its units one behind the other.
+"""The layers and units of a network that the studies measure, in order of depth.
 
-All of it follows from the description (standard library only).
+They follow from the description of the network; Keras is not needed.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from reslab.spec.shapes import Shape
 
 
 @dataclass(frozen=True)
-class Place:
-    """A layer with a kernel. `number` counts those that are on no shortcut, from 1.
+class KernelLayer:
+    """A convolution or dense layer. `number` counts the layers outside of shortcuts, from 1.
 
-    A layer of a shortcut has the number of the one before it, so that a residual net and its plain
-    twin number their common layers alike.
+    A shortcut layer has the number of the layer before it, so that a residual network and its plain
+    twin give their common layers the same numbers.
     """
 
     path: str
@@ -54,46 +54,47 @@ class Place:
         return asdict(self)
 
 
-def kernels(network: Network) -> list[Place]:
-    """Every convolution and full connection, in order of computation."""
-    found, number = [], 0
+def kernel_layers(network: Network) -> list[KernelLayer]:
+    """Return all convolutions and dense layers, in order of computation."""
+    layers, number = [], 0
     for layer in walk(network):
         if isinstance(layer.part, Conv | Dense):
             shortcut = "_shortcut_" in layer.path
             number += not shortcut
-            found.append(Place(layer.path, layer.row, number, shortcut, layer.part.kind))
-    return found
+            layers.append(KernelLayer(layer.path, layer.row, number, shortcut, layer.part.kind))
+    return layers
 
 
 @dataclass(frozen=True)
 class Response:
     """A 3x3 convolution, and the layer whose output is its response."""
 
-    place: Place
-    source: str  # a path: of the batch norm behind the convolution, else of the convolution itself
-    normalised: bool
+    layer: KernelLayer
+    source: str  # path of the batch norm after the convolution, or of the convolution itself
+    normalised: bool  # the source is a batch norm
 
 
-def responses(network: Network) -> list[Response]:
-    """He 2015, Sec. 4.2, Fig. 7: the outputs of each 3x3 layer, after BN, before what follows.
+def response_layers(network: Network) -> list[Response]:
+    """Return the 3x3 layers whose responses are measured: He 2015, Sec. 4.2 and Fig. 7.
 
-    A pre-activation unit has no BN behind its last convolution, which goes into the sum: there, as
-    where a net has no BN, the response is what the convolution puts out.
+    The response is the output after batch norm and before the ReLU or the addition. Where no batch
+    norm follows, as after the last convolution of a pre-activation unit, it is the output of the
+    convolution.
     """
     layers = walk(network)
-    takers: dict[str, list[Layer]] = {}
+    consumers: dict[str, list[Layer]] = {}
     for layer in layers:
         for name in layer.inputs:
-            takers.setdefault(name, []).append(layer)
-    three = {x.path for x in layers if isinstance(x.part, Conv) and x.part.kernel == 3}
-    found = []
-    for place in kernels(network):
-        if place.path in three:
-            behind = takers.get(place.path, [])
-            normalised = len(behind) == 1 and isinstance(behind[0].part, BN)
-            source = behind[0].path if normalised else place.path
-            found.append(Response(place, source, normalised))
-    return found
+            consumers.setdefault(name, []).append(layer)
+    paths = {x.path for x in layers if isinstance(x.part, Conv) and x.part.kernel == 3}
+    responses = []
+    for conv in kernel_layers(network):
+        if conv.path in paths:
+            following = consumers.get(conv.path, [])
+            normalised = len(following) == 1 and isinstance(following[0].part, BN)
+            source = following[0].path if normalised else conv.path
+            responses.append(Response(conv, source, normalised))
+    return responses
 
 
 # Units --------------------------------------------------------------------------------------------
@@ -101,9 +102,10 @@ def responses(network: Network) -> list[Response]:
 
 @dataclass(frozen=True)
 class Unit:
-    """A residual unit of the network, or the layers that are one in its residual twin.
+    """A residual unit, or the layers of a plain network that are a unit in its residual twin.
 
-    `start` and `end` are paths of the layers whose outputs go in and come out; "" is the image.
+    `start` is the path of the layer whose output enters the unit ("" is the image), `end` the path
+    of the unit's last layer.
     """
 
     name: str  # conv3_x_4
@@ -112,53 +114,52 @@ class Unit:
     layers: tuple[Layer, ...]
     start: str
     end: str
-    taken: Shape
-    made: Shape
+    input_shape: Shape
+    output_shape: Shape
 
     @property
-    def keeps(self) -> bool:
-        """Whether what comes out has the shape of what goes in."""
-        return self.taken == self.made
+    def keeps_shape(self) -> bool:
+        return self.input_shape == self.output_shape
 
 
 def units(network: Network) -> list[Unit]:
-    """The units in order of depth: names and numbers are those of both twins.
+    """Return the units in order of depth. A network and its plain twin name their units alike.
 
-    A plain net made by `transforms.plain` keeps what was a unit as (lead, body, tail). Units inside
-    of other parts are no links of the chain, and are left out.
+    A plain network made by `transforms.plain` keeps each unit as a chain (lead, body, tail). Units
+    nested in other parts are not links of the main chain and are left out.
     """
-    found: list[Unit] = []
+    units: list[Unit] = []
     layers = {layer.path: layer for layer in walk(network)}
     value = Edge(input_maps(network), "")
     for row, part in network.rows.items():
-        seen: Counter[str] = Counter()
+        counter: Counter[str] = Counter()
         count = 0
-        for piece in _pieces(part):
+        for link in _links(part):
             paths: list[str] = []
 
             def visit(leaf: Any, path: str, inputs: Any, out: Any, paths: list[str] = paths) -> str:
                 paths.append(path)
                 return path
 
-            end = traverse(piece, value, row, visit, seen)
-            if _is_unit(piece):
+            end = traverse(link, value, row, visit, counter)
+            if _is_unit(link):
                 count += 1
                 inside = tuple(layers[path] for path in paths)
                 ends = value.result, end.result, value.shape, end.shape
-                residual = isinstance(piece, Residual)
-                found.append(Unit(f"{row}_{count}", row, residual, inside, *ends))
+                residual = isinstance(link, Residual)
+                units.append(Unit(f"{row}_{count}", row, residual, inside, *ends))
             value = end
-    return found
+    return units
 
 
-def _pieces(part: Part) -> Iterator[Part]:
-    """The links of a chain, with what was a unit whole."""
+def _links(part: Part) -> Iterator[Part]:
+    """The links of a chain; a unit is one link."""
     if isinstance(part, Repeat):
         for _ in range(part.times):
-            yield from _pieces(part.part)
+            yield from _links(part.part)
     elif isinstance(part, tuple) and not _is_unit(part):
         for each in part:
-            yield from _pieces(each)
+            yield from _links(each)
     else:
         yield part
 
@@ -169,23 +170,25 @@ def _is_unit(part: Part) -> bool:
     if not isinstance(part, tuple) or len(part) != 3:
         return False
     lead, body, tail = part
-    return isinstance(body, tuple) and _weighs(body) and not _weighs(lead) and not _weighs(tail)
+    return (
+        isinstance(body, tuple) and _has_conv(body) and not _has_conv(lead) and not _has_conv(tail)
+    )
 
 
-def _weighs(part: Part) -> bool:
-    """Whether it holds a convolution, and no residual unit."""
+def _has_conv(part: Part) -> bool:
+    """Whether the part contains a convolution and no residual unit."""
     inner = any(_is_unit(step) for step in unroll(part) if isinstance(step, Residual))
     return not inner and any(isinstance(leaf, Conv) for leaf in leaves(part))
 
 
-KEEP_ZERO = Activation, Scale, Dropout, StochasticDepth, AvgPool, MaxPool
+ZERO_TO_ZERO = Activation, Scale, Dropout, StochasticDepth, AvgPool, MaxPool
 
 
-def closing(unit: Unit) -> Layer | None:
-    """The layer of a residual unit's body that makes it zero once its own weights are zero.
+def closing_layer(unit: Unit) -> Layer | None:
+    """Return the layer of a residual unit whose zeroed weights make the whole body zero.
 
-    With it the sum is of the shortcut alone: of x itself, or of what the shortcut (a gate, a
-    constant) makes of it. None where the body ends in something that would not stay zero.
+    The sum is then the shortcut's output alone. None where the body ends in a layer that does not
+    map zero to zero.
     """
     inside = {layer.path: layer for layer in unit.layers}
     join = next(
@@ -199,7 +202,7 @@ def closing(unit: Unit) -> Layer | None:
             return layer
         if isinstance(layer.part, Multiply):  # squeeze-and-excitation: gate, maps
             layer = inside.get(layer.inputs[1])
-        elif isinstance(layer.part, KEEP_ZERO) and _keeps_zero(layer):
+        elif isinstance(layer.part, ZERO_TO_ZERO) and _keeps_zero(layer):
             layer = inside.get(layer.inputs[0])
         else:
             return None
@@ -210,11 +213,12 @@ def _keeps_zero(layer: Layer) -> bool:
     return not isinstance(layer.part, Activation) or layer.part.function == "relu"
 
 
-def alike(one: Unit, other: Unit) -> bool:
-    """Whether two neighbours may stand in each other's place: all four shapes are one."""
-    return one.keeps and other.keeps and one.made == other.taken and one.row == other.row
+def swappable(one: Unit, other: Unit) -> bool:
+    """Whether two neighbours can be swapped: all inputs and outputs have the same shape."""
+    same_shape = one.output_shape == other.input_shape
+    return one.keeps_shape and other.keeps_shape and same_shape and one.row == other.row
 
 
-def stage_ends(rows: list[str]) -> list[int]:
-    """Positions before which a new row of the network's table begins, but for the first."""
+def stage_starts(rows: list[str]) -> list[int]:
+    """Return the positions at which a new row of the network's table begins, without 0."""
     return [i for i in range(1, len(rows)) if rows[i] != rows[i - 1]]

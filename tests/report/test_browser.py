@@ -1,4 +1,4 @@
-"""The report in a real browser: drawn, quiet, offline, and as wide as the window."""
+"""The report in a real browser: drawn, without messages, offline, as wide as the window."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.helpers.chromium import Chromium
 from tests.helpers.runs import CHARACTERS, make_run
 
 DRAWN = "document.documentElement.dataset.charts === 'drawn'"
-# Lines, dots and heat maps of each chart that take up room on the page.
+# The number of visible lines, dots and heat maps of each chart.
 MARKS = """Object.fromEntries([...document.querySelectorAll('.chart')].map((chart) => [chart.id,
   [...chart.querySelectorAll('.overplot path, .overplot image')].filter(
     (mark) => mark.getBoundingClientRect().width > 1).length]))"""
@@ -72,9 +72,7 @@ def test_names_of_classes_are_drawn_as_they_are(browser: Chromium, pages: dict[s
     assert "true <b>bold</b>, predicted <b>bold</b>" in hovered
 
 
-def test_the_charts_follow_the_light_the_dark_and_the_paper(
-    browser: Chromium, pages: dict[str, Path]
-):
+def test_the_charts_follow_the_colour_scheme_and_print(browser: Chromium, pages: dict[str, Path]):
     line = (
         "getComputedStyle(document.querySelector('#curves-error .js-line[style*=\"3px\"]')).stroke"
     )
@@ -102,7 +100,7 @@ def test_the_charts_follow_the_light_the_dark_and_the_paper(
     assert browser.errors() == []
 
 
-def test_a_request_from_the_page_would_be_refused(browser: Chromium, pages: dict[str, Path]):
+def test_a_request_from_the_page_is_refused(browser: Chromium, pages: dict[str, Path]):
     browser.open(pages["failed"])
     browser.until(DRAWN)
     refused = browser.run("fetch('http://localhost:9/').then(() => false, () => true)")

@@ -1,4 +1,4 @@
-"""What a report says of how to get its run again, said back to the command line and to Python."""
+"""The command or call that a report gives to reproduce a run: it trains the same run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import reslab
 from reslab.cli import train
 from reslab.cli.main import cli
-from reslab.report.reproduce import again
+from reslab.report.reproduce import training_command
 from reslab.runs import papers
 from reslab.runs import recipe as recipes
 from reslab.runs.recipe import Recipe
@@ -39,9 +39,9 @@ def info(recipe: Recipe) -> dict[str, Any]:
     return {**INFO, "recipe": recipes.to_json(recipe)}
 
 
-def test_a_command_that_was_given_is_kept() -> None:
+def test_the_original_command_is_kept() -> None:
     given = {**info(papers.RECIPES["quick"]), "command": "reslab train x"}
-    assert again(Path("runs/a"), given, NET) == "reslab train x"
+    assert training_command(Path("runs/a"), given, NET) == "reslab train x"
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ def test_a_command_that_was_given_is_kept() -> None:
         {"augment": ()},
     ],
 )
-def test_the_command_says_the_same(changes: dict[str, Any]) -> None:
+def test_the_command_has_the_same_settings(changes: dict[str, Any]) -> None:
     recipe = recipes.change(papers.RECIPES["quick"], changes)
-    command = shlex.split(again(Path("runs/a"), info(recipe), NET))
+    command = shlex.split(training_command(Path("runs/a"), info(recipe), NET))
     assert command[:3] == ["reslab", "train", "resnet20"]
     outer = click.Context(cli, **cli.context_settings)  # or click would keep a --help without -h
     context = train.train.make_context("train", command[2:], parent=outer)
@@ -70,13 +70,13 @@ def test_the_command_says_the_same(changes: dict[str, Any]) -> None:
     assert recipes.change(papers.recipe(said["recipe"]), set_) == recipe
 
 
-def test_a_run_made_in_python_is_made_again_by_its_call(thirds: Path, tmp_path: Path) -> None:
+def test_a_run_trained_from_python_is_reproduced_by_its_call(thirds: Path, tmp_path: Path) -> None:
     recipe = Recipe("own", epochs=0.5, batch=16, rate=0.1)
     run = reslab.train(tiny.NETWORK, thirds, recipe, out=tmp_path / "one", seed=3)
-    call = again(run.path, run.info, run.network)
+    call = training_command(run.path, run.info, run.network)
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert "reslab.train(Run.open(" in page
-    made = eval(  # the call, word by word, but for where the run goes
+    made = eval(  # the same call with another folder
         call.removesuffix(")") + f", out={str(tmp_path / 'two')!r})",
         {"reslab": reslab, "Run": Run, "Recipe": Recipe},
     )

@@ -344,7 +344,7 @@ def test_a_finished_study_repeats_nothing(study: Study, thirds: Path) -> None:
 @torch_only
 def test_other_terms_in_the_same_folder_are_refused(study: Study, thirds: Path) -> None:
     for more in ({"epochs": 3}, {"changes": {**SETTINGS, "rate": 0.1}}, {"images": 90}):
-        with pytest.raises(UserError, match="was begun with"):
+        with pytest.raises(UserError, match="was started with"):
             degradation(terms(thirds, study.path, **{"seeds": 2, **more}), (8, 14))
 
 

@@ -108,7 +108,7 @@ def test_what_is_found_where(trained: Run, apart: None) -> None:
     found = gather()
     assert [run.path for run in found.runs] == [Path("runs/deeper/one")]
     assert found.of("degradation") == ()  # it is not done
-    study.done()
+    study.mark_done()
     assert [s.path for s in gather().of("degradation")] == [Path("studies/d")]
     assert [run.path for run in gather(["studies/d/runs"]).runs] == [
         Path("studies/d/runs/plain8-seed0")
@@ -153,7 +153,7 @@ def test_a_run_that_cannot_be_shown_costs_no_other(
 def test_what_is_not_finished_is_left_out_and_said(trained: Run, apart: None) -> None:
     shutil.copytree(trained.path, "runs/one")
     Run.open("runs/one").save(status="running")
-    Study.begin("studies/d", "degradation", {"depths": [8]}, "torch").free()
+    Study.begin("studies/d", "degradation", {"depths": [8]}, "torch").unlock()
     text = explain().read_text(encoding="utf-8")
     assert "Left out of this page: runs/one is not finished: its status is" in text
     assert "Left out of this page: studies/d is not finished: its status is" in text
@@ -200,7 +200,7 @@ def test_a_study_goes_on_only_as_it_was_asked(tmp_path: Path) -> None:
         Study.begin(path, "landscape", {"grid": 7, "runs": ("a",)}, "torch")
     with pytest.raises(UserError, match="a study of landscape"):
         Study.begin(path, "lesions", {}, "torch")
-    with pytest.raises(UserError, match="is no study"):
+    with pytest.raises(UserError, match="is not a study"):
         Study.begin(tmp_path, "lesions", {}, "torch")
     (path / "study.json").write_text("[]")
     with pytest.raises(UserError, match="not written by this version"):

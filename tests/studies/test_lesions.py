@@ -1,4 +1,4 @@
-"""Nets without units: against descriptions that lack them, numpy, and end to end."""
+"""Networks without single units: against NumPy on changed networks, and end to end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 import reslab
 from reslab import zoo
-from reslab.cli import signals as cli
+from reslab.cli.lesions import lesions as command
 from reslab.core.errors import UserError
 from reslab.core.interrupts import Interrupted
 from reslab.core.progress import Watch
@@ -37,10 +37,10 @@ from reslab.spec import (
 )
 from reslab.spec.transforms import plain
 from reslab.studies import registry
-from reslab.studies import units as places
+from reslab.studies import units as study_units
 from reslab.studies.folder import Study
-from reslab.studies.lesions import measure
-from reslab.studies.lesions.measure import lesions
+from reslab.studies.lesions import chain, measure
+from reslab.studies.lesions.measure import measure_lesions
 from reslab.zoo import identity_mappings as im
 from reslab.zoo.resnet import basic, bottleneck, option_a
 from reslab.zoo.senet import squeezed
@@ -77,17 +77,17 @@ def batch(n: int = 5) -> np.ndarray:
 
 
 def all_of(net: Network) -> tuple[dict[tuple[str, str], np.ndarray], dict[str, np.ndarray]]:
-    """The logits of every lesion of a net with random weights, and these."""
+    """The logits of every lesion of a network with random weights, and the weights."""
     model = build.create(net)
     values = randomise(model)
-    found = dict(measure.lesioned(measure.chain(model, places.units(net)), batch()))
-    for name, variable in build.variables(model).items():  # nothing was left behind
+    found = dict(chain.lesioned(chain.chain(model, study_units.units(net)), batch()))
+    for name, variable in build.variables(model).items():  # all weights are restored
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), values[name])
     return found, values
 
 
 def silent(net: Network, number: int) -> Network:
-    """The description with the body of its unit of that number, from 0, times zero."""
+    """The network with the body of its n-th unit, from 0, multiplied by zero."""
     count = -1
 
     def rule(part: Part) -> Part:
@@ -107,14 +107,14 @@ def logits(net: Network, values: dict[str, np.ndarray]) -> np.ndarray:
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_a_removed_unit_is_its_shortcut(block: str) -> None:
-    """Against numpy on a description whose unit has a body of zero."""
+    """Against NumPy on a network whose unit has a body of zero."""
     net = network(BLOCKS[block])
-    units = places.units(net)
+    units = study_units.units(net)
     assert [unit.name for unit in units] == [f"conv2_x_{i}" for i in (1, 2)] + [
         f"conv3_x_{i}" for i in (1, 2, 3)
     ]
     found, values = all_of(net)
-    np.testing.assert_allclose(found[measure.WHOLE], logits(net, values), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found[chain.WHOLE], logits(net, values), rtol=1e-3, atol=1e-4)
     for number, unit in enumerate(units):
         expected = logits(silent(net, number), values)
         np.testing.assert_allclose(
@@ -132,18 +132,18 @@ def test_lesions_on_every_backend() -> None:
 
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck", "preact", "squeezed"])
-def test_a_plain_net_without_a_unit_lacks_its_layers(block: str) -> None:
-    """Against numpy over the walk with these layers cut out, and what took from them rewired."""
+def test_a_plain_network_without_a_unit_lacks_its_layers(block: str) -> None:
+    """Against NumPy on the walk without these layers, with the inputs of the next rewired."""
     net = plain(network(BLOCKS[block]))
-    units = places.units(net)
-    twins = places.units(network(BLOCKS[block]))
+    units = study_units.units(net)
+    twins = study_units.units(network(BLOCKS[block]))
     assert [unit.name for unit in units] == [unit.name for unit in twins]
-    assert [unit.keeps for unit in units] == [unit.keeps for unit in twins]
+    assert [unit.keeps_shape for unit in units] == [unit.keeps_shape for unit in twins]
     found, values = all_of(net)
     removed = {name for what, name in found if what == "removed"}
-    assert removed == {unit.name for unit in units if unit.keeps}
+    assert removed == {unit.name for unit in units if unit.keeps_shape}
     for unit in units:
-        if unit.keeps:
+        if unit.keeps_shape:
             gone = {layer.path for layer in unit.layers}
             left = [
                 replace(x, inputs=tuple(unit.start if i == unit.end else i for i in x.inputs))
@@ -156,18 +156,18 @@ def test_a_plain_net_without_a_unit_lacks_its_layers(block: str) -> None:
             )
 
 
-def swapped(layers: Sequence[Layer], one: places.Unit, two: places.Unit) -> list[Layer]:
-    """The walk with the second unit's layers before the first's, and the inputs as that has it."""
+def swapped(layers: Sequence[Layer], one: study_units.Unit, two: study_units.Unit) -> list[Layer]:
+    """The walk with the second unit before the first, and the inputs rewired accordingly."""
 
-    def rewired(unit: places.Unit, start: str) -> list[Layer]:
+    def rewired(unit: study_units.Unit, start: str) -> list[Layer]:
         return [
             replace(x, inputs=tuple(start if i == unit.start else i for i in x.inputs))
             for x in unit.layers
         ]
 
     moved = [*rewired(two, one.start), *rewired(one, two.end)]
-    places_of = [layer.path for layer in layers]
-    begin = places_of.index(one.layers[0].path)
+    paths = [layer.path for layer in layers]
+    begin = paths.index(one.layers[0].path)
     behind = layers[begin + len(moved) :]
     end = [
         replace(x, inputs=tuple(one.end if i == two.end else i for i in x.inputs)) for x in behind
@@ -177,9 +177,9 @@ def swapped(layers: Sequence[Layer], one: places.Unit, two: places.Unit) -> list
 
 @pytest.mark.parametrize("net", [network(basic), plain(network(basic)), network(im.preact_basic)])
 def test_swapped_units_run_in_the_other_order(net: Network) -> None:
-    units = places.units(net)
+    units = study_units.units(net)
     found, values = all_of(net)
-    pairs = [(a, b) for a, b in pairwise(units) if places.alike(a, b)]
+    pairs = [(a, b) for a, b in pairwise(units) if study_units.swappable(a, b)]
     assert {name for what, name in found if what == "swapped"} == {a.name for a, _ in pairs}
     assert [(a.name, b.name) for a, b in pairs][-1] == ("conv3_x_2", "conv3_x_3")
     for one, two in pairs:
@@ -189,14 +189,14 @@ def test_swapped_units_run_in_the_other_order(net: Network) -> None:
 
 def test_units_of_the_zoo() -> None:
     for name, count in (("resnet56", 27), ("plain56", 27), ("resnet50", 16), ("vgg16", 0)):
-        assert len(places.units(zoo.network(name))) == count, name
-    assert not places.units(zoo.network("densenet121"))
-    # a deep stem is no unit, though it is three chains one behind the other
-    assert places.units(zoo.network("resnet50_d"))[0].row == "conv2_x"
-    assert places.units(plain(zoo.network("resnet50_d")))[0].row == "conv2_x"
+        assert len(study_units.units(zoo.network(name))) == count, name
+    assert not study_units.units(zoo.network("densenet121"))
+    # a deep stem is not a unit, although it is three chains in a row
+    assert study_units.units(zoo.network("resnet50_d"))[0].row == "conv2_x"
+    assert study_units.units(plain(zoo.network("resnet50_d")))[0].row == "conv2_x"
 
 
-def test_logits_that_are_no_numbers_are_wrong() -> None:
+def test_logits_that_are_not_finite_count_as_wrong() -> None:
     sums = {"wrong": 0, "loss": 0.0}
     z = np.array([[np.nan, np.nan], [2.0, 1.0]], "float32")
     measure._add(sums, z, np.array([0, 0]))
@@ -212,36 +212,37 @@ def twin(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> run.Run:
     return reslab.train(plain(tiny.NETWORK), thirds, epochs=1, batch=32, out=out)
 
 
-def test_a_study_is_interrupted_and_goes_on(
+def test_an_interrupted_study_continues(
     trained: run.Run, twin: run.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measure, "BATCH", 8)
-    whole = lesions([trained, twin], images=19, out=tmp_path / "whole")
+    whole = measure_lesions([trained, twin], images=19, out=tmp_path / "whole")
 
-    def stop(done: float, words: str) -> None:
+    def stop(done: float, text: str) -> None:
         if done > 0.5:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        lesions([trained, twin], images=19, out=tmp_path / "again", watch=Watch(step=stop))
+        measure_lesions([trained, twin], images=19, out=tmp_path / "again", watch=Watch(step=stop))
     half = Study.open(tmp_path / "again")
     assert 0 < half.read("lesions.json")["runs"][0]["seen"] < 19
     registry.sections(half)
-    again = lesions([trained, twin], images=19, out=tmp_path / "again")
+    again = measure_lesions([trained, twin], images=19, out=tmp_path / "again")
     assert again.read("lesions.json") == whole.read("lesions.json")
     assert (again.path / "lesions.png").exists()
     first, second = again.read("lesions.json")["runs"]
     assert "validation images" in first["said"]
     assert (first["residual"], second["residual"]) == (True, False)
-    # the whole net's error is the one that the run's own log has for the epoch that was chosen
+    # the error of the whole network is the validation error of the chosen epoch in the log
     (line,) = [x for x in trained.log("epoch") if x["epoch"] == trained.info["chosen_epoch"]]
     assert first["n"] == trained.info["data"]["counts"]["validation"]
     assert first["whole"]["wrong"] / first["n"] == pytest.approx(line["val_error"])
     (section,) = registry.sections(again)
-    assert any(words.startswith("trained: error") for words in section.words)
+    start = "trained: the whole network has an error of"
+    assert any(text.startswith(start) for text in section.words)
 
 
-def test_without_validation_images_the_training_images(
+def test_training_images_are_used_without_a_validation_split(
     thirds: Path, trained: run.Run, tmp_path: Path
 ) -> None:
     bare = reslab.train(
@@ -252,10 +253,10 @@ def test_without_validation_images_the_training_images(
         out=tmp_path / "bare",
         changes={"validation": 0},
     )
-    study = lesions([bare, trained], images=30, out=tmp_path / "study")
+    study = measure_lesions([bare, trained], images=30, out=tmp_path / "study")
     entry, other = study.read("lesions.json")["runs"]
     assert entry["said"] == "30 of 192 train images, drawn with seed 0"
-    assert other["n"] < 30  # all the validation images that there are
+    assert other["n"] < 30  # all validation images
     (section,) = registry.sections(study)
     assert f"on {entry['said']} and {other['said']};" in section.words[0]
     assert [row[:2] for row in section.tables[0].rows] == [
@@ -264,10 +265,10 @@ def test_without_validation_images_the_training_images(
     ]
 
 
-def test_wrong_words_are_one_line(apart: None, trained: run.Run) -> None:
+def test_bad_input_is_one_line(apart: None, trained: run.Run) -> None:
     def answer(*words: Any) -> str:
         with pytest.raises(UserError) as caught:
-            cli.lesions.main([str(word) for word in words], standalone_mode=False)
+            command.main([str(word) for word in words], standalone_mode=False)
         return str(caught.value)
 
     assert "is not a run" in answer("nowhere")

@@ -1,4 +1,4 @@
-"""Standard deviations of layer responses (He 2015, Fig. 7): against numpy, and end to end."""
+"""Standard deviations of layer responses (He 2015, Fig. 7): against NumPy, and end to end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import reslab
 from reslab import zoo
-from reslab.cli import signals as cli
+from reslab.cli.responses import responses as command
 from reslab.core import files
 from reslab.core.errors import UserError
 from reslab.models.stacked import slices
@@ -19,59 +19,59 @@ from reslab.runs import run
 from reslab.spec import walk
 from reslab.spec.transforms import plain, without_bn
 from reslab.studies import registry, runs, units
-from reslab.studies import trained as subjects
+from reslab.studies import trained as loading
 from reslab.studies.responses import measure
-from reslab.studies.responses.measure import responses
+from reslab.studies.responses.measure import measure_responses
 from tests.helpers.reference import forward
 
 
 def sources(name: str) -> list[str]:
-    return [response.source for response in units.responses(zoo.network(name))]
+    return [response.source for response in units.response_layers(zoo.network(name))]
 
 
-def test_responses_are_taken_behind_batch_norm_and_before_what_follows() -> None:
-    """Original units: behind every BN that follows a 3x3. Pre-activation: the last has none."""
+def test_responses_are_taken_after_batch_norm() -> None:
+    """In pre-activation units no batch norm follows the last 3x3 convolution."""
     original = sources("resnet20")
-    assert len(original) == 19  # all layers but the classifier
+    assert len(original) == 19  # all layers except for the classifier
     assert original[:3] == ["conv1_bn1", "conv2_x_1_body_bn1", "conv2_x_1_body_bn2"]
     assert len(sources("plain20")) == 19
     assert all("_bn" in name for name in original + sources("plain20"))
-    bottlenecks = units.responses(zoo.network("resnet50"))
+    bottlenecks = units.response_layers(zoo.network("resnet50"))
     assert len(bottlenecks) == 16  # one in each unit
-    assert {r.place.path.rpartition("_")[2] for r in bottlenecks} == {"conv2"}
+    assert {r.layer.path.rpartition("_")[2] for r in bottlenecks} == {"conv2"}
     preact = sources("resnet110_v2")
     assert preact[1:3] == ["conv2_x_1_body_bn1", "conv2_x_1_body_conv2"]
-    bare = units.responses(without_bn(zoo.network("resnet20")))
-    assert [r.source for r in bare] == [r.place.path for r in bare]
-    # in the plain twin of a pre-activation net the next unit's BN stands right behind
-    assert all(r.normalised for r in units.responses(plain(zoo.network("resnet110_v2"))))
-    assert units.responses(zoo.network("alexnet"))
-    assert all(place.kind == "conv" for place in (r.place for r in bottlenecks))
+    bare = units.response_layers(without_bn(zoo.network("resnet20")))
+    assert [r.source for r in bare] == [r.layer.path for r in bare]
+    # in the plain twin of a pre-activation network the next unit's batch norm follows directly
+    assert all(r.normalised for r in units.response_layers(plain(zoo.network("resnet110_v2"))))
+    assert units.response_layers(zoo.network("alexnet"))
+    assert all(r.layer.kind == "conv" for r in bottlenecks)
 
 
-def test_deviations_are_those_of_numpy(trained: run.Run) -> None:
-    """Over all images, positions and maps as one; in pieces as in one go."""
-    looked = subjects.subject(trained, images=90)
-    names = [response.source for response in units.responses(trained.network)]
-    found = measure.deviations(looked, names)
-    layers, weights = walk(trained.network), looked.weights()
+def test_deviations_match_numpy(trained: run.Run) -> None:
+    """Over all images, positions and channels; in batches and in one."""
+    loaded = loading.load_run(trained, images=90)
+    names = [response.source for response in units.response_layers(trained.network)]
+    found = measure.deviations(loaded, names)
+    layers, weights = walk(trained.network), loaded.weights()
     for name, value in zip(names, found, strict=True):
         end = next(i for i, layer in enumerate(layers) if layer.path == name)
-        y = forward(layers[: end + 1], weights, looked.images.x)
+        y = forward(layers[: end + 1], weights, loaded.images.x)
         assert value == pytest.approx(y.std(), rel=1e-4), name
-    one = measure.deviations(looked, names[:1])
+    one = measure.deviations(loaded, names[:1])
     assert one == pytest.approx(found[:1])
 
 
-def test_stacked_units_are_written_out(trained: run.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    flat = runs.flat(trained, 16, "train")
-    monkeypatch.setattr(subjects, "FLAT_FILE", 1)
-    assert slices.holders(subjects.subject(trained, images=16).model)
-    looked = runs.flat(trained, 16, "train")
-    assert not slices.holders(looked.model)
-    names = [response.source for response in units.responses(trained.network)]
+def test_stacked_units_are_unstacked(trained: run.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = runs.load_flat(trained, 16, "train")
+    monkeypatch.setattr(loading, "FLAT_FILE", 1)
+    assert slices.holders(loading.load_run(trained, images=16).model)
+    loaded = runs.load_flat(trained, 16, "train")
+    assert not slices.holders(loaded.model)
+    names = [response.source for response in units.response_layers(trained.network)]
     np.testing.assert_array_equal(
-        measure.deviations(looked, names), measure.deviations(flat, names)
+        measure.deviations(loaded, names), measure.deviations(flat, names)
     )
 
 
@@ -84,65 +84,68 @@ def twin(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> run.Run:
 
 
 def test_several_runs_in_one_figure(trained: run.Run, twin: run.Run, tmp_path: Path) -> None:
-    study = responses([trained, twin], images=32, out=tmp_path / "study")
+    study = measure_responses([trained, twin], images=32, out=tmp_path / "study")
     assert {path.name for path in study.path.iterdir()} == {
         *("study.json", "responses.json", "responses.png", "responses.svg", "page.html")
     }
     (section,) = registry.sections(study)
-    (ordered, _), (down, _) = section.charts
-    for trace in down.figure["data"]:
+    (ordered, _), (descending, _) = section.charts
+    for trace in descending.figure["data"]:
         assert trace["y"] == sorted(trace["y"], reverse=True)
     assert [sorted(t["y"]) for t in ordered.figure["data"]] == [
-        sorted(t["y"]) for t in down.figure["data"]
+        sorted(t["y"]) for t in descending.figure["data"]
     ]
     means = {row["run"]: row["mean"] for row in study.info["found"]["runs"]}
     word = "smaller" if means["trained"] < means["plain"] else "not smaller"
-    assert any(f"trained has {word} responses than plain" in words for words in section.words)
+    assert any(f"trained has {word} responses than plain" in text for text in section.words)
     before = (study.path / "responses.json").stat().st_mtime_ns
-    assert responses([trained, twin], images=32, out=tmp_path / "study").info["status"] == "done"
+    assert (
+        measure_responses([trained, twin], images=32, out=tmp_path / "study").info["status"]
+        == "done"
+    )
     assert (study.path / "responses.json").stat().st_mtime_ns == before
 
 
-def test_a_damaged_study_is_said(trained: run.Run, tmp_path: Path) -> None:
-    study = responses([trained], images=8, out=tmp_path / "study")
+def test_a_damaged_study_is_named(trained: run.Run, tmp_path: Path) -> None:
+    study = measure_responses([trained], images=8, out=tmp_path / "study")
     study.write("responses.json", {"runs": [{"label": "trained", "std": [1.0], "layers": []}]})
     with pytest.raises(UserError, match="is damaged"):
         registry.sections(study)
 
 
-def test_wrong_words_are_one_line(apart: None, trained: run.Run) -> None:
+def test_bad_input_is_one_line(apart: None, trained: run.Run) -> None:
     def answer(*words: Any) -> str:
         with pytest.raises(UserError) as caught:
-            cli.responses.main([str(word) for word in words], standalone_mode=False)
+            command.main([str(word) for word in words], standalone_mode=False)
         return str(caught.value)
 
     assert "is not a run" in answer("nowhere")
     assert "is a network" in answer("resnet20")
     assert "name each run once" in answer(trained.path, trained.path)
     assert "at least one" in answer(trained.path, "--images", 0)
-    with pytest.raises(UserError, match="for judging"):
-        responses([trained], split="test")
+    with pytest.raises(UserError, match="kept for evaluation"):
+        measure_responses([trained], split="test")
     with pytest.raises(UserError, match="no runs"):
-        responses([])
+        measure_responses([])
 
 
-def test_numbers_are_of_the_sample_that_is_named(trained: run.Run, tmp_path: Path) -> None:
-    study = responses([trained], images=20, split="validation", out=tmp_path / "study")
+def test_numbers_belong_to_the_named_sample(trained: run.Run, tmp_path: Path) -> None:
+    study = measure_responses([trained], images=20, split="validation", out=tmp_path / "study")
     (entry,) = study.read("responses.json")["runs"]
     assert "validation images" in entry["said"]
-    looked = subjects.subject(trained, images=20, split="validation")
+    loaded = loading.load_run(trained, images=20, split="validation")
     names = [layer["source"] for layer in entry["layers"]]
-    np.testing.assert_allclose(entry["std"], measure.deviations(looked, names), rtol=1e-6)
+    np.testing.assert_allclose(entry["std"], measure.deviations(loaded, names), rtol=1e-6)
 
 
-def test_a_run_that_was_trained_further_is_another_one(trained: run.Run, tmp_path: Path) -> None:
+def test_a_run_that_was_trained_further_is_another_run(trained: run.Run, tmp_path: Path) -> None:
     shutil.copytree(trained.path, tmp_path / "run")
     grown = run.Run.open(tmp_path / "run")
-    grown.model_path.unlink()  # not finished: the weights so far are looked at
-    responses([grown], images=8, out=tmp_path / "study")
+    grown.model_path.unlink()  # not finished: its latest weights are measured
+    measure_responses([grown], images=8, out=tmp_path / "study")
     for name in ("best", "last"):
         kept = grown.checkpoints / f"{name}.safetensors"
         arrays, meta = files.read_arrays(kept)
         files.write_arrays(kept, {k: 2 * v for k, v in arrays.items()}, meta)
-    with pytest.raises(UserError, match="with these at another moment of their training"):
-        responses([grown], images=8, out=tmp_path / "study")
+    with pytest.raises(UserError, match="with these runs at another stage of their training"):
+        measure_responses([grown], images=8, out=tmp_path / "study")

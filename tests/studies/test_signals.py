@@ -1,4 +1,4 @@
-"""Gradients and activations by layer: against numpy, against differences, and end to end."""
+"""Gradients and activations by layer: against NumPy, finite differences, and end to end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reslab.core.errors import UserError
 from reslab.core.interrupts import Interrupted
 from reslab.core.progress import Watch
 from reslab.models import build
-from reslab.plots import figure as lines
+from reslab.plots import figure as figures
 from reslab.plots import figure_matplotlib, figure_plotly
 from reslab.runs import run
 from reslab.runs.papers import recipe
@@ -29,23 +29,13 @@ from reslab.spec import BN, Conv, Dense, Dropout, GlobalAvgPool, Network, ReLU, 
 from reslab.spec.transforms import plain, transform, without_bn
 from reslab.studies import registry, units
 from reslab.studies.folder import Study
-from reslab.studies.signals import (
-    measure_twins,
-    panels,
-)
-from reslab.studies.signals import (
-    norms as levels,
-)
-from reslab.studies.signals import (
-    page as show_signals,
-)
-from reslab.studies.signals.gradients import Passed, passed
-from reslab.studies.signals.measure_runs import signals_of
-from reslab.studies.signals.measure_twins import signals
+from reslab.studies.signals import measure, norms, page, results, twins
+from reslab.studies.signals.gradients import LayerSignals, forward_backward
+from reslab.studies.signals.measure import measure_runs, measure_twins
 from tests.helpers import tiny
 from tests.helpers.reference import forward, randomise
 
-# without dropout, so that two passes are alike
+# without dropout, so that two passes give the same numbers
 NETWORK = transform(tiny.NETWORK, lambda part: () if isinstance(part, Dropout) else part)
 
 
@@ -60,38 +50,38 @@ def entropy(z: np.ndarray, labels: np.ndarray) -> float:
 
 
 def names(net: Network) -> list[str]:
-    return [place.path for place in units.kernels(net)]
+    return [layer.path for layer in units.kernel_layers(net)]
 
 
 @pytest.mark.core
-def test_outputs_and_kernel_gradients_are_those_of_numpy() -> None:
-    """Outputs against the numpy forward; gradients against its central differences, in float64."""
+def test_outputs_and_kernel_gradients_match_numpy() -> None:
+    """Outputs against a NumPy forward pass, gradients against its central differences."""
     model = build.create(NETWORK)
     values = randomise(model)
     x, labels = batch()
-    seen = passed(model, names(NETWORK), x, labels, training=False)
+    signals = forward_backward(model, names(NETWORK), x, labels, training=False)
     layers = walk(NETWORK)
 
     def loss(changed: dict[str, np.ndarray]) -> float:
         return entropy(forward(layers, {**values, **changed}, x), labels)
 
-    assert seen.loss == pytest.approx(loss({}), rel=1e-5)
+    assert signals.loss == pytest.approx(loss({}), rel=1e-5)
     rng = np.random.default_rng(0)
     for i, name in enumerate(names(NETWORK)):
         end = next(n for n, layer in enumerate(layers) if layer.path == name)
         expected = forward(layers[: end + 1], values, x)
-        np.testing.assert_allclose(seen.outputs[i], expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(signals.outputs[i], expected, rtol=1e-3, atol=1e-4)
         kernel = values[f"{name}/kernel"].astype("float64")
         direction = rng.normal(size=kernel.shape)
         ends = [loss({f"{name}/kernel": kernel + s * 1e-5 * direction}) for s in (1, -1)]
-        slope = (seen.kernel_gradients[i] * direction).sum()
+        slope = (signals.kernel_gradients[i] * direction).sum()
         assert slope == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=2e-3, abs=1e-5), name
 
 
 @pytest.mark.core
-def test_gradients_of_outputs_give_those_of_kernels_and_of_logits() -> None:
-    """In training: the logits' gradient is (softmax - one hot) / n; a full connection's kernel has
-    x^T times it, and a 1x1 convolution's the same over all positions."""
+def test_output_gradients_agree_with_those_of_kernels_and_logits() -> None:
+    """In training: the gradient of the logits is (softmax - one hot) / n, that of a dense kernel is
+    x^T times it, and that of a 1x1 kernel is the same product over all positions."""
     net = Network(
         "one",
         {"conv1": (Conv(4, 1), BN(), ReLU, Conv(5, 1)), "head": (GlobalAvgPool, Dense(3))},
@@ -101,42 +91,42 @@ def test_gradients_of_outputs_give_those_of_kernels_and_of_logits() -> None:
     randomise(model)
     x, labels = batch()
     first, second, head = names(net)
-    seen = passed(model, [first, second, head], x, labels)
-    soft = np.exp(seen.logits) / np.exp(seen.logits).sum(-1, keepdims=True)
-    slope = (soft - np.eye(3)[labels]) / len(x)
-    np.testing.assert_allclose(seen.output_gradients[2], slope, atol=1e-6)
-    pooled = seen.outputs[1].mean((1, 2))
-    np.testing.assert_allclose(seen.kernel_gradients[2], pooled.T @ slope, atol=1e-5)
-    by_hand = np.einsum("nhwi,nhwo->io", x, seen.output_gradients[0])
-    np.testing.assert_allclose(seen.kernel_gradients[0][0, 0], by_hand, rtol=1e-3, atol=1e-6)
-    # batch norm in training: the gradient of its input sums to nothing over the batch
-    np.testing.assert_allclose(seen.output_gradients[0].sum((0, 1, 2)), 0, atol=1e-5)
+    signals = forward_backward(model, [first, second, head], x, labels)
+    softmax = np.exp(signals.logits) / np.exp(signals.logits).sum(-1, keepdims=True)
+    slope = (softmax - np.eye(3)[labels]) / len(x)
+    np.testing.assert_allclose(signals.output_gradients[2], slope, atol=1e-6)
+    pooled = signals.outputs[1].mean((1, 2))
+    np.testing.assert_allclose(signals.kernel_gradients[2], pooled.T @ slope, atol=1e-5)
+    by_hand = np.einsum("nhwi,nhwo->io", x, signals.output_gradients[0])
+    np.testing.assert_allclose(signals.kernel_gradients[0][0, 0], by_hand, rtol=1e-3, atol=1e-6)
+    # batch norm in training: the gradient of its input sums to zero over the batch
+    np.testing.assert_allclose(signals.output_gradients[0].sum((0, 1, 2)), 0, atol=1e-5)
 
 
 @pytest.mark.core
-def test_a_model_is_left_as_it_was() -> None:
+def test_the_model_does_not_change() -> None:
     model = build.create(tiny.NETWORK)
     values = randomise(model)
     x, labels = batch()
     before, calls = model.predict(x, verbose=0), [set(vars(layer)) for layer in model.layers]
-    fast = "call" in vars(model)
-    passed(model, names(tiny.NETWORK), x, labels)
+    accelerated = "call" in vars(model)
+    forward_backward(model, names(tiny.NETWORK), x, labels)
     with pytest.raises(ValueError, match="o such layer"):
-        passed(model, ["nothing"], x, labels)
+        forward_backward(model, ["nothing"], x, labels)
     assert [set(vars(layer)) for layer in model.layers] == calls
-    assert ("call" in vars(model)) is fast
+    assert ("call" in vars(model)) is accelerated
     np.testing.assert_array_equal(model.predict(x, verbose=0), before)
     for name, variable in build.variables(model).items():
         if name in values:
             np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), values[name])
 
 
-def test_levels_are_norms_and_root_mean_squares() -> None:
-    """Of n images: the gradient of an image's own loss is n times that of the mean."""
+def test_quantities_are_norms_and_root_mean_squares() -> None:
+    """The gradient of one image's loss is n times the gradient of the mean loss."""
     kernel, slope = np.array([[3.0, 4.0]]), np.array([[0.6, 0.8]])
     y = np.array([[1.0, 3.0], [5.0, 7.0]])
-    seen = Passed(0.5, y, [y], [np.full((2, 2), 0.25)], [kernel], [slope])
-    found = levels.levels(seen)
+    signals = LayerSignals(0.5, y, [y], [np.full((2, 2), 0.25)], [kernel], [slope])
+    found = norms.quantities(signals)
     assert found["kernel_gradient"] == [1.0]
     assert found["relative_gradient"] == [pytest.approx(0.2)]
     assert found["image_gradient"] == [pytest.approx(math.sqrt(2) * 0.5)]
@@ -145,88 +135,92 @@ def test_levels_are_norms_and_root_mean_squares() -> None:
     assert found["not_finite"] == {}
 
 
-def test_what_is_no_number_is_null_with_its_reason_and_comes_back() -> None:
-    values, lost = levels.encode([1.5, math.inf, math.nan, 0.0])
+def test_nan_and_infinity_are_null_with_a_reason_and_are_restored() -> None:
+    values, lost = norms.encode([1.5, math.inf, math.nan, 0.0])
     assert json.loads(json.dumps(values)) == [1.5, None, None, 0.0]
     moment = {"output_rms": values, "not_finite": {"output_rms": lost}}
-    np.testing.assert_array_equal(levels.decode(moment, "output_rms"), [1.5, np.inf, np.nan, 0])
-    blown = Passed(math.nan, np.ones((2, 2)), [np.full((2, 2), np.inf)], *[[np.ones((2, 2))]] * 3)
-    found = levels.levels(blown)
+    np.testing.assert_array_equal(norms.decode(moment, "output_rms"), [1.5, np.inf, np.nan, 0])
+    blown = LayerSignals(
+        math.nan, np.ones((2, 2)), [np.full((2, 2), np.inf)], *[[np.ones((2, 2))]] * 3
+    )
+    found = norms.quantities(blown)
     assert found["loss"] is None
     assert found["output_rms"] == [None]
     assert found["not_finite"] == {"output_rms": {"0": "inf"}, "output_std": {"0": "nan"}}
 
 
-def test_common_layers_of_twins_have_one_number() -> None:
+def test_common_layers_of_twins_have_the_same_number() -> None:
     net = zoo.network("resnet50")
-    ours, theirs = units.kernels(net), units.kernels(plain(net))
-    main = [place for place in ours if not place.shortcut]
-    assert len(ours) - len(main) == 4  # one projection a stage
-    assert [p.number for p in main] == [p.number for p in theirs] == list(range(1, 51))
+    residual, twin = units.kernel_layers(net), units.kernel_layers(plain(net))
+    main = [layer for layer in residual if not layer.shortcut]
+    assert len(residual) - len(main) == 4  # one projection per stage
+    assert [x.number for x in main] == [x.number for x in twin] == list(range(1, 51))
 
 
-def test_moments_are_spread_in_their_logarithm() -> None:
-    assert measure_twins.moments(0) == [0]
-    assert measure_twins.moments(1) == [0, 1]
-    assert measure_twins.moments(100) == [0, 1, 2, 5, 10, 22, 46, 100]
+def test_measured_steps_are_spaced_evenly_in_their_logarithm() -> None:
+    assert measure.measured_steps(0) == [0]
+    assert measure.measured_steps(1) == [0, 1]
+    assert measure.measured_steps(100) == [0, 1, 2, 5, 10, 22, 46, 100]
     for steps in range(2, 300, 7):
-        found = measure_twins.moments(steps)
+        found = measure.measured_steps(steps)
         assert found[0] == 0
         assert found[-1] == steps
         assert found == sorted(set(found))
-        assert len(found) <= measure_twins.MOST_MOMENTS
+        assert len(found) <= measure.MAX_MOMENTS
 
 
 @pytest.mark.parametrize("name", ["tiny", "resnet20", "resnet18", "characters"])
-def test_the_four_twins_have_the_same_kernels_at_the_start(name: str) -> None:
-    """So that what differs comes of shortcuts and batch norm alone: projections too, which plain
-    nets do not have (ResNet-18 has option B), and the first is as `create` makes it."""
+def test_the_four_twins_start_with_the_same_kernels(name: str) -> None:
+    """Differences then come from shortcuts and batch norm alone. Projections are the same too
+    (ResNet-18 has option B), and the residual network is the one that `create` returns."""
     net = tiny.NETWORK if name == "tiny" else zoo.network(name)
-    four = measure_twins.twins(net)
+    four = twins.twins(net)
     assert [t.label for t in four] == [
         f"{kind}, {word} BN" for word in ("with", "without") for kind in ("residual", "plain")
     ]
     kernels = []
     for twin in four:
-        values = build.variables(measure_twins.started(twin.network, net, 3))
+        values = build.variables(twins.initialised(twin.network, net, 3))
         kernels.append(
             {
-                (place.shortcut, place.number): keras.ops.convert_to_numpy(
-                    values[f"{place.path}/kernel"]
+                (layer.shortcut, layer.number): keras.ops.convert_to_numpy(
+                    values[f"{layer.path}/kernel"]
                 )
-                for place in units.kernels(twin.network)
+                for layer in units.kernel_layers(twin.network)
             }
         )
     keras.utils.set_random_seed(3)
-    own = build.variables(build.create(net))
-    for place in units.kernels(net):
-        made = kernels[0][place.shortcut, place.number]
-        np.testing.assert_array_equal(made, own[f"{place.path}/kernel"])
+    expected = build.variables(build.create(net))
+    for layer in units.kernel_layers(net):
+        kernel = kernels[0][layer.shortcut, layer.number]
+        np.testing.assert_array_equal(kernel, expected[f"{layer.path}/kernel"])
     for twin, other in zip(four[1:], kernels[1:], strict=True):
         plain_one = twin.kind == "plain"
         assert set(other) == {k for k in kernels[0] if not (plain_one and k[0])}
-        for which, kernel in other.items():
-            np.testing.assert_array_equal(kernel, kernels[0][which])
-    assert measure_twins.twins(without_bn(tiny.NETWORK))[0].bn
-    assert len(measure_twins.twins(without_bn(tiny.NETWORK))) == 2
+        for key, kernel in other.items():
+            np.testing.assert_array_equal(kernel, kernels[0][key])
+    assert twins.twins(without_bn(tiny.NETWORK))[0].bn
+    assert len(twins.twins(without_bn(tiny.NETWORK))) == 2
 
 
-def test_what_cannot_be_drawn_stands_at_the_edge(tmp_path: Path) -> None:
-    """A point is lost where any seed has no number there, or zero on a logarithmic axis."""
+def test_values_that_cannot_be_drawn_are_marked_at_the_edge(tmp_path: Path) -> None:
+    """A point is lost if a seed has NaN or infinity there, or zero on a logarithmic axis."""
     values = np.array([[1.0, 0.0, 3.0, np.inf, 2.0], [3.0, 1.0, np.nan, 1.0, 4.0]])
-    line = lines.over_seeds("net", 0, [1, 2, 3, 4, 5], values)
+    line = figures.over_seeds("net", 0, [1, 2, 3, 4, 5], values)
     assert line.y == [2.0, None, None, None, 3.0]
     assert line.low == [1.0, None, None, None, 2.0]
     assert line.gaps == [(2, "zero"), (3, "nan"), (4, "inf")]
-    assert lines.over_seeds("net", 0, [1, 2], values[:, :2], log=False).y == [2.0, 0.5]
-    dead = lines.over_seeds("dead", 1, [1, 2], np.zeros((1, 2)))
-    panel = lines.Panel("a", lines.Axis("layer"), lines.Axis("gradient", log=True), [line, dead])
+    assert figures.over_seeds("net", 0, [1, 2], values[:, :2], log=False).y == [2.0, 0.5]
+    dead = figures.over_seeds("dead", 1, [1, 2], np.zeros((1, 2)))
+    panel = figures.Panel(
+        "a", figures.Axis("layer"), figures.Axis("gradient", log=True), [line, dead]
+    )
     assert panel.gaps == ["infinite", "not a number", "zero"]
     traces = figure_plotly.chart(panel, "id").figure["data"]
     edges = {trace["marker"]["symbol"] for trace in traces if trace["mode"] == "markers"}
     assert edges == {"triangle-up", "triangle-down", "x-thin-open"}
     nothing = replace(panel, series=[dead])
-    figure = lines.Figure("title", "note", [[panel, nothing], [nothing]])
+    figure = figures.Figure("title", "note", [[panel, nothing], [nothing]])
     svg, png = figure_matplotlib.render(figure, tmp_path / "picture")
     assert "\u25bc zero" in svg.read_text(encoding="utf-8")
     assert png.stat().st_size > 1000
@@ -238,150 +232,153 @@ def test_what_cannot_be_drawn_stands_at_the_edge(tmp_path: Path) -> None:
 SHORT = change(recipe("quick"), {"epochs": 40, "batch": 32})
 
 
-def test_a_study_of_twins_is_interrupted_and_goes_on(thirds: Path, tmp_path: Path) -> None:
-    """What one run measures, and what an interrupted and resumed one does, are the same numbers."""
+def test_an_interrupted_study_of_twins_continues(thirds: Path, tmp_path: Path) -> None:
+    """An interrupted and continued study measures the same numbers as one that was not."""
 
-    def measure(out: Path, watch: Watch | None = None) -> Study:
-        how: Any = {"recipe": SHORT, "seeds": 1, "images": 16, "steps": 6}
-        return signals(NETWORK, thirds, out=out, watch=watch, **how)
+    def study(out: Path, watch: Watch | None = None) -> Study:
+        options: Any = {"recipe": SHORT, "seeds": 1, "images": 16, "steps": 6}
+        return measure_twins(NETWORK, thirds, out=out, watch=watch, **options)
 
-    whole = measure(tmp_path / "whole")
+    whole = study(tmp_path / "whole")
     calls = 0
 
-    def stop(done: float, words: str) -> None:
+    def stop(done: float, text: str) -> None:
         nonlocal calls
         calls += 1
-        if calls == 10:  # in the middle of the second net's training
+        if calls == 10:  # in the second training
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        measure(tmp_path / "again", Watch(step=stop))
+        study(tmp_path / "again", Watch(step=stop))
     half = Study.open(tmp_path / "again")
-    kept = half.read("signals.json")["nets"]
+    measured = half.read("signals.json")["nets"]
     assert half.info["status"] == "running"
-    assert 1 <= len(kept) < 4
-    registry.sections(half)  # a page may gather it
-    said: list[str] = []
-    again = measure(tmp_path / "again", Watch(say=said.append))
+    assert 1 <= len(measured) < 4
+    registry.sections(half)  # an unfinished study can be shown
+    messages: list[str] = []
+    again = study(tmp_path / "again", Watch(say=messages.append))
     assert again.info["status"] == "done"
-    assert not any(line.startswith("residual, with BN") for line in said)  # that was there
+    assert not any(line.startswith("residual, with BN") for line in messages)  # was measured
     assert again.read("signals.json") == whole.read("signals.json")
     assert not (again.path / "training.safetensors").exists()
-    calls = 6  # four more are in the first net's training
+    calls = 6  # the fourth call from here is in the first training
     with pytest.raises(Interrupted):
-        measure(tmp_path / "lost", Watch(step=stop))
+        study(tmp_path / "lost", Watch(step=stop))
     assert (tmp_path / "lost" / "training.safetensors").exists()
-    (tmp_path / "lost" / "signals.json").unlink()  # as the word on a damaged one says
-    assert measure(tmp_path / "lost").read("signals.json") == whole.read("signals.json")
+    (tmp_path / "lost" / "signals.json").unlink()  # as the error for a damaged file says
+    assert study(tmp_path / "lost").read("signals.json") == whole.read("signals.json")
     calls = 0
     with pytest.raises(Interrupted):
-        measure(tmp_path / "bad", Watch(step=stop))
+        study(tmp_path / "bad", Watch(step=stop))
     (tmp_path / "bad" / "training.safetensors").write_bytes(b"torn")
-    said.clear()
-    found = measure(tmp_path / "bad", Watch(say=said.append))
-    assert found.read("signals.json") == whole.read("signals.json")
-    assert any("is trained from its beginning" in line for line in said)
+    messages.clear()
+    repaired = study(tmp_path / "bad", Watch(say=messages.append))
+    assert repaired.read("signals.json") == whole.read("signals.json")
+    assert any("the training of plain, with BN, seed 0 starts again" in x for x in messages)
     assert {p.name for p in again.path.iterdir()} >= {"page.html", "gradients.png", "gradients.svg"}
     for net in again.read("signals.json")["nets"]:
-        assert [moment["at"] for moment in net["moments"]] == measure_twins.moments(6)
+        assert [moment["at"] for moment in net["moments"]] == measure.measured_steps(6)
     with pytest.raises(UserError, match="images 16, not 17"):
-        signals(NETWORK, thirds, recipe=SHORT, seeds=1, images=17, steps=6, out=again.path)
+        measure_twins(NETWORK, thirds, recipe=SHORT, seeds=1, images=17, steps=6, out=again.path)
 
 
-def test_the_page_names_what_was_measured_and_its_factors_are_of_its_ends(
-    thirds: Path, tmp_path: Path
-) -> None:
-    study = signals(
+def test_the_sentences_of_the_page_match_the_measurements(thirds: Path, tmp_path: Path) -> None:
+    study = measure_twins(
         NETWORK, thirds, recipe=SHORT, seeds=2, images=16, steps=2, out=tmp_path / "study"
     )
-    back, _, course = registry.sections(study)
-    assert back.words[0].startswith(f"{NETWORK.name} and its twins on {study.asked['data']}, on")
-    assert back.measured == ("reslab.studies in Python, as study/study.json has it",)
-    assert any("They say it of nets that are trained" in words for words in back.words)
-    assert not any("They say it" in words for words in course.words)
+    backward, _, training = registry.sections(study)
+    start = f"{NETWORK.name} and its twins on {study.settings['data']}: one batch, "
+    assert backward.words[0].startswith(start)
+    assert backward.measured == ("called from Python, with the settings in study/study.json",)
+    assert any("Their statement is about trained networks" in text for text in backward.words)
+    assert not any("Their statement" in text for text in training.words)
     ends = r"from (\S+) in the last convolution to (\S+) in the first, (\S+) times (as|smaller)"
-    said = [re.search(ends, words) for words in (*back.words, *course.words)]
-    told = [match.groups() for match in said if match]
-    assert len(told) == 8
-    for last, first, times, word in told:
+    matches = [re.search(ends, text) for text in (*backward.words, *training.words)]
+    sentences = [match.groups() for match in matches if match]
+    assert len(sentences) == 8
+    for last, first, times, word in sentences:
         ratio = float(first.replace(",", "")) / float(last.replace(",", ""))
         assert float(times) == pytest.approx(ratio if word == "as" else 1 / ratio, rel=0.02)
-    net = next(net for net in panels.read(study) if net.label == "plain, with BN")
-    norms = np.median(net.values(2, "image_gradient")[:, net.main], 0)
-    assert f"{levels.spelt(norms[0] / norms[-1])} (step 2)." in course.words[-1]
-    spread = levels.spelt(norms.max() / norms.min())
-    assert any(f"all layers' is {spread} times the smallest: it " in w for w in course.words)
-    assert len(course.charts) == 3 * 4
+    net = next(net for net in results.read(study) if net.label == "plain, with BN")
+    medians = np.median(net.values(2, "image_gradient")[:, net.main], 0)
+    assert f"{norms.short(medians[0] / medians[-1])} (step 2)." in training.words[-1]
+    spread = f"gradients is {norms.short(medians.max() / medians.min())} times the smallest: the "
+    assert any(spread in text for text in training.words)
+    assert len(training.charts) == 3 * 4
 
 
 @pytest.mark.parametrize(
-    ("norms", "says"),
+    ("gradients", "conclusion"),
     [
-        ([1e-3, 1.0, 1.0], "it vanishes with depth"),
-        ([1e3, 1.0, 1.0], "it does not vanish, nor is it of one size"),
-        ([1.0, 1e-3, 1.0], "it does not vanish, nor is it of one size"),  # not the ends alone
-        ([1.0, 0.2, 1.0], "it is of one size"),
-        ([1.0, 0.0, 1.0], "some gradients are zero or no number, which is not healthy"),
+        ([1e-3, 1.0, 1.0], "the gradient vanishes with depth"),
+        ([1e3, 1.0, 1.0], "does not vanish, but its size differs between layers"),
+        ([1.0, 1e-3, 1.0], "does not vanish, but its size differs between layers"),
+        ([1.0, 0.2, 1.0], "has the same order of magnitude in all layers"),
+        ([1.0, 0.0, 1.0], "some gradients are zero or not finite, which is not healthy"),
     ],
 )
-def test_what_is_said_of_healthy_gradients(norms: list[float], says: str) -> None:
-    layers = tuple({"kind": "conv", "shortcut": False} for _ in norms)
-    entry = {"seed": 0, "moments": [{"at": 0, "image_gradient": norms, "not_finite": {}}]}
-    net = panels.Net("plain, with BN", "plain", True, layers, (entry,))
-    assert f"{says}." in show_signals._verdict([net], 0)[0]
+def test_the_conclusion_about_healthy_gradients(gradients: list[float], conclusion: str) -> None:
+    layers = tuple({"kind": "conv", "shortcut": False} for _ in gradients)
+    entry = {"seed": 0, "moments": [{"at": 0, "image_gradient": gradients, "not_finite": {}}]}
+    net = results.MeasuredNetwork("plain, with BN", "plain", True, layers, (entry,))
+    assert f"{conclusion}." in page._healthy_norms([net], 0)[0]
 
 
 @pytest.mark.core
-def test_its_steps_are_those_of_a_training(thirds: Path, tmp_path: Path) -> None:
-    """After an epoch, the net that `signals` trains has the gradients of the run's checkpoint."""
+def test_its_steps_are_those_of_train(thirds: Path, tmp_path: Path) -> None:
+    """After an epoch, the network has the gradients of the checkpoint that `train` wrote."""
     how = change(recipe("quick"), {"epochs": 2, "batch": 32})
     ran = reslab.train(NETWORK, thirds, how, out=tmp_path / "run", keep_checkpoints=True)
     steps = ran.log("epoch")[0]["step"]
     assert steps > 1
-    own = signals(NETWORK, thirds, recipe=how, seeds=1, images=16, steps=steps, out=tmp_path / "a")
-    theirs = signals_of([ran], images=16, out=tmp_path / "b")
-    first = own.read("signals.json")["nets"][0]
-    run_ = theirs.read("signals.json")["nets"][0]
-    assert [place["path"] for place in first["layers"]] == [p["path"] for p in run_["layers"]]
-    for one, other in ((0, 0), (steps, 1)):
-        mine = next(m for m in first["moments"] if m["at"] == one)
-        its = next(m for m in run_["moments"] if m["at"] == other)
-        for name in levels.QUANTITIES:
-            np.testing.assert_allclose(mine[name], its[name], rtol=1e-6, err_msg=name)
+    options: Any = {"seeds": 1, "images": 16, "steps": steps}
+    by_steps = measure_twins(NETWORK, thirds, recipe=how, out=tmp_path / "a", **options)
+    by_epochs = measure_runs([ran], images=16, out=tmp_path / "b")
+    twin = by_steps.read("signals.json")["nets"][0]
+    trained_run = by_epochs.read("signals.json")["nets"][0]
+    paths = [[layer["path"] for layer in net["layers"]] for net in (twin, trained_run)]
+    assert paths[0] == paths[1]
+    for step, epoch in ((0, 0), (steps, 1)):
+        one = next(m for m in twin["moments"] if m["at"] == step)
+        other = next(m for m in trained_run["moments"] if m["at"] == epoch)
+        for name in norms.QUANTITIES:
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-6, err_msg=name)
 
 
-def test_a_net_that_blows_up_is_measured_and_said(thirds: Path, tmp_path: Path) -> None:
+def test_a_network_that_diverges_is_measured_and_named(thirds: Path, tmp_path: Path) -> None:
     wild = change(SHORT, {"schedule": "constant", "rate": 1e30})
-    study = signals(
+    study = measure_twins(
         NETWORK, thirds, recipe=wild, seeds=1, images=16, steps=4, out=tmp_path / "wild"
     )
     stopped = [net for net in study.read("signals.json")["nets"] if net["stopped"]]
     assert stopped
-    page = (study.path / "page.html").read_text(encoding="utf-8")
-    assert "the training ended early" in page
+    html = (study.path / "page.html").read_text(encoding="utf-8")
+    assert "the training ended early" in html
     lost = [m["not_finite"] for net in study.read("signals.json")["nets"] for m in net["moments"]]
     assert any(lost)
     assert "NaN" not in (study.path / "signals.json").read_text(encoding="utf-8")
 
 
-def test_trained_runs_at_their_epochs(thirds: Path, tmp_path: Path, trained: run.Run) -> None:
+def test_runs_are_measured_at_their_kept_epochs(
+    thirds: Path, tmp_path: Path, trained: run.Run
+) -> None:
     net = replace(NETWORK, name="kept")
     kept = reslab.train(
         net, thirds, epochs=1, batch=32, out=tmp_path / "kept", keep_checkpoints=True
     )
-    study = signals_of([kept, trained], images=16, out=tmp_path / "study")
+    study = measure_runs([kept, trained], images=16, out=tmp_path / "study")
     first, second = study.read("signals.json")["nets"]
     assert [m["at"] for m in first["moments"]] == [0, 1]
     assert [m["at"] for m in second["moments"]] == [trained.info["chosen_epoch"]]
     assert first["kind"] == "residual"
     titles = [section.title for section in registry.sections(study)]
     assert titles == [
-        "After training: the way back",
-        "After training: the way there",
-        "In training",
+        "After training: backward pass",
+        "After training: forward pass",
+        "During training",
     ]
     before = (study.path / "signals.json").stat().st_mtime_ns
-    signals_of([kept, trained], images=16, out=tmp_path / "study")
+    measure_runs([kept, trained], images=16, out=tmp_path / "study")
     assert (study.path / "signals.json").stat().st_mtime_ns == before
 
 
@@ -394,7 +391,7 @@ def answer(command: Any, *words: str) -> str:
     return str(caught.value)
 
 
-def test_wrong_words_are_one_line(apart: None, trained: run.Run) -> None:
+def test_bad_input_is_one_line(apart: None, trained: run.Run) -> None:
     path = str(trained.path)
     assert "did you mean 'resnet56'" in answer(cli.signals, "resnet57", "--data", "fashion-mnist")
     assert "add --data SOURCE" in answer(cli.signals, "resnet56")
@@ -411,7 +408,7 @@ def test_wrong_words_are_one_line(apart: None, trained: run.Run) -> None:
     assert "at least 2" in answer(cli.signals, path, "--images", "1")
 
 
-def test_the_command_says_where_the_page_is(
+def test_the_command_prints_the_study(
     apart: None, thirds: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["tiny", "--data", str(thirds), "--seeds", "1", "--images", "8", "--json"]

@@ -137,7 +137,7 @@ def test_readings_of_the_test_set_are_counted(train: tuple[object, ...]) -> None
     assert first is not None
     assert (first["readings"], first["first_read"]) == (1, first["when"])
     page = Path("run/report.html").read_text(encoding="utf-8")
-    assert "Test set read once, after the choice" in page
+    assert "The test set was read once, after this choice" in page
     told("evaluate", "run")
     told("report", "run")
     again = Run.open("run").evaluation

@@ -1,5 +1,5 @@
 "use strict";
-// Draws every chart from the JSON beside it, in the page's colours of the moment.
+// Draw every chart from the JSON next to it, in the colours of the current theme.
 (() => {
   const root = document.documentElement;
   const charts = [...document.querySelectorAll(".chart")].map((place) => ({
@@ -7,7 +7,7 @@
     figure: JSON.parse(document.getElementById(`${place.id}-data`).textContent),
   }));
 
-  // Names of CSS properties stand for colours and fonts; words (names of classes) are left alone.
+  // Names of CSS properties stand for colours and fonts. Other text (class names) is not changed.
   const styled = (value, look, paint = false) => {
     if (typeof value === "string") {
       return paint && value.startsWith("--") ? look.getPropertyValue(value).trim() : value;
@@ -27,7 +27,7 @@
     return Promise.all(
       charts.map(({ place, figure }) => {
         const { data, layout } = styled(figure, look);
-        // Plotly sees a window grow or shrink, but not a sheet of paper.
+        // Plotly follows the size of the window, but not that of a printed page.
         if (root.classList.contains("paper")) {
           Object.assign(layout, { width: place.clientWidth, height: place.clientHeight });
         }

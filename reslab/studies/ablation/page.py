@@ -21,7 +21,7 @@ from reslab.studies.ablation.results import (
     verdicts,
 )
 from reslab.studies.ablation.variants import HEADS, SOURCES
-from reslab.studies.folder import AGAIN, Study
+from reslab.studies.folder import RESUME_HINT, Study
 from reslab.studies.sweep import figures, results
 from reslab.studies.sweep.page import lead, printed, status, trained
 from reslab.studies.sweep.results import Result, error_text
@@ -44,9 +44,9 @@ def publish(study: Study) -> None:
         if variant.name in errors
     ]
     found = {"against_original": verdicts(errors), "said": answer(study), "cases": rows}
-    study.done(found=found)
+    study.mark_done(found=found)
     render(described(study, errors), study.path / "cases")
-    pages.write(study.path / "page.html", TITLE, lead(study), sections(study), AGAIN)
+    pages.write(study.path / "page.html", TITLE, lead(study), sections(study), RESUME_HINT)
 
 
 def sections(study: Study) -> list[Section]:
@@ -115,4 +115,4 @@ def lines(study: Study) -> list[str]:
 
 
 def _title(study: Study) -> str:
-    return f"{TITLES[table_of(study)]}: ResNet-{study.asked.get('depth')}"
+    return f"{TITLES[table_of(study)]}: ResNet-{study.settings.get('depth')}"

@@ -22,7 +22,7 @@ VERDICTS = {  # in the order of the sentence
 
 def table_of(study: Study) -> str:
     """ "shortcuts" or "activations". UserError for any other."""
-    table = str(study.asked.get("what"))
+    table = str(study.settings.get("what"))
     if table not in TABLES:
         raise unknown("ablation", table, TABLES)
     return table
@@ -34,7 +34,7 @@ def variants(study: Study) -> tuple[Variant, ...]:
 
 def compared_depth(study: Study) -> int:
     """The depth whose published errors stand beside the measured ones."""
-    bottleneck = table_of(study) == "activations" and study.asked.get("depth") == BOTTLENECK
+    bottleneck = table_of(study) == "activations" and study.settings.get("depth") == BOTTLENECK
     return BOTTLENECK if bottleneck else 110
 
 

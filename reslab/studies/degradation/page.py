@@ -11,7 +11,7 @@ from reslab.plots.format import NONE, count
 from reslab.report import sections as pages
 from reslab.report.sections import Section, Table
 from reslab.studies.degradation.results import KINDS, answer, depths
-from reslab.studies.folder import AGAIN, Study
+from reslab.studies.folder import RESUME_HINT, Study
 from reslab.studies.sweep import figures, results
 from reslab.studies.sweep.figures import ByDepth, Curves
 from reslab.studies.sweep.page import lead, printed, status, trained
@@ -35,10 +35,10 @@ def publish(study: Study) -> None:
     """Write the answer, the pictures and the page of what was measured."""
     errors = results.read(study)
     rows = [results.summary(result) for result in errors.values()]
-    study.done(found={"answer": answer(errors).as_json(), "nets": rows})
+    study.mark_done(found={"answer": answer(errors).as_json(), "nets": rows})
     for stem, figure in described(study, errors).items():
         render(figure, study.path / stem)
-    pages.write(study.path / "page.html", TITLE, lead(study), sections(study), AGAIN)
+    pages.write(study.path / "page.html", TITLE, lead(study), sections(study), RESUME_HINT)
 
 
 def sections(study: Study) -> list[Section]:

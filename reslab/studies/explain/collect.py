@@ -8,10 +8,10 @@ from pathlib import Path
 
 from reslab.core.errors import UserError, unknown
 from reslab.core.files import RUN_FILE, STUDY_FILE
-from reslab.report.context import page
+from reslab.report.context import page_context
 from reslab.runs.run import Run
 from reslab.studies.folder import Study
-from reslab.studies.registry import SHOWING
+from reslab.studies.registry import PAGES
 
 FOLDERS = "runs", "studies"  # where `reslab train` and the studies put theirs
 DEEPEST = 4
@@ -53,15 +53,15 @@ def gather(paths: Iterable[str | Path] = ()) -> Gathered:
             unread.append(str(error))
     return Gathered(
         tuple(runs.values()),
-        {kind: tuple(s for s in studies.values() if s.kind == kind) for kind in SHOWING},
+        {kind: tuple(s for s in studies.values() if s.kind == kind) for kind in PAGES},
         tuple(unread),
     )
 
 
 def _study(folder: Path) -> Study:
     study = Study.open(folder)
-    if study.kind not in SHOWING:
-        raise unknown("kind of study", study.kind, SHOWING)
+    if study.kind not in PAGES:
+        raise unknown("kind of study", study.kind, PAGES)
     _finished(folder, study.info["status"])
     return study
 
@@ -70,7 +70,7 @@ def _run(folder: Path) -> Run:
     """A run that can be shown: it is read whole, for one that is not would cost all the page."""
     run = Run.open(folder)
     _finished(folder, run.info["status"])
-    page([run])
+    page_context([run])
     return run
 
 

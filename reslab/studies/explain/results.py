@@ -9,8 +9,8 @@ from typing import Any
 from reslab import draw
 from reslab.plots import plotly
 from reslab.plots.format import count, interval, percent
-from reslab.report.context import page
-from reslab.report.reproduce import again
+from reslab.report.context import page_context
+from reslab.report.reproduce import training_command
 from reslab.report.sections import Section, Table, drawn
 from reslab.runs.run import Run
 from reslab.studies.explain.collect import Gathered
@@ -40,7 +40,7 @@ def results(found: Gathered) -> Section:
         how = "`reslab train resnet20 --data fashion-mnist` makes one."
         return Section("Results", (f"No finished run was found. {how}",))
     drawn = found.runs[:MOST_CURVES]
-    whole = page(drawn)
+    whole = page_context(drawn)
     charts = [
         (whole["charts"][what], caption)
         for what, caption in (("error", "Error by epoch"), ("loss", "Loss by epoch"))
@@ -57,7 +57,7 @@ def results(found: Gathered) -> Section:
         said,
         charts=charts,
         tables=[_table(found.runs)],
-        measured=[again(run.path, run.info, run.network) for run in found.runs],
+        measured=[training_command(run.path, run.info, run.network) for run in found.runs],
         sections=[_confused(s) for s in whole["sections"] if s["evaluation"]],
     )
 

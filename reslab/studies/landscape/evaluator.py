@@ -23,7 +23,7 @@ from reslab.evaluation.scoring import cross_entropy
 from reslab.models.scopes import without_gradients
 from reslab.studies.landscape.directions import Weights
 from reslab.studies.landscape.settings import KEEP, RECOMPUTE
-from reslab.studies.trained import Images, Subject
+from reslab.studies.trained import Images, LoadedRun
 from reslab.training import batchnorm
 
 BATCH = 250
@@ -44,7 +44,7 @@ class Evaluator:
     images (`reslab.recalibrate`); with "keep" they stay those of the run.
     """
 
-    def __init__(self, subject: Subject, bn: str = KEEP, batch: int = BATCH) -> None:
+    def __init__(self, subject: LoadedRun, bn: str = KEEP, batch: int = BATCH) -> None:
         self.subject, self.bn, self.batch = subject, bn, batch
         self.start = _own(subject)
         x = subject.images.x
@@ -97,12 +97,12 @@ class Evaluator:
         self.subject.assign(self.start)
 
 
-def _own(subject: Subject) -> dict[str, np.ndarray]:
+def _own(subject: LoadedRun) -> dict[str, np.ndarray]:
     """The weights, in memory that no engine writes to."""
     return {name: array.copy() for name, array in subject.weights().items()}
 
 
-def whole_variables(subject: Subject, names: Iterable[str]) -> list[Any]:
+def whole_variables(subject: LoadedRun, names: Iterable[str]) -> list[Any]:
     """The Keras variables that hold these weights; stacked units share one."""
     own = subject.variables()
     each = [own[name] for name in names]
@@ -118,7 +118,7 @@ def point(z: np.ndarray, labels: np.ndarray) -> Point:
     return Point(loss, float(wrong.mean()))
 
 
-def recompute(subject: Subject, batch: int = BATCH) -> None:
+def recompute(subject: LoadedRun, batch: int = BATCH) -> None:
     """Batch norm's running statistics over the subject's images."""
     with np.errstate(all="ignore"):  # far out, squares are beyond float32
         batchnorm.recalibrate(subject.model, as_split(subject.images), batch=batch)

@@ -10,7 +10,7 @@ import numpy as np
 
 from reslab.core.files import write
 from reslab.plots.scales import log10
-from reslab.studies.folder import AGAIN
+from reslab.studies.folder import RESUME_HINT
 from reslab.studies.landscape.results import Surface
 
 
@@ -33,7 +33,7 @@ def hdf5(path: Path, study: dict[str, Any], found: Iterable[tuple[str, dict[str,
                     else:
                         group.attrs[key] = value
 
-    write(path, fill, AGAIN)
+    write(path, fill, RESUME_HINT)
     return path
 
 
@@ -85,5 +85,5 @@ def _finite(values: np.ndarray) -> np.ndarray:
 
 def _text(path: Path, lines: Iterable[str]) -> Path:
     text = "\n".join(lines) + "\n"
-    write(path, lambda temp: temp.write_text(text, encoding="ascii"), AGAIN)
+    write(path, lambda temp: temp.write_text(text, encoding="ascii"), RESUME_HINT)
     return path

@@ -15,7 +15,7 @@ from keras import ops
 
 from reslab.studies.landscape.directions import kernels
 from reslab.studies.landscape.evaluator import BATCH, values, whole_variables
-from reslab.studies.trained import Subject
+from reslab.studies.trained import LoadedRun
 
 Product = Callable[[Any, Any, Sequence[Any]], list[Any]]  # (x, labels, vectors)
 
@@ -23,7 +23,7 @@ Product = Callable[[Any, Any, Sequence[Any]], list[Any]]  # (x, labels, vectors)
 class Hessian:
     """`hessian @ v` for v float64 (n,): kernels one after another, as their variables lie."""
 
-    def __init__(self, subject: Subject, batch: int = BATCH) -> None:
+    def __init__(self, subject: LoadedRun, batch: int = BATCH) -> None:
         self.variables = whole_variables(subject, kernels(subject.weights()))
         self.sizes = [int(np.prod(v.shape)) for v in self.variables]
         x, labels = subject.images.x, subject.images.labels

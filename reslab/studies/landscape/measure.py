@@ -27,7 +27,7 @@ from reslab.studies.landscape.lanczos import ends
 from reslab.studies.landscape.point_log import Key, Points, outwards
 from reslab.studies.landscape.settings import CURVATURE_IMAGES, GRIDS, IMAGES, KEEP, Asked, opened
 from reslab.studies.landscape.trajectory import Passage, enough
-from reslab.studies.trained import Images, Subject, subject
+from reslab.studies.trained import Images, LoadedRun, load_run
 
 TIMED = 3  # points, after the first, that say how long the rest will take
 
@@ -189,23 +189,23 @@ class Loaded:
         self.run = measuring.asked.runs[run]
 
     @cached_property
-    def subject(self) -> Subject:
+    def subject(self) -> LoadedRun:
         loaded, checksum = self.measuring.loaded, self.run.info["data"]["checksum"]
         key = f"{checksum} {self.run.info['data']['provenance']}"
         if key not in loaded:
             loaded[key] = evaluation.reload(self.run)
         asked = self.measuring.asked
-        found = subject(self.run, asked.images, data=loaded[key])
+        found = load_run(self.run, asked.images, data=loaded[key])
         study, info = self.measuring.study, self.run.info
         about = {
-            "images": found.images.said,
+            "images": found.images.description,
             "data": info["data"]["name"],
             "classes": len(info["data"]["classes"]),
             "network": self.run.network.name,
             "params": info.get("params"),
         }
         study.save(subjects={**study.info.get("subjects", {}), str(self.number): about})
-        self.measuring.watch.say(f"{asked.names[self.number]}: {found.images.said}")
+        self.measuring.watch.say(f"{asked.names[self.number]}: {found.images.description}")
         return found
 
     @cached_property
@@ -218,7 +218,7 @@ class Loaded:
         most = min(asked.curvature_images, self.run.info["data"]["counts"]["train"])
         return most if asked.images is None else min(most, asked.images)
 
-    def few(self, n: int) -> Subject:
+    def few(self, n: int) -> LoadedRun:
         """With n of its images, evenly spread."""
         images = self.subject.images
         rows = np.linspace(0, len(images) - 1, n).round().astype(int)

@@ -29,7 +29,7 @@ POLICIES = {
 def sections(study: Study) -> list[Section]:
     found = results.surfaces(study)
     inner = [*_draws(study, found), *_curvature(study), *_trajectories(study)]
-    main = _flat(study, found) if study.asked["dim"] == 2 else _along(study, found)
+    main = _flat(study, found) if study.settings["dim"] == 2 else _along(study, found)
     return [
         Section(
             f"Loss around {listed(results.names(study))}",
@@ -45,7 +45,7 @@ def sections(study: Study) -> list[Section]:
 
 def words(study: Study) -> list[str]:
     """How it was measured: a surface means nothing without."""
-    asked, about = study.asked, study.info.get("subjects", {})
+    asked, about = study.settings, study.info.get("subjects", {})
     images = listed(dict.fromkeys(each["images"] for each in about.values())) or "images"
     alike = len({(each["images"], each["data"]) for each in about.values()}) == 1
     places = " x ".join([str(asked["grid"])] * asked["dim"])
@@ -95,7 +95,7 @@ def _along(study: Study, found: Sequence[Surface]) -> list[Any]:
 
 def _solid_picture(study: Study) -> list[Picture]:
     """One run's in its own size, several as wide as the page."""
-    several = len(study.asked["runs"]) > 1
+    several = len(study.settings["runs"]) > 1
     path = study.path / ("surface.png" if several else "surface.svg")
     picture = Picture(path, "The same on one scale, log axis", wide=several)
     return [picture] if path.exists() else []
@@ -140,9 +140,9 @@ def highest(s: Surface, near: float) -> float:
 
 def _draws(study: Study, found: Sequence[Surface]) -> list[Section]:
     path = study.path / "contour.png"
-    if study.asked["seeds"] == 1 or not path.exists():
+    if study.settings["seeds"] == 1 or not path.exists():
         return []
-    said = f"The same for {study.asked['seeds']} draws of the directions, on one scale."
+    said = f"The same for {study.settings['seeds']} draws of the directions, on one scale."
     picture = Picture(path, "A column a run, a row a draw", wide=True)
     return [Section("Other directions", (said,), pictures=[picture])]
 
@@ -197,7 +197,7 @@ def _trajectories(study: Study) -> list[Section]:
             "weights with "
             + (
                 "their statistics"
-                if study.asked["bn"] == "keep"
+                if study.settings["bn"] == "keep"
                 else "statistics measured at each point"
             )
             + "; a checkpoint's own loss is beside it."

@@ -11,7 +11,7 @@ from typing import Any
 
 from reslab.core.errors import UserError
 from reslab.core.files import writing
-from reslab.studies.folder import AGAIN
+from reslab.studies.folder import RESUME_HINT
 
 Key = tuple[int, ...]
 
@@ -41,7 +41,7 @@ class Points:
 
     def add(self, key: Key, **measured: float) -> None:
         line = json.dumps([key, {k: _written(v) for k, v in measured.items()}]) + "\n"
-        with writing(self.path, AGAIN):
+        with writing(self.path, RESUME_HINT):
             if self.path.exists() and self.path.stat().st_size > self.whole:
                 os.truncate(self.path, self.whole)
             with self.path.open("ab") as file:

@@ -8,7 +8,7 @@ from typing import Any
 from reslab.plots.figure_matplotlib import film, render
 from reslab.plots.format import listed
 from reslab.report import sections
-from reslab.studies.folder import AGAIN, Study
+from reslab.studies.folder import RESUME_HINT, Study
 from reslab.studies.landscape import (
     export,
     figures,
@@ -22,7 +22,7 @@ from reslab.studies.landscape import (
 def publish(study: Study) -> None:
     """All that is made of what was measured, anew."""
     found, at = results.surfaces(study), study.path
-    if study.asked["dim"] == 1:
+    if study.settings["dim"] == 1:
         render(figures.lines(found), at / "lines")
     else:
         render(figures.contours(found), at / "contour")
@@ -36,11 +36,11 @@ def publish(study: Study) -> None:
     for t in results.trajectories(study):
         render(figures.training(t), at / f"trajectory-{t.run}")
         film(at / f"trajectory-{t.run}.gif", figures.frames(t))
-    export.hdf5(at / "landscape.h5", study.asked, _groups(study))
-    study.done()
+    export.hdf5(at / "landscape.h5", study.settings, _groups(study))
+    study.mark_done()
     title = f"The loss around {listed(results.names(study))}"
     lead = "The loss as it looks from the trained weights: a wide valley, or walls?"
-    sections.write(at / "page.html", title, lead, showing.sections(study), AGAIN)
+    sections.write(at / "page.html", title, lead, showing.sections(study), RESUME_HINT)
 
 
 def _groups(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -90,12 +90,12 @@ def surface_keys(run: int, seed: int, grid: int, dim: int) -> list[Key]:
 
 
 def names(study: Study) -> list[str]:
-    return [run["name"] for run in study.asked["runs"]]
+    return [run["name"] for run in study.settings["runs"]]
 
 
 def surfaces(study: Study) -> list[Surface]:
     """By run, then by seed."""
-    asked, points = study.asked, Points(study.path / SURFACE)
+    asked, points = study.settings, Points(study.path / SURFACE)
     grid, dim = asked["grid"], asked["dim"]
     found = []
     for run, name in enumerate(names(study)):
@@ -122,7 +122,7 @@ def curvatures(study: Study) -> list[Curvature]:
         for place, point in own.items():
             smallest[place], largest[place] = point["smallest"], point["largest"]
         unsettled = sum(point["products"] >= MOST_STEPS for point in own.values())
-        a = steps(study.asked["range"], grid)
+        a = steps(study.settings["range"], grid)
         found.append(Curvature(run, name, images, a, smallest, largest, unsettled))
     return found
 

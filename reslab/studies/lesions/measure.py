@@ -1,47 +1,42 @@
-"""Nets without one of their units, and with two in each other's place: Veit et al. 2016.
+"""Measure networks without one of their units, and with two swapped: Veit et al. 2016.
 
-A network is a chain of links: stem, units, head. A residual unit is removed by zeroing the layer
-that closes its body, so that its shortcut alone is left (the ReLU behind the sum stays); a plain
-net's unit by leaving its link out. Two units are swapped by running one before the other.
+A residual unit is removed by zeroing the layer that closes its body: its shortcut remains, and so
+does the ReLU after the addition. A unit of a plain network is removed by skipping its layers. Two
+units are swapped by running the second before the first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from reslab.acceleration.accelerate import accelerate
 from reslab.core.errors import UserError
 from reslab.core.interrupts import interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data
 from reslab.evaluation import evaluation
 from reslab.evaluation.scoring import cross_entropy
-from reslab.models.scopes import without_gradients
 from reslab.runs.run import Run
-from reslab.spec import Gate
-from reslab.studies import runs as opening
-from reslab.studies import units as places
+from reslab.studies import runs as study_runs
+from reslab.studies import units
+from reslab.studies.finish import finish
 from reslab.studies.folder import Study
-from reslab.studies.signals import showing
-from reslab.studies.signals.norms import number
-from reslab.studies.trained import Subject
-from reslab.studies.units import Unit
+from reslab.studies.lesions import page, results
+from reslab.studies.lesions.chain import chain, lesioned, why_not_removable
+from reslab.studies.signals.norms import finite
+from reslab.studies.trained import LoadedRun
 
 KIND = "lesions"
+FILE = results.FILE
 IMAGES, BATCH = 2000, 128
-Tensor = Any
-WHOLE = ("whole", "")
 
 
 @on_signals(interrupt)
-def lesions(
+def measure_lesions(
     runs: Sequence[Run | str | Path],
     *,
     images: int = IMAGES,
@@ -51,202 +46,110 @@ def lesions(
 ) -> Study:
     """Measure the error of trained runs without each of their units, and with neighbours swapped.
 
-    On a sample of `images` of the validation images, of the training images where the run set none
-    apart. The study goes to `out`, else to studies/lesions-RUNS; it is gone on with where it is
-    there. `data` are the runs', where they are loaded already. Raises UserError for whatever does
-    not fit, `session.Interrupted` after a signal.
+    Args:
+        runs: The runs or their folders; their final weights are used.
+        images: Number of validation images to draw; of training images where the run has no
+            validation split.
+        out: Folder of the study; default: studies/lesions-RUNS. An interrupted study there is
+            continued.
+        data: The data of the runs, if they are loaded already.
+        watch: Receives progress.
+
+    Raises:
+        UserError: The arguments do not fit together.
+        Interrupted: A signal stopped the process.
     """
     watch = watch or Watch()
-    found = opening.opened(runs)
-    for run in found:
-        if not places.units(run.network):
-            raise UserError(f"{run.path} has no units to remove, neither residual nor a twin's")
+    opened = study_runs.open_runs(runs)
+    for run in opened:
+        if not units.units(run.network):
+            raise UserError(
+                f"{run.path} has no units to remove: name a run of a residual network or plain twin"
+            )
     backend = keras.backend.backend()
-    asked = {"runs": list(map(opening.known, found)), "images": images, "backend": backend}
-    more = [f"{images}images"] if images != IMAGES else []
-    study = Study.begin(out or opening.name(KIND, found, *more), KIND, asked, backend)
+    identities = list(map(study_runs.identity, opened))
+    settings = {"runs": identities, "images": images, "backend": backend}
+    options = [f"{images}images"] if images != IMAGES else []
+    out = out or study_runs.study_path(KIND, opened, *options)
+    study = Study.begin(out, KIND, settings, backend)
     watch.say(f"study: {study.path}")
-    measured = study.read("lesions.json") or {"runs": []}
-    watch.start(len(found))
-    for done, run in enumerate(found):
-        entry = next((e for e in measured["runs"] if e["label"] == run.name), None)
+    content = study.read(FILE) or {"runs": []}
+    watch.start(len(opened))
+    for done, run in enumerate(opened):
+        entry = next((e for e in content["runs"] if e["label"] == run.name), None)
         if entry is None or entry["seen"] < entry["n"]:
-            looked = _looked(run, images, data)
+            loaded = _load(run, images, data)
             if entry is None:
-                entry = _entry(run, looked)
-                measured["runs"].append(entry)
-            for part in _measure(entry, looked):
-                study.write("lesions.json", measured)
-                watch.step(done + part, run.name)
-            watch.say(f"{run.name}: {_error(entry['whole'], entry)} wrong when whole")
+                entry = _new_entry(run, loaded)
+                content["runs"].append(entry)
+            for fraction in _measure(entry, loaded):
+                study.write(FILE, content)
+                watch.step(done + fraction, run.name)
+            watch.say(f"{run.name}: the whole network has an error of {_error(entry)}")
         watch.step(done + 1, run.name)
-    return showing.finished(study)
+    figures, sections = page.figures(study), page.sections(study)
+    return finish(study, page.TITLE, figures, sections, results.summarise(study))
 
 
-def _looked(run: Run, images: int, data: Data | None) -> Subject:
+def _load(run: Run, images: int, data: Data | None) -> LoadedRun:
     data = data or evaluation.reload(run)
     split = "train" if data.validation is None else "validation"
-    return opening.flat(run, images, split, data)
+    return study_runs.load_flat(run, images, split, data)
 
 
-def _error(found: dict[str, Any], entry: dict[str, Any]) -> str:
-    return f"{100 * found['wrong'] / entry['seen']:.1f} % of {entry['seen']:,}"
+def _error(entry: dict[str, Any]) -> str:
+    percent = 100 * entry["whole"]["wrong"] / entry["seen"]
+    return f"{percent:.1f} % on {entry['seen']:,} images"
 
 
-def _entry(run: Run, looked: Subject) -> dict[str, Any]:
-    """What is kept of a run: sums over the images seen so far."""
-    units = places.units(run.network)
+def _new_entry(run: Run, loaded: LoadedRun) -> dict[str, Any]:
+    """The entry of a run in lesions.json: sums over the images that are done ("seen")."""
+    its_units = units.units(run.network)
     rows = []
-    for unit, behind in zip(units, [*units[1:], None], strict=True):
-        why = _keeps(unit)
-        swaps = behind is not None and places.alike(unit, behind)
+    for unit, after in zip(its_units, [*its_units[1:], None], strict=True):
+        why = why_not_removable(unit)
+        swaps = after is not None and units.swappable(unit, after)
         rows.append(
             {
                 "unit": unit.name,
                 "row": unit.row,
-                "keeps": unit.keeps,
+                "keeps": unit.keeps_shape,
                 "removed": None if why else {"wrong": 0, "loss": 0.0},
                 "why": why,
                 "swapped": {"wrong": 0, "loss": 0.0} if swaps else None,
-                "with": behind.name if behind is not None and swaps else None,
+                "with": after.name if after is not None and swaps else None,
             }
         )
     return {
         "label": run.name,
         "network": run.network.name,
-        "residual": units[0].residual,
-        "said": looked.images.said,
-        "n": len(looked.images),
+        "residual": its_units[0].residual,
+        "said": loaded.images.description,
+        "n": len(loaded.images),
         "seen": 0,
         "whole": {"wrong": 0, "loss": 0.0},
         "units": rows,
     }
 
 
-def _keeps(unit: Unit) -> str | None:
-    """Why a unit cannot be removed; None where it can."""
-    if unit.residual:
-        return None if places.closing(unit) else "its body does not end in a layer to silence"
-    return None if unit.keeps else "its shape changes, and nothing else would make it fit"
-
-
-def _measure(entry: dict[str, Any], looked: Subject) -> Iterator[float]:
-    """Add batch after batch to the sums; yields which part of the images is done."""
-    links = chain(looked.model, places.units(looked.run.network))
+def _measure(entry: dict[str, Any], loaded: LoadedRun) -> Iterator[float]:
+    """Add one batch after the other to the sums; yield the fraction of the images done."""
+    links = chain(loaded.model, units.units(loaded.run.network))
     rows = {row["unit"]: row for row in entry["units"]}
-    x, labels = looked.images.x, looked.images.labels
+    x, labels = loaded.images.x, loaded.images.labels
     while entry["seen"] < entry["n"]:
-        here = slice(entry["seen"], entry["seen"] + BATCH)
-        for (what, unit), z in lesioned(links, x[here]):
-            into = entry["whole"] if what == "whole" else rows[unit][what]
-            _add(into, z, labels[here])
-        entry["seen"] += len(labels[here])
+        batch = slice(entry["seen"], entry["seen"] + BATCH)
+        for (lesion, unit), logits in lesioned(links, x[batch]):
+            sums = entry["whole"] if lesion == "whole" else rows[unit][lesion]
+            _add(sums, logits, labels[batch])
+        entry["seen"] += len(labels[batch])
         yield entry["seen"] / entry["n"]
 
 
-def _add(into: dict[str, Any], z: np.ndarray, labels: np.ndarray) -> None:
-    """Logits that are no numbers are wrong, whatever their order."""
-    right = (z.argmax(-1) == labels) & np.isfinite(z).all(-1)
-    into["wrong"] += int((~right).sum())
+def _add(sums: dict[str, Any], logits: np.ndarray, labels: np.ndarray) -> None:
+    """Add a batch to the sums. Images whose logits are not finite count as wrong."""
+    right = (logits.argmax(-1) == labels) & np.isfinite(logits).all(-1)
+    sums["wrong"] += int((~right).sum())
     with np.errstate(all="ignore"):
-        loss = len(labels) * cross_entropy(z, labels)
-    into["loss"] = None if into["loss"] is None else number(into["loss"] + loss)
-
-
-# The chain ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Link:
-    """A part of a model that is a function of one tensor; a unit's, or what lies between."""
-
-    model: keras.Model
-    unit: Unit | None
-    closing: Any = None  # the layer of a residual unit's body to silence
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.model(x, training=False)
-
-    def without(self, x: Tensor) -> Tensor | None:
-        """What comes out with the unit removed; None where it cannot be."""
-        if self.unit is None or _keeps(self.unit):
-            return None
-        if not self.unit.residual:
-            return x
-        with silenced(self.closing):
-            return self(x)
-
-
-def chain(model: keras.Model, units: Sequence[Unit]) -> list[Link]:
-    """The model as links of a chain, which share its layers and their weights."""
-    links: list[Link] = []
-    parts = {layer.path: layer.part for unit in units for layer in unit.layers}
-
-    def add(start: str, end: str | None, unit: Unit | None = None) -> None:
-        first = _tensor(model, start, parts)
-        last = model.output if end is None else _tensor(model, end, parts)
-        closing = places.closing(unit) if unit is not None and unit.residual else None
-        layer = None if closing is None else model.get_layer(closing.path)
-        links.append(Link(accelerate(keras.Model(first, last)), unit, layer))
-
-    at = ""
-    for unit in units:
-        if unit.start != at:
-            add(at, unit.start)
-        add(unit.start, unit.end, unit)
-        at = unit.end
-    add(at, None)
-    return links
-
-
-def _tensor(model: keras.Model, path: str, parts: dict[str, Any]) -> Tensor:
-    """The output of the layers at a path of the description; "" is the image."""
-    if not path:
-        turned = [layer for layer in model.layers if layer.name == "to_channels_last"]
-        return turned[0].output if turned else model.input
-    part = parts.get(path)
-    if isinstance(part, Gate):  # of several layers
-        path += "_sum" if part.of == "exclusive" else "_difference"
-    return model.get_layer(path).output
-
-
-@contextmanager
-def silenced(layer: Any) -> Iterator[None]:
-    """The layer puts out zero: its scale and shift, or kernel and bias, are zero for the while."""
-    kept = [(v, keras.ops.copy(v.value)) for v in layer.trainable_variables]
-    try:
-        for v, value in kept:
-            v.assign(keras.ops.zeros_like(value))
-        yield
-    finally:
-        for v, value in kept:
-            v.assign(value)
-
-
-def lesioned(links: Sequence[Link], x: np.ndarray) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
-    """Logits for a batch by ("removed" or "swapped", unit), and of the whole net, `WHOLE`.
-
-    What comes before a unit is computed once for all.
-    """
-    with without_gradients():
-        at = keras.ops.convert_to_tensor(x)
-        for i, link in enumerate(links):
-            if link.unit is not None:
-                without = link.without(at)
-                if without is not None:
-                    yield ("removed", link.unit.name), _finish(links[i + 1 :], without)
-                behind = links[i + 1]
-                if behind.unit is not None and places.alike(link.unit, behind.unit):
-                    yield ("swapped", link.unit.name), _finish(links[i + 2 :], link(behind(at)))
-            at = link(at)
-        yield WHOLE, _numpy(at)
-
-
-def _finish(links: Sequence[Link], x: Tensor) -> np.ndarray:
-    for link in links:
-        x = link(x)
-    return _numpy(x)
-
-
-def _numpy(x: Tensor) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(x), "float32")
+        loss = len(labels) * cross_entropy(logits, labels)
+    sums["loss"] = None if sums["loss"] is None else finite(sums["loss"] + loss)

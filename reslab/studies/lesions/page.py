@@ -1,4 +1,4 @@
-"""What a lesion study shows: the error without single units (Veit et al. 2016)."""
+"""The picture and the page of a lesion study: the error without single units."""
 
 from __future__ import annotations
 
@@ -6,102 +6,43 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from reslab.core.errors import UserError
 from reslab.plots.figure import Axis, Figure, Panel, Series, colours, samples
 from reslab.plots.figure_plotly import chart, y_ends
 from reslab.plots.format import NONE, count, listed, percent
 from reslab.report.sections import Section, Table
 from reslab.studies.folder import Study
-from reslab.studies.units import stage_ends
+from reslab.studies.lesions.results import LESIONS, errors_of, read
+from reslab.studies.units import stage_starts
 
+TITLE = "Lesions: networks without one of their units"
 VEIT = (
     "Veit et al. 2016, arXiv 1605.06431, abstract: in a lesion study the paths through a residual "
-    "net behave like an ensemble, for they do not strongly depend on each other."
+    "network behave like an ensemble, for they do not strongly depend on each other."
 )
-WHATS = {"removed": "one unit removed", "swapped": "a unit and the next one swapped"}
 
 
-def read(study: Study) -> list[dict[str, Any]]:
-    """The runs in the order in which they were asked, with errors as parts of one.
-
-    UserError where the study is damaged.
-    """
-    data = study.read("lesions.json") or {"runs": []}
-    try:
-        found = {str(e["label"]): _errors(e) for e in data["runs"] if e["seen"]}
-        asked = [run["run"] for run in study.asked["runs"]]
-    except (KeyError, TypeError, ValueError):
-        file = study.path / "lesions.json"
-        raise UserError(f"{file} is damaged: delete it, and measure it again") from None
-    return [found[name] for name in asked if name in found]
-
-
-def _errors(entry: dict[str, Any]) -> dict[str, Any]:
-    n = int(entry["seen"])
-
-    def error(sums: dict[str, Any] | None) -> float | None:
-        return None if sums is None else float(sums["wrong"]) / n
-
-    units = [
-        {
-            "unit": str(row["unit"]),
-            "row": str(row["row"]),
-            "keeps": bool(row["keeps"]),
-            "why": row["why"],
-            "with": row["with"],
-            **{what: error(row[what]) for what in WHATS},
-        }
-        for row in entry["units"]
-    ]
-    kept = {name: entry[name] for name in ("label", "network", "residual", "said")}
-    return {**kept, "n": n, "whole": float(entry["whole"]["wrong"]) / n, "units": units}
-
-
-def _panels(entries: Sequence[dict[str, Any]]) -> list[Panel]:
-    panels = []
-    tints = colours([entry["residual"] for entry in entries])
-    for what, title in WHATS.items():
-        series = []
-        for number, entry in zip(tints, entries, strict=True):
-            rows = entry["units"]
-            if all(row[what] is None for row in rows):
-                continue
-            said = [
-                row["unit"] + (f" and {row['with']}" if what == "swapped" else "") for row in rows
-            ]
-            x = [float(i + 1) for i in range(len(rows))]
-            y = [None if row[what] is None else _percent(row[what]) for row in rows]
-            series.append(Series(entry["label"], number, x, y, hover=said))
-            ends = [0.5, len(entry["units"]) + 0.5]
-            base = [_percent(entry["whole"])] * 2
-            series.append(
-                Series(f"{entry['label']}, whole", number, ends, base, dashed=True, shade=0.7)
-            )
-        if series:
-            deepest = max(entries, key=lambda e: len(e["units"]))
-            alike = {len(e["units"]) for e in entries} == {len(deepest["units"])}
-            breaks = stage_ends([row["row"] for row in deepest["units"]]) if alike else []
-            x_axis, y_axis = Axis("unit", whole=True), Axis("error", unit=" %", low=0)
-            panels.append(Panel(title, x_axis, y_axis, series, [i + 0.5 for i in breaks]))
-    return panels
-
-
-def _percent(part: float) -> float:
-    return float(f"{100 * part:.6g}")
+NOT_REMOVED = {  # residual: why
+    True: "the last layer of the body has no weights that make it zero",
+    False: "without a shortcut, the layers that change the shape cannot be skipped",
+}
 
 
 def figures(study: Study) -> dict[str, Figure]:
+    """Return the picture by the stem of its file."""
     entries = read(study)
     if not entries:
         return {}
-    note = f"{samples(entries)}. Dashed: the whole net. A residual unit leaves its shortcut."
+    note = (
+        f"{samples(entries)}. Dashed: the whole network. "
+        "The shortcut of a removed residual unit remains."
+    )
     rows = [[panel] for panel in _panels(entries)]
     title = "Error without one unit, and with two neighbours swapped"
     return {"lesions": Figure(title, note, rows, size=(7.4, 2.9))}
 
 
 def sections(study: Study) -> list[Section]:
-    """What the study shows, from its folder; raises UserError where that is damaged."""
+    """Return what the study shows. Raises UserError if its folder is damaged."""
     entries = read(study)
     if not entries:
         return [Section("Lesions", ["Nothing is measured yet."], measured=study.commands)]
@@ -110,74 +51,105 @@ def sections(study: Study) -> list[Section]:
     charts = [
         (chart(p, f"lesions-{i}", ends), f"Error with {p.title}") for i, p in enumerate(panels)
     ]
-    words = [_how(entries), *(_said(entry) for entry in entries), *_refused(entries)]
-    tables = [_summary(entries), *(_table(entry) for entry in entries)]
     return [
         Section(
             "Without one unit",
-            words,
+            [_method(entries), *map(_errors, entries), *_not_removed(entries)],
             charts=charts,
-            tables=tables,
+            tables=[_summary(entries), *map(_table, entries)],
             measured=study.commands,
             quoted=(VEIT,),
         )
     ]
 
 
-def _how(entries: Sequence[dict[str, Any]]) -> str:
+def _panels(entries: Sequence[dict[str, Any]]) -> list[Panel]:
+    panels = []
+    numbers = colours([entry["residual"] for entry in entries])
+    breaks = _breaks(entries)
+    for lesion, title in LESIONS.items():
+        series = []
+        for colour, entry in zip(numbers, entries, strict=True):
+            if errors_of(entry, lesion):
+                series += _series(entry, lesion, colour)
+        if series:
+            x_axis, y_axis = Axis("unit", whole=True), Axis("error", unit=" %", low=0)
+            panels.append(Panel(title, x_axis, y_axis, series, breaks))
+    return panels
+
+
+def _series(entry: dict[str, Any], lesion: str, colour: int) -> list[Series]:
+    """A run's errors as a line, and that of its whole network as a dashed line."""
+    name, rows = entry["label"], entry["units"]
+    labels = [row["unit"] + (f" and {row['with']}" if lesion == "swapped" else "") for row in rows]
+    x = [float(i + 1) for i in range(len(rows))]
+    y = [None if row[lesion] is None else _percentage(row[lesion]) for row in rows]
+    ends, whole = [0.5, len(rows) + 0.5], [_percentage(entry["whole"])] * 2
+    return [
+        Series(name, colour, x, y, hover=labels),
+        Series(f"{name}, whole", colour, ends, whole, dashed=True, shade=0.7),
+    ]
+
+
+def _breaks(entries: Sequence[dict[str, Any]]) -> list[float]:
+    """Where a stage begins on the x axis, if all runs have the same number of units."""
+    if len({len(entry["units"]) for entry in entries}) > 1:
+        return []
+    return [i + 0.5 for i in stage_starts([row["row"] for row in entries[0]["units"]])]
+
+
+def _percentage(fraction: float) -> float:
+    return float(f"{100 * fraction:.6g}")
+
+
+def _method(entries: Sequence[dict[str, Any]]) -> str:
     return (
-        f"Trained nets, in inference, on {samples(entries)}; nothing is trained anew. A residual "
-        "unit that is removed leaves its shortcut, and the ReLU behind the sum where there is one; "
-        "of a plain net the same layers are left out. Swapped units take each other's place."
+        f"Trained networks in inference, on {samples(entries)}; they are not trained again. A "
+        "removed residual unit keeps its shortcut, and the ReLU after the addition where there is "
+        "one. In a plain network the same layers are skipped. Swapped units run in the other order."
     )
 
 
-def _of(entry: dict[str, Any], what: str) -> list[float]:
-    return [row[what] for row in entry["units"] if row[what] is not None]
-
-
-def _said(entry: dict[str, Any]) -> str:
-    """A sentence a net: whole, and without the unit that it misses least, typically, and most."""
-    n, removed, swapped = entry["n"], _of(entry, "removed"), _of(entry, "swapped")
-    words = f"{entry['label']}: error {percent(entry['whole'], n)} when whole"
+def _errors(entry: dict[str, Any]) -> str:
+    """One sentence: the error of the whole network, and the errors with lesions."""
+    n, removed, swapped = entry["n"], errors_of(entry, "removed"), errors_of(entry, "swapped")
+    text = f"{entry['label']}: the whole network has an error of {percent(entry['whole'], n)}"
     if removed:
-        worst = max((r for r in entry["units"] if r["removed"] is not None), key=_removed)
-        words += (
-            f"; without one unit {percent(median(removed), n)} in the median, "
-            f"{percent(min(removed), n)} at least, {percent(max(removed), n)} at most "
+        rows = [row for row in entry["units"] if row["removed"] is not None]
+        worst = max(rows, key=lambda row: float(row["removed"]))
+        text += (
+            f"; without one unit the median is {percent(median(removed), n)}, the smallest "
+            f"{percent(min(removed), n)}, the largest {percent(max(removed), n)} "
             f"(`{worst['unit']}`)"
         )
     if swapped:
-        words += (
-            f"; with two neighbours swapped {percent(median(swapped), n)} in the median, "
-            f"{percent(max(swapped), n)} at most"
+        text += (
+            f"; with two neighbours swapped the median is {percent(median(swapped), n)}, the "
+            f"largest {percent(max(swapped), n)}"
         )
-    return words + "."
+    return text + "."
 
 
-def _removed(row: dict[str, Any]) -> float:
-    return float(row["removed"])
-
-
-def _refused(entries: Sequence[dict[str, Any]]) -> list[str]:
-    found = []
+def _not_removed(entries: Sequence[dict[str, Any]]) -> list[str]:
+    """One sentence for each run with units that were not removed."""
+    sentences = []
     for entry in entries:
-        for why in dict.fromkeys(row["why"] for row in entry["units"] if row["why"]):
-            names = listed(f"`{row['unit']}`" for row in entry["units"] if row["why"] == why)
-            found.append(f"{entry['label']}: not removed {names}: {why}.")
-    return found
+        if names := [f"`{row['unit']}`" for row in entry["units"] if row["why"]]:
+            verb, why = "was" if len(names) == 1 else "were", NOT_REMOVED[entry["residual"]]
+            sentences.append(f"{entry['label']}: {listed(names)} {verb} not removed: {why}.")
+    return sentences
 
 
 def _summary(entries: Sequence[dict[str, Any]]) -> Table:
     head = (
         *("run", "images", "units", "whole"),
-        *("one removed: median", "most", "two swapped: median", "most"),
+        *("one removed: median", "largest", "two swapped: median", "largest"),
     )
     rows = []
     for entry in entries:
         n, cells = entry["n"], []
-        for what in WHATS:
-            values = _of(entry, what)
+        for lesion in LESIONS:
+            values = errors_of(entry, lesion)
             cells += [percent(f(values), n) if values else NONE for f in (median, max)]
         units = count(len(entry["units"]))
         rows.append((entry["label"], count(n), units, percent(entry["whole"], n), *cells))
@@ -192,20 +164,3 @@ def _table(entry: dict[str, Any]) -> Table:
     ]
     head = ("unit", "removed", "swapped", "with")
     return Table(f"{entry['label']}, unit by unit", head, rows, folded=True)
-
-
-def found(study: Study) -> dict[str, Any]:
-    rows = [
-        {
-            "run": entry["label"],
-            "n": entry["n"],
-            "whole": entry["whole"],
-            **{
-                what: {"median": median(values), "most": max(values)} if values else None
-                for what in WHATS
-                for values in [_of(entry, what)]
-            },
-        }
-        for entry in read(study)
-    ]
-    return {"runs": rows}

@@ -1,1 +1,1 @@
-"""Standard deviations of layer responses (He et al. 2015, Fig. 7)."""
+"""The standard deviations of layer responses: He et al. 2015, Fig. 7."""

@@ -1,4 +1,4 @@
-"""Standard deviations of layer responses: He 2015, Sec. 4.2 and Fig. 7."""
+"""Measure the standard deviations of layer responses: He 2015, Sec. 4.2 and Fig. 7."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from reslab.core.progress import Watch
 from reslab.data import Data
 from reslab.models.scopes import without_gradients
 from reslab.runs.run import Run
-from reslab.studies import runs as opening
+from reslab.studies import runs as study_runs
 from reslab.studies import units
+from reslab.studies.finish import finish
 from reslab.studies.folder import Study
-from reslab.studies.signals import showing
-from reslab.studies.trained import Subject
+from reslab.studies.responses import page, results
+from reslab.studies.trained import LoadedRun
 
 KIND = "responses"
+FILE = results.FILE
 IMAGES, BATCH = 1000, 64
 
 
 @on_signals(interrupt)
-def responses(
+def measure_responses(
     runs: Sequence[Run | str | Path],
     *,
     images: int = IMAGES,
@@ -36,85 +38,103 @@ def responses(
     data: Data | None = None,
     watch: Watch | None = None,
 ) -> Study:
-    """Measure the responses of every 3x3 layer of trained runs, as judged, in inference.
+    """Measure the responses of every 3x3 layer of trained runs, in inference.
 
-    On a sample of `images` of `split` ("train" or "validation"), un-augmented. The study goes to
-    `out`, else to studies/responses-RUNS; it is gone on with where it is there. `data` are the
-    runs', where they are loaded already. Raises UserError for whatever does not fit,
-    `session.Interrupted` after a signal.
+    Args:
+        runs: The runs or their folders; their final weights are used.
+        images: Number of images to draw from the split. They are not augmented.
+        split: "train" or "validation".
+        out: Folder of the study; default: studies/responses-RUNS. An interrupted study there is
+            continued.
+        data: The data of the runs, if they are loaded already.
+        watch: Receives progress.
+
+    Raises:
+        UserError: The arguments do not fit together.
+        Interrupted: A signal stopped the process.
     """
     watch = watch or Watch()
-    found = opening.opened(runs)
-    for run in found:
-        if not units.responses(run.network):
-            raise UserError(f"{run.path} has no 3x3 convolution whose responses could be measured")
+    opened = study_runs.open_runs(runs)
+    for run in opened:
+        if not units.response_layers(run.network):
+            raise UserError(f"{run.path} has no 3x3 convolution, so there is nothing to measure")
     if split == "test":
-        raise UserError("the test images are for judging: look at those of train or validation")
+        raise UserError("test images are kept for evaluation: use split train or validation")
     backend = keras.backend.backend()
-    asked = {
-        "runs": list(map(opening.known, found)),
+    settings = {
+        "runs": list(map(study_runs.identity, opened)),
         "images": images,
         "split": split,
         "backend": backend,
     }
-    more = [split] * (split != "train") + [f"{images}images"] * (images != IMAGES)
-    study = Study.begin(out or opening.name(KIND, found, *more), KIND, asked, backend)
+    options = [split] * (split != "train") + [f"{images}images"] * (images != IMAGES)
+    out = out or study_runs.study_path(KIND, opened, *options)
+    study = Study.begin(out, KIND, settings, backend)
     watch.say(f"study: {study.path}")
-    measured = study.read("responses.json") or {"runs": []}
-    names = {entry["label"] for entry in measured["runs"]}
-    watch.start(len(found))
-    for number, run in enumerate(found):
-        if run.name not in names:
-            entry = _measured(run, images, split, data, number, watch)
-            measured["runs"].append(entry)
-            study.write("responses.json", measured)
+    content = study.read(FILE) or {"runs": []}
+    measured = {entry["label"] for entry in content["runs"]}
+    watch.start(len(opened))
+    for number, run in enumerate(opened):
+        if run.name not in measured:
+            entry = _measure(run, images, split, data, number, watch)
+            content["runs"].append(entry)
+            study.write(FILE, content)
             values = entry["std"]
             watch.say(f"{run.name}: {len(values)} layers, median {np.median(values):.3g}")
         watch.step(number + 1, run.name)
-    return showing.finished(study)
+    figures, sections = page.figures(study), page.sections(study)
+    return finish(study, page.TITLE, figures, sections, results.summarise(study))
 
 
-def _measured(
+def _measure(
     run: Run, images: int, split: str, data: Data | None, done: int, watch: Watch
 ) -> dict[str, Any]:
-    looked = opening.flat(run, images, split, data)
-    where = units.responses(run.network)
+    loaded = study_runs.load_flat(run, images, split, data)
+    layers = units.response_layers(run.network)
     values = deviations(
-        looked, [each.source for each in where], lambda part: watch.step(done + part, run.name)
+        loaded,
+        [each.source for each in layers],
+        lambda fraction: watch.step(done + fraction, run.name),
     )
     if not np.isfinite(values).all():
-        raise UserError(f"{run.path}: a response is no number; its weights do not work")
+        raise UserError(
+            f"{run.path}: a response is not finite; check the weights, or choose another run"
+        )
     return {
         "label": run.name,
         "network": run.network.name,
         "residual": any(unit.residual for unit in units.units(run.network)),
-        "said": looked.images.said,
+        "said": loaded.images.description,
         "layers": [
-            {**r.place.as_json(), "source": r.source, "normalised": r.normalised} for r in where
+            {**each.layer.as_json(), "source": each.source, "normalised": each.normalised}
+            for each in layers
         ],
-        "std": [float(f"{v:.7g}") for v in values],
+        "std": [float(f"{value:.7g}") for value in values],
     }
 
 
 def deviations(
-    looked: Subject, names: Sequence[str], tell: Callable[[float], None] = lambda part: None
+    loaded: LoadedRun,
+    names: Sequence[str],
+    report: Callable[[float], None] = lambda fraction: None,
 ) -> np.ndarray:
-    """float64 (layers,): the standard deviation of each layer's outputs, in inference.
+    """Return the standard deviation of each layer's outputs in inference, float64 (layers,).
 
-    Over all images, positions and maps as one set of numbers.
+    All images, positions and channels of a layer count as one set of numbers. `report` receives
+    the fraction of the images that are done.
     """
-    model = looked.model
+    model = loaded.model
     outputs = [model.get_layer(name).output for name in names]
-    several = accelerate(keras.Model(model.input, outputs))
-    x = looked.images.x
+    probe = accelerate(keras.Model(model.input, outputs))
+    x = loaded.images.x
     sums, squares, count = (np.zeros(len(names)) for _ in range(3))
     for start in range(0, len(x), BATCH):
         with without_gradients():
-            made = several(keras.ops.convert_to_tensor(x[start : start + BATCH]), training=False)
-        for i, y in enumerate(made if len(names) > 1 else [made]):
-            y = np.asarray(keras.ops.convert_to_numpy(y)).astype("float64")
+            tensors = probe(keras.ops.convert_to_tensor(x[start : start + BATCH]), training=False)
+        for i, tensor in enumerate(tensors if len(names) > 1 else [tensors]):
+            y = np.asarray(keras.ops.convert_to_numpy(tensor)).astype("float64")
             sums[i] += y.sum()
             squares[i] += np.square(y).sum()
             count[i] += y.size
-        tell(min(1.0, (start + BATCH) / len(x)))
+        report(min(1.0, (start + BATCH) / len(x)))
     return np.sqrt(np.maximum(squares / count - np.square(sums / count), 0))

@@ -1,1 +1,1 @@
-"""Gradients and activations by layer."""
+"""Gradients and activations by layer, of networks and their twins and of trained runs."""

@@ -1,7 +1,7 @@
-"""Both ways through a net, layer by layer: what its layers put out, and the loss's gradients.
+"""The outputs of layers, and the gradients of the loss with respect to them, for one batch.
 
-One mechanism on every backend: each measured layer adds a probe, zeros of its output's shape, to
-what it makes. The gradient with respect to the probe is the one with respect to the output.
+One mechanism on every backend: each measured layer adds a probe, zeros of the shape of its output,
+to its output. The gradient with respect to the probe is the gradient with respect to the output.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Tensor = Any
 
 
 @dataclass(frozen=True, eq=False)
-class Passed:
-    """One batch, there and back. Lists are by layer, in the order asked for.
+class LayerSignals:
+    """One forward and backward pass. The lists have one array per layer, in the given order.
 
-    `outputs` and `output_gradients` are (n, ...) as the layers have it; `kernel_gradients` and
-    `kernels` are HWIO, or (in, out).
+    `outputs` and `output_gradients` are (n, ...) in the layout of the layers. `kernels` and
+    `kernel_gradients` are HWIO for convolutions and (in, out) for dense layers.
     """
 
     loss: float  # mean cross-entropy in nats
@@ -34,43 +34,49 @@ class Passed:
     kernel_gradients: list[np.ndarray]
 
 
-def passed(
+def forward_backward(
     model: keras.Model,
     names: Sequence[str],
     x: np.ndarray,
     labels: np.ndarray,
     training: bool = True,
-) -> Passed:
-    """Send a batch through a model of logits, and the mean cross-entropy's gradient back.
+) -> LayerSignals:
+    """Run one forward and one backward pass of the mean cross-entropy.
 
-    `names` are layers with a `kernel`. In `training` batch norm takes the batch's statistics, and
-    dropout drops. The model is left as it was, its running statistics too.
+    The model does not change, and neither do its running mean and variance.
+
+    Args:
+        model: Maps images to logits.
+        names: Layers to measure; each has a `kernel`.
+        x: Images (n, ...).
+        labels: Class indices (n,).
+        training: Batch norm uses the statistics of the batch, and dropout is active.
     """
     layers = [model.get_layer(name) for name in names]
-    places = _positions(model, layers)
-    before = [v.value for v in model.non_trainable_variables]
+    positions = _positions(model, layers)
+    non_trainable = [v.value for v in model.non_trainable_variables]
     probes = [np.zeros((len(x), *layer.output.shape[1:]), "float32") for layer in layers]
 
-    def loss(trainable: list[Tensor], probes: list[Tensor]) -> tuple[Tensor, Any]:
-        with _probed(model, layers, probes) as seen:
-            z, _ = model.stateless_call(trainable, before, x, training=training)
+    def loss_of(trainable: list[Tensor], probes: list[Tensor]) -> tuple[Tensor, Any]:
+        with _probed(model, layers, probes) as outputs:
+            z, _ = model.stateless_call(trainable, non_trainable, x, training=training)
         entropy = ops.sparse_categorical_crossentropy(labels, z, from_logits=True)
-        return ops.mean(entropy), (z, [seen[name] for name in names])
+        return ops.mean(entropy), (z, [outputs[name] for name in names])
 
     values = [v.value for v in model.trainable_variables]
-    made, (z, outputs), slopes, probe_slopes = _differentiated(loss, values, probes)
-    return Passed(
-        float(ops.convert_to_numpy(made)),
+    loss, (z, outputs), gradients, probe_gradients = _differentiate(loss_of, values, probes)
+    return LayerSignals(
+        float(ops.convert_to_numpy(loss)),
         _numpy(z),
         [_numpy(y) for y in outputs],
-        [_numpy(g) for g in probe_slopes],
+        [_numpy(g) for g in probe_gradients],
         [_numpy(layer.kernel) for layer in layers],
-        [_numpy(slopes[i]) for i in places],
+        [_numpy(gradients[i]) for i in positions],
     )
 
 
 def _positions(model: keras.Model, layers: Sequence[Any]) -> list[int]:
-    """Where the kernels are among the trainable variables."""
+    """The positions of the layers' kernels among the trainable variables."""
     order = {id(v): i for i, v in enumerate(model.trainable_variables)}
     return [order[id(layer.kernel)] for layer in layers]
 
@@ -79,38 +85,39 @@ def _positions(model: keras.Model, layers: Sequence[Any]) -> list[int]:
 def _probed(
     model: keras.Model, layers: Sequence[Any], probes: Sequence[Tensor]
 ) -> Iterator[dict[str, Tensor]]:
-    """Each layer adds its probe and leaves its output in the dictionary that is yielded.
+    """Let each layer add its probe, and store its output in the dictionary that is yielded.
 
-    For the while every layer has Keras's own call: an accelerated model asks no layer for its.
+    An accelerated model does not call its layers. Inside of the block every layer and the model
+    have Keras's own `call`.
     """
-    fast = [(part, vars(part).pop("call", None)) for part in model._flatten_layers()]
-    seen: dict[str, Tensor] = {}
+    accelerated = [(part, vars(part).pop("call", None)) for part in model._flatten_layers()]
+    outputs: dict[str, Tensor] = {}
 
-    def call_of(layer: Any, probe: Tensor) -> Callable[..., Tensor]:
-        own = layer.call
+    def call_with_probe(layer: Any, probe: Tensor) -> Callable[..., Tensor]:
+        original = layer.call
 
         def call(*args: Any, **kwargs: Any) -> Tensor:
-            seen[layer.name] = made = own(*args, **kwargs) + probe
-            return made
+            outputs[layer.name] = output = original(*args, **kwargs) + probe
+            return output
 
         return call
 
     try:
         for layer, probe in zip(layers, probes, strict=True):
-            layer.call = call_of(layer, probe)
-        yield seen
+            layer.call = call_with_probe(layer, probe)
+        yield outputs
     finally:
         for layer in layers:
             vars(layer).pop("call", None)
-        for part, call in fast:
+        for part, call in accelerated:
             if call is not None:
                 part.call = call
 
 
-def _differentiated(
-    loss: Callable[..., tuple[Tensor, Any]], values: list[Tensor], probes: list[np.ndarray]
+def _differentiate(
+    loss_of: Callable[..., tuple[Tensor, Any]], values: list[Tensor], probes: list[np.ndarray]
 ) -> tuple[Tensor, Any, list[Tensor], list[Tensor]]:
-    """The loss, what else it returns, and its gradients by both of its arguments."""
+    """Return the loss, its auxiliary result, and its gradients by both of its arguments."""
     backend = keras.backend.backend()
     if backend == "torch":
         import torch
@@ -118,14 +125,15 @@ def _differentiated(
         inputs = [v.detach().requires_grad_() for v in values]
         zeros = [ops.convert_to_tensor(p).requires_grad_() for p in probes]
         with torch.enable_grad():
-            made, rest = loss(inputs, zeros)
-        slopes = torch.autograd.grad(made, [*inputs, *zeros], allow_unused=True)
+            loss, auxiliary = loss_of(inputs, zeros)
+        gradients = torch.autograd.grad(loss, [*inputs, *zeros], allow_unused=True)
     elif backend == "jax":
         import jax
 
-        both = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
-        (made, rest), (first, second) = both(values, [ops.convert_to_tensor(p) for p in probes])
-        slopes = (*first, *second)
+        both = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
+        zeros = [ops.convert_to_tensor(p) for p in probes]
+        (loss, auxiliary), (by_value, by_probe) = both(values, zeros)
+        gradients = (*by_value, *by_probe)
     else:
         import tensorflow as tf
 
@@ -133,9 +141,9 @@ def _differentiated(
         zeros = [tf.convert_to_tensor(p) for p in probes]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([*inputs, *zeros])
-            made, rest = loss(inputs, zeros)
-        slopes = tape.gradient(made, [*inputs, *zeros])
-    return made, rest, list(slopes[: len(values)]), list(slopes[len(values) :])
+            loss, auxiliary = loss_of(inputs, zeros)
+        gradients = tape.gradient(loss, [*inputs, *zeros])
+    return loss, auxiliary, list(gradients[: len(values)]), list(gradients[len(values) :])
 
 
 def _numpy(x: Tensor) -> np.ndarray:

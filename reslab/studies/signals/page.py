@@ -1,4 +1,4 @@
-"""What a study of signals shows: gradients and activations by layer."""
+"""The pictures and the page of a study of signals: gradients and activations by layer."""
 
 from __future__ import annotations
 
@@ -13,249 +13,265 @@ from reslab.plots.format import count, listed
 from reslab.report.sections import Section, Table
 from reslab.studies.folder import Study
 from reslab.studies.signals import norms
-from reslab.studies.signals.panels import SHOWN, Net, by_bn, grid, panel, read, unit_of
+from reslab.studies.signals.panels import SHOWN, by_bn, grid, panel
+from reslab.studies.signals.results import MeasuredNetwork, not_positive, read, unit_of
 
+TITLE = "Signals by depth"
 HE = (
-    "He et al. 2015, arXiv 1512.03385, Sec. 4.1, of its plain nets of 18 and 34 layers: “these "
-    "plain networks are trained with BN, which ensures forward propagated signals to have non-zero "
-    "variances. We also verify that the backward propagated gradients exhibit healthy norms with "
-    "BN.”"
+    "He et al. 2015, arXiv 1512.03385, Sec. 4.1, on their plain networks of 18 and 34 layers: "
+    "“these plain networks are trained with BN, which ensures forward propagated signals to have "
+    "non-zero variances. We also verify that the backward propagated gradients exhibit healthy "
+    "norms with BN.”"
 )
 YANG = (
-    "Yang et al. 2019, arXiv 1902.08129, abstract: in wide plain nets with batch norm, gradients "
-    "grow exponentially with depth at initialisation; after a single step of training their range "
-    "is dramatically smaller."
+    "Yang et al. 2019, arXiv 1902.08129, abstract: in wide plain networks with batch norm, "
+    "gradients grow exponentially with depth at initialisation; after a single step of training "
+    "their range is much smaller."
 )
+VANISHING = 0.1  # the ratio of first to last gradient below which gradients vanish
+SAME_SIZE = 10  # the ratio of largest to smallest gradient up to which all have one size
 
 
 def figures(study: Study) -> dict[str, Figure]:
-    """The pictures by their files' stems."""
-    nets, unit = read(study), unit_of(study)
-    if not nets:
+    """Return the pictures by the stem of their files."""
+    networks, unit = read(study), unit_of(study)
+    if not networks:
         return {}
-    name, note, groups = _subject(study), _note(study, nets), by_bn(nets)
+    name, note, groups = _subject(study), _note(networks), by_bn(networks)
     first = 0 if unit == "step" else None
     when = "at initialisation" if unit == "step" else "after training"
 
-    def at_first(what: Sequence[str], title: str) -> Figure:
-        rows = [[panel(some, w, first, head) for head, some in groups] for w in what]
+    def at_first(quantities: Sequence[str], title: str) -> Figure:
+        rows = [[panel(group, q, first, head) for head, group in groups] for q in quantities]
         size = (4.6, 3.0) if len(groups) > 1 else (7.4, 2.9)
         return Figure(title, note, rows, "row", size)
 
-    found = {
+    pictures = {
         "gradients": at_first(SHOWN[:2], f"{name}: gradients by layer, {when}"),
         "activations": at_first(("output_rms",), f"{name}: activations by layer, {when}"),
     }
-    if any(len(net.moments) > 1 for net in nets):
-        for what, stem, word in (
+    if any(len(network.moments) > 1 for network in networks):
+        for quantity, stem, label in (
             ("kernel_gradient", "gradients-in-training", "gradient norms"),
             ("output_rms", "activations-in-training", "activations"),
         ):
-            title = f"{name}: {word} by layer, in training"
-            found[stem] = Figure(title, note, grid(nets, what, unit), _shared(unit))
-    return found
+            title = f"{name}: {label} by layer, during training"
+            rows = grid(networks, quantity, unit)
+            pictures[stem] = Figure(title, note, rows, _shared_axis(unit))
+    return pictures
 
 
 def sections(study: Study) -> list[Section]:
-    """What the study shows, from its folder; raises UserError where that is damaged."""
-    nets, unit = read(study), unit_of(study)
-    if not nets:
-        return [Section("Signals by depth", ["Nothing is measured yet."], measured=study.commands)]
+    """Return what the study shows. Raises UserError if its folder is damaged."""
+    networks, unit = read(study), unit_of(study)
+    if not networks:
+        return [Section(TITLE, ["Nothing is measured yet."], measured=study.commands)]
     first = 0 if unit == "step" else None
     start = "At initialisation" if unit == "step" else "After training"
-    found = [
+    quantities = ("kernel_gradient", "image_gradient", "relative_gradient")
+    shown = [
         Section(
-            f"{start}: the way back",
-            [_how(study, nets), *_said(nets, first), *_verdict(nets, first)],
-            charts=_charts(nets, ("kernel_gradient", "image_gradient", "relative_gradient"), first),
-            tables=[_table(nets, unit)],
+            f"{start}: backward pass",
+            [
+                _method(study, networks),
+                *_gradient_norms(networks, first),
+                *_healthy_norms(networks, first),
+            ],
+            charts=_charts(networks, quantities, first),
+            tables=[_table(networks, unit)],
             measured=study.commands,
             quoted=(HE, YANG),
         ),
         Section(
-            f"{start}: the way there",
-            _forward(nets, first),
-            charts=_charts(nets, ("output_rms", "output_std"), first),
+            f"{start}: forward pass",
+            _output_sizes(networks, first),
+            charts=_charts(networks, ("output_rms", "output_std"), first),
             measured=study.commands,
         ),
     ]
-    if any(len(net.moments) > 1 for net in nets):
-        found.append(_training(nets, unit, study))
-    return found
+    if any(len(network.moments) > 1 for network in networks):
+        shown.append(_during_training(networks, unit, study))
+    return shown
 
 
-def _charts(nets: Sequence[Net], what: Sequence[str], at: int | None) -> list[tuple[Any, str]]:
+def _charts(
+    networks: Sequence[MeasuredNetwork], quantities: Sequence[str], at: int | None
+) -> list[tuple[Any, str]]:
     charts = []
-    for name in what:
-        panels = [panel(some, name, at, head) for head, some in by_bn(nets)]
+    for quantity in quantities:
+        panels = [panel(group, quantity, at, head) for head, group in by_bn(networks)]
         ends = y_ends(panels)
         for i, each in enumerate(panels):
-            caption = norms.QUANTITIES[name] + (f", {each.title}" if each.title else "")
-            charts.append((chart(each, f"{name}-{i}", ends), _caption(caption)))
+            caption = norms.QUANTITIES[quantity] + (f", {each.title}" if each.title else "")
+            charts.append((chart(each, f"{quantity}-{i}", ends), _capitalised(caption)))
     return charts
 
 
-def _caption(words: str) -> str:
-    return words[:1].upper() + words[1:]
-
-
-def _named(net: Net) -> str:
-    """The net at the head of a sentence; a run keeps its name."""
-    return net.label if net.unit == "epoch" else _caption(net.label)
-
-
-def _training(nets: Sequence[Net], unit: str, study: Study) -> Section:
+def _during_training(networks: Sequence[MeasuredNetwork], unit: str, study: Study) -> Section:
     charts = []
-    for what in SHOWN:
-        rows = grid(nets, what, unit)
+    for quantity in SHOWN:
+        rows = grid(networks, quantity, unit)
         panels = [each for row in rows for each in row]
         for i, each in enumerate(panels):
-            ends = y_ends(rows[i // len(rows[0])] if _shared(unit) == "row" else panels)
-            caption = _caption(f"{norms.QUANTITIES[what]}: {each.title}")
-            charts.append((chart(each, f"course-{what}-{i}", ends), caption))
-    words = [*_said(nets, None), *_verdict(nets, None), *course(nets)] + [
-        f"{_named(net)}: the training ended early, {'; '.join(net.stopped)}. Shown are the moments "
-        "that every seed came to."
-        for net in nets
-        if net.stopped
+            row = rows[i // len(rows[0])]
+            ends = y_ends(row if _shared_axis(unit) == "row" else panels)
+            caption = _capitalised(f"{norms.QUANTITIES[quantity]}: {each.title}")
+            charts.append((chart(each, f"course-{quantity}-{i}", ends), caption))
+    paragraphs = [
+        *_gradient_norms(networks, None),
+        *_healthy_norms(networks, None),
+        *gradient_ratios(networks),
+        *(
+            f"{_name(network)}: the training ended early, {'; '.join(network.stopped)}. The charts "
+            "show the moments that every seed reached."
+            for network in networks
+            if network.stopped
+        ),
     ]
-    return Section("In training", words, charts=charts, measured=study.commands)
+    return Section("During training", paragraphs, charts=charts, measured=study.commands)
 
 
-def _shared(unit: str) -> Literal["all", "row"]:
-    """Twins without batch norm, a row of their own, go to where the others could not be seen."""
+def _shared_axis(unit: str) -> Literal["all", "row"]:
+    """Twins without batch norm are a row; on a common axis they would flatten the others."""
     return "row" if unit == "step" else "all"
 
 
-def _how(study: Study, nets: Sequence[Net]) -> str:
-    asked, seeds = study.asked, len(nets[0].entries)
-    what = f"{asked['network']} and its twins on {asked['data']}" if "network" in asked else ""
-    where = f"{what}, on one batch" if what else "On one batch"
-    many = f" Lines are medians of {seeds} seeds, bands their range." if seeds > 1 else ""
+# Sentences ----------------------------------------------------------------------------------------
+
+
+def _method(study: Study, networks: Sequence[MeasuredNetwork]) -> str:
+    settings, seeds = study.settings, len(networks[0].entries)
+    start = "One batch"
+    if "network" in settings:
+        start = f"{settings['network']} and its twins on {settings['data']}: one batch"
+    over_seeds = f" Lines are medians of {seeds} seeds, bands their range." if seeds > 1 else ""
     return (
-        f"{where}, {_images(nets)}, un-augmented: the mean cross-entropy, with batch norm on the "
-        "batch's own statistics, as in training. A layer is a convolution or a full connection, "
-        "its output what it computes before batch norm. The gradient by an output is that of one "
-        "image's loss; its L2 norm is over all positions and channels." + many
+        f"{start}, {_images(networks)}, without augmentation. The loss is the mean cross-entropy. "
+        "Batch norm uses the statistics of the batch, as in training. A layer is a convolution or "
+        "a dense layer, and its output is taken before batch norm. The gradient with respect to an "
+        "output is that of one image's loss; its L2 norm is over all positions and channels."
+        + over_seeds
     )
 
 
-def _images(nets: Sequence[Net]) -> str:
-    return samples(entry for net in nets for entry in net.entries)
+def _images(networks: Sequence[MeasuredNetwork]) -> str:
+    return samples(entry for network in networks for entry in network.entries)
 
 
-def factor(net: Net, at: int, what: str) -> float:
-    """The first layer's value over the last convolution's, of medians over the seeds."""
-    values = net.values(at, what)[:, net.main]
-    with np.errstate(all="ignore"):
-        return float(np.median(values[:, 0]) / np.median(values[:, -1]))
-
-
-def _said(nets: Sequence[Net], at: int | None) -> list[str]:
-    """A sentence a net: the gradient's norm from the last convolution to the first."""
-    found = []
-    for net in nets:
-        moment = net.moments[-1] if at is None else at
-        values = net.values(moment, "kernel_gradient")[:, net.main]
-        ratio, lost = factor(net, moment, "kernel_gradient"), _lost(values)
+def _gradient_norms(networks: Sequence[MeasuredNetwork], at: int | None) -> list[str]:
+    """One sentence per network: the gradient norms of the last and the first convolution."""
+    sentences = []
+    for network in networks:
+        moment = network.moments[-1] if at is None else at
+        values = network.values(moment, "kernel_gradient")[:, network.main]
+        ratio, lost = network.ratio(moment, "kernel_gradient"), not_positive(values)
         if lost:
-            words = f"{count(lost)} of {count(values.size)} norms are no number above zero"
+            text = f"{count(lost)} of {count(values.size)} norms are zero or not finite"
         else:
-            words = (
+            text = (
                 f"from {_median(values[:, -1])} in the last convolution to {_median(values[:, 0])} "
                 f"in the first, {_times(ratio)}"
             )
-        found.append(f"{_named(net)}, {net.unit} {moment}: the gradient's norm, {words}.")
-    return found
+        sentences.append(f"{_name(network)}, {network.unit} {moment}: gradient norm {text}.")
+    return sentences
 
 
-def _lost(values: np.ndarray) -> int:
-    return int((~np.isfinite(values) | (values <= 0)).sum())
+def _healthy_norms(networks: Sequence[MeasuredNetwork], at: int | None) -> list[str]:
+    """Compare He et al.'s statement with the plain networks with batch norm."""
+    plain = _plain(networks)
+    if not plain:
+        return []
+    sentences = ["He et al. say that their plain networks' gradients have healthy norms with BN."]
+    untrained = at is not None and plain[0].unit == "step"
+    lead = "Their statement is about trained networks; before the first step:"
+    sentences.append(lead if untrained else "Here:")
+    for network in plain:
+        moment = network.moments[-1] if at is None else at
+        values = network.values(moment, "image_gradient")[:, network.main]
+        ratio = network.ratio(moment, "image_gradient")
+        start = f"{network.label}, {network.unit} {moment}:"
+        if not_positive(values) or not np.isfinite(ratio):
+            sentences.append(
+                f"{start} some gradients are zero or not finite, which is not healthy."
+            )
+            continue
+        per_layer = ratio ** (1 / max(1, values.shape[1] - 1))
+        medians = np.median(values, 0)
+        spread = float(medians.max() / medians.min())
+        sentences.append(
+            f"{start} from the last convolution to the first the gradient with respect to the "
+            f"output becomes {_times(ratio)}, {per_layer:.3g} times per layer, and the largest of "
+            f"all layers' gradients is {norms.short(spread)} times the smallest: "
+            f"{_conclusion(ratio, spread)}."
+        )
+    return [" ".join(sentences)]
+
+
+def _conclusion(ratio: float, spread: float) -> str:
+    if ratio < VANISHING:
+        return "the gradient vanishes with depth"
+    if spread <= SAME_SIZE:
+        return "the gradient has the same order of magnitude in all layers"
+    return "the gradient does not vanish, but its size differs between layers"
+
+
+def gradient_ratios(networks: Sequence[MeasuredNetwork]) -> list[str]:
+    """Return a sentence for each plain network with batch norm: the gradient ratio by moment."""
+    sentences = []
+    for network in _plain(networks):
+        ratios = [(at, network.ratio(at, "image_gradient")) for at in network.moments]
+        steps = listed(f"{norms.short(value)} ({network.unit} {at})" for at, value in ratios)
+        sentences.append(
+            f"{_name(network)}: norm of the gradient with respect to the first layer's output, "
+            f"divided by that of the last convolution: {steps}."
+        )
+    return sentences
+
+
+def _output_sizes(networks: Sequence[MeasuredNetwork], at: int | None) -> list[str]:
+    """One sentence per network: the RMS of the outputs."""
+    sentences = []
+    for network in networks:
+        moment = network.moments[-1] if at is None else at
+        values = network.values(moment, "output_rms")[:, network.main]
+        if lost := not_positive(values):
+            text = f"{count(lost)} of {count(values.size)} values are zero or not finite"
+        else:
+            least, most = norms.short(values.min()), norms.short(values.max())
+            text = (
+                f"{_median(values[:, 0])} in the first layer, {_median(values[:, -1])} in the last "
+                f"convolution; between {least} and {most}"
+            )
+        sentences.append(f"{_name(network)}: RMS of the outputs {text}.")
+    return sentences
+
+
+def _plain(networks: Sequence[MeasuredNetwork]) -> list[MeasuredNetwork]:
+    return [network for network in networks if network.kind == "plain" and network.bn]
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _name(network: MeasuredNetwork) -> str:
+    """The label at the start of a sentence; the name of a run is not changed."""
+    return network.label if network.unit == "epoch" else _capitalised(network.label)
 
 
 def _median(values: np.ndarray) -> str:
-    return norms.spelt(float(np.median(values)))
+    return norms.short(float(np.median(values)))
 
 
 def _times(ratio: float) -> str:
     if ratio >= 1:
-        return f"{norms.spelt(ratio)} times as large"
-    return f"{norms.spelt(1 / ratio)} times smaller"
+        return f"{norms.short(ratio)} times as large"
+    return f"{norms.short(1 / ratio)} times smaller"
 
 
-def _verdict(nets: Sequence[Net], at: int | None) -> list[str]:
-    """He et al.'s statement, held against the plain nets with batch norm."""
-    plain = _plain(nets)
-    if not plain:
-        return []
-    said = ["He et al. say that their plain nets' gradients have healthy norms with BN."]
-    untrained = at is not None and plain[0].unit == "step"
-    lead = "They say it of nets that are trained; before the first step:"
-    said.append(lead if untrained else "Here:")
-    for net in plain:
-        moment = net.moments[-1] if at is None else at
-        values = net.values(moment, "image_gradient")[:, net.main]
-        ratio = factor(net, moment, "image_gradient")
-        head = f"{net.label}, {net.unit} {moment}:"
-        if _lost(values) or not np.isfinite(ratio):
-            said.append(f"{head} some gradients are zero or no number, which is not healthy.")
-            continue
-        each = ratio ** (1 / max(1, values.shape[1] - 1))
-        middle = np.median(values, 0)
-        spread = float(middle.max() / middle.min())
-        said.append(
-            f"{head} from the last convolution to the first the gradient by the output becomes "
-            f"{_times(ratio)}, {each:.3g} times a layer, and the largest of all layers' is "
-            f"{norms.spelt(spread)} times the smallest: {_way(ratio, spread)}."
-        )
-    return [" ".join(said)]
-
-
-def _plain(nets: Sequence[Net]) -> list[Net]:
-    return [net for net in nets if net.kind == "plain" and net.bn]
-
-
-def course(nets: Sequence[Net]) -> list[str]:
-    """A sentence for each plain net with batch norm: at every moment that was measured, how many
-    times the gradient by the first layer's output is that by the last convolution's (`factor`)."""
-    found = []
-    for net in _plain(nets):
-        factors = [(at, factor(net, at, "image_gradient")) for at in net.moments]
-        steps = listed(f"{norms.spelt(value)} ({net.unit} {at})" for at, value in factors)
-        found.append(
-            f"{_named(net)}: the norm of the gradient by the first layer's output over that by "
-            f"the last convolution's: {steps}."
-        )
-    return found
-
-
-def _way(ratio: float, spread: float) -> str:
-    if ratio < 0.1:
-        return "it vanishes with depth"
-    one_size = spread <= 10
-    return "it is of one size" if one_size else "it does not vanish, nor is it of one size"
-
-
-def _forward(nets: Sequence[Net], at: int | None) -> list[str]:
-    found = []
-    for net in nets:
-        moment = net.moments[-1] if at is None else at
-        values = net.values(moment, "output_rms")[:, net.main]
-        if lost := _lost(values):
-            words = f"{count(lost)} of {count(values.size)} are no number above zero"
-        else:
-            least, most = norms.spelt(values.min()), norms.spelt(values.max())
-            words = (
-                f"{_median(values[:, 0])} in the first layer, {_median(values[:, -1])} in the last "
-                f"convolution; between {least} and {most}"
-            )
-        found.append(f"{_named(net)}: the RMS of the outputs, {words}.")
-    return found
-
-
-def _table(nets: Sequence[Net], unit: str) -> Table:
+def _table(networks: Sequence[MeasuredNetwork], unit: str) -> Table:
     head = (
-        "net",
+        "network",
         unit,
         "first layer",
         "last convolution",
@@ -263,12 +279,12 @@ def _table(nets: Sequence[Net], unit: str) -> Table:
         "first / last convolution",
     )
     rows = []
-    for net in nets:
-        for at in net.moments:
-            values = net.values(at, "kernel_gradient")
-            main = values[:, net.main]
+    for network in networks:
+        for at in network.moments:
+            values = network.values(at, "kernel_gradient")
+            main, ratio = values[:, network.main], network.ratio(at, "kernel_gradient")
             cells = [_cell(main[:, 0]), _cell(main[:, -1]), _cell(values[:, -1])]
-            rows.append((net.label, count(at), *cells, f"{factor(net, at, 'kernel_gradient'):.3g}"))
+            rows.append((network.label, count(at), *cells, f"{ratio:.3g}"))
     return Table("L2 norm of the kernels' gradients, medians", head, rows, folded=True)
 
 
@@ -277,31 +293,12 @@ def _cell(values: np.ndarray) -> str:
         return f"{np.median(values):.3g}"
 
 
-def found(study: Study) -> dict[str, Any]:
-    """The study in numbers: for each net and moment, first and last gradient and their ratio."""
-    rows = []
-    for net in read(study):
-        for at in net.moments:
-            values = net.values(at, "kernel_gradient")[:, net.main]
-            rows.append(
-                {
-                    "net": net.label,
-                    unit_of(study): at,
-                    "first": norms.number(float(np.median(values[:, 0]))),
-                    "last": norms.number(float(np.median(values[:, -1]))),
-                    "outputs_first_over_last": norms.number(factor(net, at, "image_gradient")),
-                    "not_positive": _lost(values),
-                }
-            )
-    return {"nets": rows}
-
-
 def _subject(study: Study) -> str:
-    asked = study.asked
-    return str(asked.get("network") or listed(run["run"] for run in asked.get("runs", [])))
+    settings = study.settings
+    return str(settings.get("network") or listed(run["run"] for run in settings.get("runs", [])))
 
 
-def _note(study: Study, nets: Sequence[Net]) -> str:
-    seeds = len(nets[0].entries)
-    many = f"; median and range of {seeds} seeds" if seeds > 1 else ""
-    return f"{_images(nets)}, batch statistics{many}. Circles: classifier, projections."
+def _note(networks: Sequence[MeasuredNetwork]) -> str:
+    seeds = len(networks[0].entries)
+    over_seeds = f"; median and range of {seeds} seeds" if seeds > 1 else ""
+    return f"{_images(networks)}, batch statistics{over_seeds}. Circles: classifier, projections."

@@ -33,9 +33,9 @@ def trained(study: Study, results: Mapping[str, Result]) -> Section:
         tables.append(Table("The recipe", ("field", "value"), fields, names=2, folded=True))
     machine = study.info.get("machine") or {}
     devices = ", ".join(str(machine[key]) for key in ("cpu", "gpu") if machine.get(key))
-    seeds = study.asked.get("seeds")
+    seeds = study.settings.get("seeds")
     paragraphs = [
-        f"Recipe `{recipe.get('name', study.asked.get('recipe'))}`, {seeds} "
+        f"Recipe `{recipe.get('name', study.settings.get('recipe'))}`, {seeds} "
         f"seed{'s' if seeds != 1 else ''}, on {study.info.get('data', 'the data')}. "
         + ". ".join(_sentence(line) for line in plan.get("said", []))
         + ".",

@@ -33,7 +33,7 @@ from reslab.studies.sweep import budget, results
 from reslab.studies.sweep.budget import Cost, Limits, Size
 from reslab.studies.sweep.nets import Case
 from reslab.studies.sweep.settings import Terms
-from reslab.studies.trained import fresh, standard
+from reslab.studies.trained import new_model, normalization_of
 from reslab.training import prepare
 from reslab.training.train import resume, train
 
@@ -65,7 +65,7 @@ def sweep(
         try:
             study.save(plan=_plan(cases, terms, recipe, data, watch))
         except UserError:
-            study.free()
+            study.unlock()
             shutil.rmtree(study.path)  # nothing is in it yet
             raise
     plan = study.info["plan"]
@@ -265,7 +265,7 @@ class Scorer:
 
     @cached_property
     def model(self) -> keras.Model:
-        return fresh(self.run.network)
+        return new_model(self.run.network)
 
     def __call__(self, checkpoint: Path) -> dict[str, Any]:
         arrays, meta = read_arrays(checkpoint)
@@ -273,6 +273,6 @@ class Scorer:
         stacked.assign(variables, {name: arrays[name] for name in variables})
         assert self.data.test is not None
         batch = self.run.info["recipe"]["batch"]
-        seen = score(self.model, self.data.test, standard(self.run), batch)
+        seen = score(self.model, self.data.test, normalization_of(self.run), batch)
         loss = seen.loss if math.isfinite(seen.loss) else None
         return {"step": meta["step"], "loss": loss, "error": seen.error}

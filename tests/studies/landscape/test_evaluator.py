@@ -15,14 +15,14 @@ from reslab.models import build, stacked
 from reslab.spec import Dense, Flatten, Network
 from reslab.studies.landscape.directions import filter_normalised
 from reslab.studies.landscape.evaluator import Evaluator, as_split, point
-from reslab.studies.trained import Images, Subject
+from reslab.studies.trained import Images, LoadedRun
 from tests.helpers import tiny
 
 LINEAR = Network("linear", {"head": (Flatten(), Dense(3))}, (4, 4, 1))
 AS_IS = Normalization(np.zeros((1, 1, 1), "float32"), np.ones((1, 1, 1), "float32"))
 
 
-def subject(net: Network, n: int = 40, seed: int = 0, **how: Any) -> Subject:
+def subject(net: Network, n: int = 40, seed: int = 0, **how: Any) -> LoadedRun:
     """A network with drawn weights and statistics, and drawn images."""
     model = build.create(net, **how)
     rng = np.random.default_rng(seed)
@@ -32,7 +32,7 @@ def subject(net: Network, n: int = 40, seed: int = 0, **how: Any) -> Subject:
         rng.integers(0, net.classes, n).astype("int32"),
         f"{n} drawn images",
     )
-    made = Subject(SimpleNamespace(name=net.name), model, images)  # type: ignore[arg-type]
+    made = LoadedRun(SimpleNamespace(name=net.name), model, images)  # type: ignore[arg-type]
     drawn = {}
     for name, w in made.weights().items():
         if np.issubdtype(w.dtype, np.floating):
@@ -144,7 +144,7 @@ def test_channels_first_is_the_same_surface() -> None:
             w = its.weights()
             model = build.create(tiny.NETWORK, data_format=data_format)
             x = np.ascontiguousarray(its.images.x.transpose(0, 3, 1, 2))
-            its = Subject(its.run, model, Images(x, its.images.labels, ""))
+            its = LoadedRun(its.run, model, Images(x, its.images.labels, ""))
             its.assign(w)
         for bn in ("keep", "recompute"):
             evaluator = Evaluator(its, bn=bn, batch=16)

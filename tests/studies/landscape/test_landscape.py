@@ -37,7 +37,7 @@ from reslab.studies.landscape.lanczos import ends
 from reslab.studies.landscape.measure import landscape
 from reslab.studies.landscape.point_log import Points, outwards
 from reslab.studies.landscape.trajectory import Passage
-from reslab.studies.trained import Images, standard, subject, weights
+from reslab.studies.trained import Images, load_run, normalization_of, weights
 from tests.helpers import tiny
 
 
@@ -73,7 +73,7 @@ def test_the_middle_is_the_loss_of_the_model_on_these_images(study: Study, train
     own = variables(model)
     for name, array in weights(trained).items():
         own[name].assign(array)
-    expected = score(model, drawn, standard(trained), 20)
+    expected = score(model, drawn, normalization_of(trained), 20)
     for s in results.surfaces(study)[:2]:
         assert s.middle == pytest.approx(expected.loss, rel=1e-6)
         assert s.error[2, 2] == expected.error
@@ -86,7 +86,7 @@ def test_each_number_is_that_of_its_run_its_place_and_its_policy(
     study = landscape([trained, kept], grid=3, out=tmp_path / "s", **how)
     found = zip(results.surfaces(study), results.curvatures(study), strict=True)
     for run, (surface, curvature) in zip((trained, kept), found, strict=True):
-        its = subject(run, 40)
+        its = load_run(run, 40)
         around = Evaluator(its, "recompute")
         around.along(*(filter_normalised(around.start, 0, which) for which in (0, 1)))
         assert surface.loss[0, 2] == pytest.approx(around.at(-1, 1).loss, rel=1e-4)
@@ -177,9 +177,9 @@ def test_a_trajectory_on_its_plane(kept: Run, tmp_path: Path) -> None:
     assert np.isfinite(t.surface).all()
     with Image.open(study.path / "trajectory-0.gif") as film:
         assert film.n_frames >= len(t.names)
-    first = Evaluator(subject(kept, 40, checkpoint="epoch-0000")).here()
+    first = Evaluator(load_run(kept, 40, checkpoint="epoch-0000")).here()
     assert t.loss[0] == pytest.approx(first.loss, rel=1e-5)
-    around = Evaluator(subject(kept, 40))
+    around = Evaluator(load_run(kept, 40))
     plane = Passage(kept, lambda: around).evaluator
     assert t.surface[0, -1] == pytest.approx(plane.at(t.a[0], t.b[-1]).loss, rel=1e-5)
 
@@ -271,7 +271,7 @@ def test_killed_in_the_middle(trained: Run, tmp_path: Path) -> None:
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.01)
-    with pytest.raises(UserError, match="another process is at work on"):
+    with pytest.raises(UserError, match="another process is writing to"):
         landscape([trained], grid=21, images=60, out=out)
     process.kill()
     process.wait(60)
@@ -330,7 +330,7 @@ def test_wrong_runs(trained: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least one run"):
         landscape([])
     landscape([trained], grid=3, images=20, out=tmp_path / "s")
-    with pytest.raises(UserError, match="was begun with grid 3, not 5"):
+    with pytest.raises(UserError, match="was started with grid 3, not 5"):
         landscape([trained], grid=5, images=20, out=tmp_path / "s")
 
 
