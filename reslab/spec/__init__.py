@@ -1,4 +1,4 @@
-"""A network is a value: parts, chains, residual units and what follows from them. No Keras."""
+"""Networks as values: parts, chains, residual units, shapes and counts. No Keras."""
 
 from __future__ import annotations
 

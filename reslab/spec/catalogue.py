@@ -1,6 +1,6 @@
-"""The data sets known by name: what they hold and where they are published.
+"""The data sets that reslab knows by name: contents and published files.
 
-Standard library only, so that `reslab list` need not load NumPy; reading is `reslab.data`'s.
+Standard library only, so that `reslab list` does not load NumPy. `reslab.data` reads them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Remote:
-    """A file as it is published. `md5` holds every published build's checksum.
+    """A published file.
 
-    Where there is none, `sha256` is the file's, or the first letters of it.
+    `md5` has the checksum of every published build. Where there is none, `sha256` is the checksum
+    of the file, or its first digits.
     """
 
     name: str
@@ -22,7 +23,7 @@ class Remote:
 
     @property
     def checksum(self) -> str:
-        """`md5 8d4f...` or `sha256 0676ba61...`, for people."""
+        """The checksum as text: "md5 8d4f..." or "sha256 0676ba61..."."""
         return f"md5 {self.md5[0]}" if self.md5 else f"sha256 {self.sha256 or 'not known'}"
 
 
@@ -30,7 +31,7 @@ _DIGITS = tuple("0123456789")
 _UPPER = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _LOWER = tuple("abcdefghijklmnopqrstuvwxyz")
 CHARACTERS = _DIGITS + _UPPER + _LOWER  # the order of EMNIST ByClass
-_MERGED = _DIGITS + _UPPER + tuple("abdefghnqrt")  # small letters unlike their capitals
+_MERGED = _DIGITS + _UPPER + tuple("abdefghnqrt")  # small letters that look unlike their capitals
 _FASHION = (
     "T-shirt/top",
     "Trouser",
@@ -47,7 +48,7 @@ _FASHION = (
 
 @dataclass(frozen=True)
 class IdxSet:
-    """A known set: counts of the training and the test part, and where it is published."""
+    """A data set in IDX files: sizes of the training and the test set, and the published files."""
 
     title: str
     classes: tuple[str, ...]
@@ -57,7 +58,7 @@ class IdxSet:
     folder: str
     prefix: str = ""  # of the names of the IDX files
     first: int = 0  # label of the first class in the files
-    mirrors: bool = False  # whether a mirrored image is still of its class
+    mirrors: bool = False  # whether a mirrored image keeps its class
 
 
 def _four(base: str, *md5: tuple[str, ...]) -> tuple[Remote, ...]:
@@ -103,7 +104,7 @@ IDX: dict[str, IdxSet] = {
         10_000,
         _four(
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-            # The authors' files, then Debian's, which are gzipped anew.
+            # The authors' files, then Debian's, which were compressed again.
             ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", "cf8536b0aa1a6ac5fa3f23001093305c"),
             ("25c81989df183df01b3e8a0aad5dffbe", "10bea18fdb374794d4bb42e356e600c9"),
             ("bef4ecab320f06d8554ea6380940ec79", "f78720b4224f21cce2f2ccf2d7a94c9a"),
@@ -138,6 +139,8 @@ wardrobe whale willow_tree wolf woman worm
 
 @dataclass(frozen=True)
 class CifarSet:
+    """A data set in CIFAR's binary files."""
+
     title: str
     classes: tuple[str, ...]
     label_bytes: int  # the last one is the label
@@ -179,11 +182,11 @@ CIFAR: dict[str, CifarSet] = {
 
 
 def sources() -> list[tuple[str, str]]:
-    """The names that `reslab.data.load` knows, each with one line about it."""
-    known = [
+    """List the names that `reslab.data.load` accepts, each with one line about the data."""
+    names = [
         ("glyphs", "62 characters in 40 typefaces, 28x28 grey, test type never seen; built in")
     ]
-    known += [(name, s.title) for name, s in IDX.items()]
-    known += [(name, s.title) for name, s in CIFAR.items()]
-    known.append(("FOLDER", "a path: class folders of images, IDX files, or CIFAR's .bin files"))
-    return known
+    names += [(name, s.title) for name, s in IDX.items()]
+    names += [(name, s.title) for name, s in CIFAR.items()]
+    names.append(("FOLDER", "a path: class folders of images, IDX files, or CIFAR's .bin files"))
+    return names

@@ -1,9 +1,9 @@
-"""Networks as the papers draw them: plain values that know nothing of Keras.
+"""Networks as values, written as the papers' tables are, without Keras.
 
 A part is a leaf (`Conv`, `BN`, ...), a tuple of parts (a chain; `()` is the identity), `Residual`,
-`Concat` or `Repeat`. A `Network` names a chain of parts row by row, as the papers' tables do.
-`traverse` is the one traversal: it hands every layer, with its stable path and its shapes, to a
-visitor. `walk` lists the layers, `reslab.models.build` calls Keras, pictures and tables follow.
+`Concat` or `Repeat`. A `Network` maps the row names of a paper's table to parts. `traverse` visits
+every layer with its path and shapes. Everything else uses it: `walk` lists the layers,
+`reslab.models.build` makes a Keras model, tables and pictures read the same layers.
 """
 
 from __future__ import annotations
@@ -22,16 +22,26 @@ from reslab.spec.shapes import Maps, Shape
 
 @dataclass(frozen=True)
 class Residual:
-    """`tail(join(body(f), s))` with f = lead(x); s is x, or shortcut(f) where shapes change.
+    """Add a shortcut to a body: a residual unit (He 2015, eq. 1).
 
-    Channels and cumulative stride decide, so that it holds for maps of any size. `when="always"`
-    takes the shortcut in every unit (option C; 1x1, dropout or scaled shortcuts).
+    The output is tail(join(body(f), s)) with f = lead(x). The skip s is the identity x where the
+    shape stays, and shortcut(f) where it changes. Channels and cumulative stride decide that, so
+    the answer is the same for images of any size.
+
+    Args:
+        body: The layers of the residual function.
+        shortcut: The layers that change the shape on the skip; `()` if there are none.
+        lead: Layers before the paths fork: the pre-activation (He 2016).
+        tail: Layers after the join, such as the last ReLU (He 2015).
+        join: What joins the two paths: `Add()` by default, or `Multiply()` or `Gate()`.
+        when: "change", or "always" for a shortcut in every unit (option C; 1x1 convolutions,
+            dropout or constants on the skip).
     """
 
     body: Part
     shortcut: Part
-    lead: Part = ()  # before the fork: pre-activation
-    tail: Part = ()  # after the sum: the original order
+    lead: Part = ()
+    tail: Part = ()
     join: Leaf = field(default_factory=Add)
     when: str = "change"
 
@@ -44,13 +54,19 @@ class Residual:
         return traverse(self.tail, total, f"{path}_tail", visit)
 
     def takes_shortcut(self, x: Shape, y: Shape) -> bool:
-        """Whether the shortcut is taken, where the body makes y of x."""
+        """Whether the skip is the shortcut, for an input x and an output y of the body."""
         return self.when == "always" or _changes(x, y)
 
 
 @dataclass(frozen=True)
 class Concat:
-    """Branches side by side: a dense layer is `Concat(((), (BN(), ReLU, Conv(k, 3))))`."""
+    """Concatenate the outputs of branches along the channels.
+
+    A layer of DenseNet is `Concat(((), (BN(), ReLU, Conv(k, 3))))`.
+
+    Args:
+        branches: The parts. All get the same input; `()` passes it on.
+    """
 
     branches: tuple[Part, ...]
 
@@ -65,7 +81,12 @@ class Concat:
 
 @dataclass(frozen=True)
 class Repeat:
-    """`part`, `times` over, each with weights of its own."""
+    """Repeat a part. Each repetition has its own weights.
+
+    Args:
+        part: What is repeated.
+        times: How often.
+    """
 
     part: Part
     times: int
@@ -76,17 +97,34 @@ Block = Callable[..., Part]
 
 
 def stage(block: Block, width: int, units: int, stride: int = 1) -> Part:
-    """The first block, which may stride, and the repetition of it that does not."""
+    """Make a stage: one block that may stride, then repetitions without a stride.
+
+    Args:
+        block: A function (width, stride=1) -> part.
+        width: Number of channels, as the block defines it.
+        units: Number of blocks.
+        stride: Stride of the first block.
+
+    Returns:
+        The part.
+    """
     return block(width, stride), Repeat(block(width), units - 1)
 
 
 @dataclass(frozen=True)
 class Network:
-    """Rows as in the paper's table, with the input (height, width, channels) and where it is from.
+    """Describe a network row by row, as the table of its paper does.
 
-    Row names are prefixes of layer names, and taps. `data_format` is set where the source
-    insists on one. `aux` holds auxiliary classifiers by the row behind which they stand, each
-    with the weight of its loss: they train, and are gone at inference (Szegedy 2014, Sec. 5).
+    Args:
+        name: Short name, such as "resnet50".
+        rows: Parts by the paper's row names, in order. A row name is the start of the paths of its
+            layers, and can be a tap of `reslab.create`. The row "head" is the classifier.
+        input_shape: (height, width, channels); height and width may be None.
+        title: Name for tables and pictures.
+        source: Where the network is from: paper, table, equation.
+        data_format: "channels_first" or "channels_last" where the source requires one.
+        aux: Auxiliary classifiers by the row after which they branch off, each with the weight of
+            its loss. They exist in training only (Szegedy 2014, Sec. 5).
     """
 
     name: str
@@ -99,7 +137,7 @@ class Network:
 
     @property
     def classes(self) -> int | None:
-        """Outputs of the classifier: None where there is no head."""
+        """Number of outputs of the classifier; None without a head."""
         dense = [s for s in unroll(self.rows.get("head", ())) if isinstance(s, Dense)]
         return dense[-1].units if dense else None
 
@@ -109,7 +147,12 @@ class Network:
 
 @dataclass(frozen=True)
 class Edge:
-    """What flows along an arrow: a shape, and whatever the visitor made of it."""
+    """A connection between layers during a traversal.
+
+    Args:
+        shape: The shape of what passes, of one image.
+        result: What the visitor returned for the layer that it comes from.
+    """
 
     shape: Shape
     result: Any = None
@@ -119,7 +162,7 @@ Visit = Callable[[Leaf, str, tuple[Edge, ...], Shape], Any]
 
 
 def unroll(part: Part) -> Iterator[Leaf | Residual | Concat]:
-    """A part as a flat sequence: chains are spliced, repetitions written out."""
+    """List the steps of a part: nested chains are flattened and repetitions written out."""
     if isinstance(part, tuple):
         for each in part:
             yield from unroll(each)
@@ -131,7 +174,7 @@ def unroll(part: Part) -> Iterator[Leaf | Residual | Concat]:
 
 
 def leaves(part: Part) -> Iterator[Leaf]:
-    """Every leaf of a part, those of shortcuts too, whether or not they will be taken."""
+    """List every leaf of a part, including those of shortcuts that may not be used."""
     for step in unroll(part):
         if isinstance(step, Residual):
             yield from leaves((step.lead, step.body, step.shortcut, step.join, step.tail))
@@ -142,24 +185,37 @@ def leaves(part: Part) -> Iterator[Leaf]:
 
 
 def traverse(
-    part: Part, x: Edge, path: str, visit: Visit, seen: Counter[str] | None = None
+    part: Part, x: Edge, path: str, visit: Visit, counts: Counter[str] | None = None
 ) -> Edge:
-    """Send x through the part; `visit(leaf, path, inputs, out_shape)` is called layer by layer.
+    """Visit every layer of a part in order of computation.
 
-    A layer's path is its kind and its number among its kind in the chain; units (residual units,
-    dense layers) are numbered from 1: `conv3_x_4_body_conv1` is the first convolution in the
-    body of the fourth unit of conv3_x. `seen` counts what came before in the chain, and is added
-    to: a chain may be sent piece by piece.
+    A layer path consists of the row, the number of the unit (from 1), the branch, and the kind of
+    the layer with its number in the chain: "conv3_x_4_body_conv1" is the first convolution in the
+    body of the fourth unit of conv3_x.
+
+    Args:
+        part: The part.
+        x: The input.
+        path: The start of the layer paths, such as the row name.
+        visit: Called as visit(leaf, path, inputs, out_shape) for every layer; `inputs` are edges.
+        counts: How many steps of each kind came before in the chain. It is updated, so that a
+            chain can be traversed piece by piece.
+
+    Returns:
+        The output, with the result of the last visit.
+
+    Raises:
+        UserError: A part does not fit its input. The message starts with the layer path.
     """
-    seen = Counter() if seen is None else seen
+    counts = Counter() if counts is None else counts
     for step in unroll(part):
         kind = step.kind if isinstance(step, Leaf) else ""
-        seen[kind] += 1
-        here = f"{path}_{kind}{seen[kind]}"
+        counts[kind] += 1
+        step_path = f"{path}_{kind}{counts[kind]}"
         x = (
-            _visit(step, (x,), here, visit)
+            _visit(step, (x,), step_path, visit)
             if isinstance(step, Leaf)
-            else step.traverse(x, here, visit)
+            else step.traverse(x, step_path, visit)
         )
     return x
 
@@ -174,7 +230,19 @@ def _visit(leaf: Leaf, inputs: tuple[Edge, ...], path: str, visit: Visit) -> Edg
 
 @dataclass(frozen=True)
 class Layer:
-    """One line of `walk`. Shapes are of a single image; `inputs` are paths ("" is the image)."""
+    """One layer of `walk`. Shapes are of one image.
+
+    Args:
+        path: The layer path.
+        row: The row of the network.
+        part: The leaf.
+        inputs: Paths of the layers whose outputs it takes; "" is the image.
+        in_shapes: Shapes of the inputs.
+        out_shape: Shape of the output.
+        weights: Shapes of the trainable variables by name.
+        state: Shapes of the other variables by name, such as running means.
+        multiply_adds: Of one image; None where the size is open.
+    """
 
     path: str
     row: str
@@ -188,9 +256,10 @@ class Layer:
 
 
 def iter_rows(network: Network, aux: bool = False) -> Iterator[tuple[str, Part, bool]]:
-    """Each row with its name; then, on request, the auxiliary head that branches off behind it.
+    """List the rows of a network as (name, part, whether it is an auxiliary head).
 
-    The third is whether it leads aside: what follows begins where it began.
+    With `aux`, an auxiliary head follows the row after which it branches off; the next row takes
+    the output of that row, not of the head.
     """
     for row, part in network.rows.items():
         yield row, part, False
@@ -203,10 +272,18 @@ def walk(
     input_shape: tuple[int | None, int | None, int] | None = None,
     aux: bool = False,
 ) -> list[Layer]:
-    """Every layer of the network in order of computation, auxiliary heads only on request.
+    """List every layer of a network in order of computation.
 
-    `input_shape` is (height, width, channels) and defaults to the network's own. Raises
-    UserError where the image is too small, or a part does not fit the one before it.
+    Args:
+        network: The network.
+        input_shape: (height, width, channels). Defaults to the network's own.
+        aux: Whether auxiliary heads are included.
+
+    Returns:
+        The layers, with paths, shapes, variables and multiply-adds.
+
+    Raises:
+        UserError: The image is too small, or a part does not fit the one before it.
     """
     layers: list[Layer] = []
     value = Edge(input_maps(network, input_shape), "")
@@ -240,7 +317,7 @@ def walk(
 def input_maps(
     network: Network, input_shape: tuple[int | None, int | None, int] | None = None
 ) -> Maps:
-    """The network's input as a shape."""
+    """Return the input of a network as a shape; `input_shape` replaces the network's own."""
     return Maps(*(input_shape or network.input_shape))
 
 

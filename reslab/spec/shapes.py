@@ -1,4 +1,4 @@
-"""Shapes of one image's activations, and the arithmetic of windows (standard library only)."""
+"""Shapes of the activations of one image, and the arithmetic of windows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from reslab.core.errors import UserError
 
 @dataclass(frozen=True)
 class Maps:
-    """Feature maps; height and width are None where the input's are. `stride` is from the image."""
+    """The shape of feature maps.
+
+    Args:
+        height: Rows; None where the size of the image is open.
+        width: Columns; None likewise.
+        channels: Number of maps.
+        stride: Cumulative stride from the image.
+    """
 
     height: int | None
     width: int | None
@@ -18,6 +25,7 @@ class Maps:
 
     @property
     def positions(self) -> int | None:
+        """Height times width; None where the size is open."""
         return None if self.height is None or self.width is None else self.height * self.width
 
     def __str__(self) -> str:
@@ -33,6 +41,12 @@ class Maps:
 
 @dataclass(frozen=True)
 class Vector:
+    """The shape of a vector.
+
+    Args:
+        features: Its length.
+    """
+
     features: int
 
     def __str__(self) -> str:
@@ -47,7 +61,7 @@ Shape = Maps | Vector
 
 
 def axes(shape: Shape, data_format: str) -> tuple[int | None, ...]:
-    """The sizes in the order of "channels_last" or "channels_first", without the batch."""
+    """Return the axes in the order of "channels_last" or "channels_first", without the batch."""
     if isinstance(shape, Vector):
         return (shape.features,)
     if data_format == "channels_last":
@@ -56,23 +70,36 @@ def axes(shape: Shape, data_format: str) -> tuple[int | None, ...]:
 
 
 def padding(reach: int, pad: int | str) -> int:
-    """Rows on each side; "even" is Caffe's and PyTorch's half a window."""
+    """Return the rows of padding on each side; "even" is (reach - 1) / 2."""
     if pad == "even":
         return (reach - 1) // 2
     if isinstance(pad, int):
         return pad
-    raise UserError(f"padding is a number, 'even' or 'same' (pools: 'ceil'), not {pad!r}")
+    raise UserError(f"pad is a number, 'even' or 'same' (in pools also 'ceil'), not {pad!r}")
 
 
 def same_padding(size: int, reach: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's "same", in rows before and behind: where they are odd in number, the last one
-    is behind."""
-    more = max((-(-size // stride) - 1) * stride + reach - size, 0)
-    return more // 2, more - more // 2
+    """Return the rows that TensorFlow's "same" pads before and after. An odd row is after."""
+    rows = max((-(-size // stride) - 1) * stride + reach - size, 0)
+    return rows // 2, rows - rows // 2
 
 
 def window(x: Maps, reach: int, stride: int, pad: int | str, channels: int | None = None) -> Maps:
-    """What a window of `reach` leaves of the maps; raises UserError where they are too small."""
+    """Compute the shape of the output of a sliding window.
+
+    Args:
+        x: The input.
+        reach: Side of the window, dilation included.
+        stride: Step between windows.
+        pad: As in `Conv` and `MaxPool`.
+        channels: Output channels; those of the input by default.
+
+    Returns:
+        The shape of the output.
+
+    Raises:
+        UserError: The window does not fit the maps.
+    """
 
     def along(n: int | None) -> int | None:
         if n is None:

@@ -1,9 +1,8 @@
-"""Which units of a chain are alike and keep their shape, so that one layer can hold them all.
+"""Find equal consecutive units that keep their shape, so that one layer can hold all of them.
 
-A run is a unit that comes several times in a row, alike but for the rates at which its parts are
-dropped: a `Repeat`, or what `transforms.stochastic` made of one. A `Stack` is a run at its place
-in the chain; from it follow the paths that its layers have when they are written out, one by one
-(standard library only).
+Such units come from a `Repeat`, or from `transforms.stochastic` applied to one: they may differ in
+the rates at which their parts are dropped. A `Stack` holds the units and their position in the
+chain, so it knows the layer paths that the units have when they are written out.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from reslab.spec.transforms import rewrite
 
 @dataclass(frozen=True)
 class Stack:
-    """`times` units of one kind behind each other in the chain called `path`.
+    """Equal consecutive units of the chain with this path.
 
-    `shape` is what goes in and comes out. `seen` counts the steps of the chain before them, by
-    kind. `rates` holds, for each part of the unit that drops something, the rate in every unit.
+    `shape` is that of the input and of the output. `seen` counts the earlier steps of the chain by
+    kind. `rates` has, for each part that drops something, its rate in every unit.
     """
 
     unit: Part
@@ -54,45 +53,45 @@ class Stack:
 
     @property
     def name(self) -> str:
-        """`conv2_x_units2_to_111`: no leaf is of that kind, so no path is called so."""
+        """The name of the layer, such as "conv2_x_units2_to_111": no layer path looks like it."""
         first = self.seen.get("", 0) + 1
         units = sum(not isinstance(step, Leaf) for step in unroll(self.unit))
-        if units != 1:  # a chain of leaves: it goes by how many came before
+        if units != 1:  # a chain of leaves: name it by its position
             return f"{self.path}_stack{sum(self.seen.values()) + 1}_of_{self.times}"
         return f"{self.path}_units{first}_to_{first + self.times - 1}"
 
     def written_out(self) -> Iterator[Part]:
-        """The units, each with its own rates."""
+        """List the units, each with its own rates."""
         for i in range(self.times):
             yield with_rates(self.unit, [each[i] for each in self.rates])
 
     def traverse(self, x: Edge, visit: Visit) -> Edge:
-        """Send x through every unit, as `spec.traverse` does."""
-        seen = Counter(self.seen)
+        """Visit the layers of every unit, as `spec.traverse` does."""
+        counts = Counter(self.seen)
         for unit in self.written_out():
-            x = traverse(unit, x, self.path, visit, seen)
+            x = traverse(unit, x, self.path, visit, counts)
         return x
 
     @cached_property
     def leaves(self) -> tuple[tuple[Leaf, str, Shape], ...]:
-        """Those of the first unit, in order of computation, with path and input shape."""
-        found: list[tuple[Leaf, str, Shape]] = []
+        """The leaves of the first unit, in order of computation, with path and input shape."""
+        layers: list[tuple[Leaf, str, Shape]] = []
 
         def visit(leaf: Leaf, path: str, inputs: tuple[Edge, ...], out: Shape) -> None:
-            found.append((leaf, path, inputs[0].shape))
+            layers.append((leaf, path, inputs[0].shape))
 
         traverse(self.unit, Edge(self.shape), self.path, visit, Counter(self.seen))
-        return tuple(found)
+        return tuple(layers)
 
     @cached_property
     def paths(self) -> tuple[tuple[str, ...], ...]:
-        """Unit by unit, the paths of its leaves, in the order of `leaves`."""
-        n, found = len(self.leaves), [path for _, path in self._all]
-        return tuple(tuple(found[i * n : i * n + n]) for i in range(self.times))
+        """For each unit, the paths of its leaves in the order of `leaves`."""
+        n, paths = len(self.leaves), [path for _, path in self._all]
+        return tuple(tuple(paths[i * n : i * n + n]) for i in range(self.times))
 
     @cached_property
     def drops(self) -> dict[str, tuple[float, ...]]:
-        """The rate in every unit, by the path in the first, of leaves that drop something."""
+        """The rate in every unit of each leaf that drops something, by its path in the first."""
         n = len(self.leaves)
         return {
             path: tuple(each.rate for each, _ in self._all[i::n])  # type: ignore[attr-defined]
@@ -102,14 +101,16 @@ class Stack:
 
     @cached_property
     def _all(self) -> list[tuple[Leaf, str]]:
-        found: list[tuple[Leaf, str]] = []
-        self.traverse(Edge(self.shape), lambda leaf, path, inputs, out: found.append((leaf, path)))
-        return found
+        layers: list[tuple[Leaf, str]] = []
+        self.traverse(Edge(self.shape), lambda leaf, path, inputs, out: layers.append((leaf, path)))
+        return layers
 
     @cached_property
     def variables(self) -> tuple[tuple[int, str], ...]:
-        """What one layer holds for all units: (position in `leaves`, name), trainable ones first,
-        then statistics and states of random generators."""
+        """The variables of one unit as (position in `leaves`, name).
+
+        Trainable ones come first, then running statistics and states of random generators.
+        """
         trainable, other = [], []
         for i, (leaf, _, shape) in enumerate(self.leaves):
             trainable += [(i, name) for name in leaf.weights(shape)]
@@ -119,11 +120,14 @@ class Stack:
         return (*trainable, *other)
 
     def address(self, unit: int, leaf: int, name: str) -> str:
-        """`conv3_x_4_body_conv1/kernel`: where the variable would be, were the unit written out."""
+        """The name that the variable has when the units are written out.
+
+        For example "conv3_x_4_body_conv1/kernel".
+        """
         return f"{self.paths[unit][leaf]}/{name}"
 
     def encode(self) -> dict[str, Any]:
-        """As JSON; `decode` reads it."""
+        """Return the stack as JSON holds it; `decode` reads it."""
         return {
             "unit": serialize.encode(self.unit),
             "times": self.times,
@@ -135,7 +139,7 @@ class Stack:
 
 
 def decode(data: Mapping[str, Any]) -> Stack:
-    """What `Stack.encode` wrote; raises UserError for anything else."""
+    """Return the stack that `Stack.encode` wrote; raises UserError for anything else."""
     try:
         size = tuple(data["shape"])
         return Stack(
@@ -151,31 +155,35 @@ def decode(data: Mapping[str, Any]) -> Stack:
 
 
 def with_rates(unit: Part, rates: list[float]) -> Part:
-    """The unit with these rates on what it drops, in the order of `rates_of`."""
-    left = iter(rates)
+    """Set the rates of the parts that drop something, in the order of `rates_of`."""
+    remaining = iter(rates)
 
-    def dropping(part: Part) -> Part:
+    def set_rate(part: Part) -> Part:
         drops = isinstance(part, Dropout | StochasticDepth)
-        return replace(part, rate=next(left)) if drops else part  # type: ignore[type-var]
+        return replace(part, rate=next(remaining)) if drops else part  # type: ignore[type-var]
 
-    return rewrite(unit, dropping) if rates else unit
+    return rewrite(unit, set_rate) if rates else unit
 
 
 def rates_of(unit: Part) -> list[float]:
-    found: list[float] = []
+    """The rates of the parts of a unit that drop something."""
+    rates: list[float] = []
 
-    def look(part: Part) -> Part:
+    def collect(part: Part) -> Part:
         if isinstance(part, Dropout | StochasticDepth):
-            found.append(part.rate)
+            rates.append(part.rate)
         return part
 
-    rewrite(unit, look)
-    return found
+    rewrite(unit, collect)
+    return rates
 
 
 def chain(part: Part, x: Edge, path: str, visit: Visit, stacked: Any = None) -> Edge:
-    """Send x through the part as `spec.traverse` does; where units can be stacked, `stacked(stack,
-    x)` says what is made of x instead. It may be None: then all is written out."""
+    """Traverse a part as `spec.traverse` does, but let a function compute stacks.
+
+    Where units can be stacked, `stacked(stack, x)` returns the result for all of them. With None,
+    all units are written out.
+    """
     if stacked is None:
         return traverse(part, x, path, visit)
     seen: Counter[str] = Counter()
@@ -197,7 +205,7 @@ def _steps(stack: Stack) -> dict[str, int]:
 
 
 def _stack(units: list[Part], shape: Shape, path: str, seen: Counter[str]) -> Stack | None:
-    """The units as one stack, where they keep the shape and hold weights."""
+    """The units as one stack; None unless they keep the shape and have weights."""
     weights: list[bool] = []
     if not all(map(serialize.is_built_in, leaves(units[0]))):
         return None  # how a user's layer initialises its variables is not known
@@ -208,22 +216,23 @@ def _stack(units: list[Part], shape: Shape, path: str, seen: Counter[str]) -> St
     end = traverse(units[0], Edge(shape), path, visit, Counter(seen))
     if end.shape != shape or not any(weights):
         return None
-    if isinstance(shape, Maps):  # what the image's stride was does not matter to the units
+    if isinstance(shape, Maps):  # the units do not depend on the stride from the image
         shape = replace(shape, stride=1)
     rates = tuple(zip(*(rates_of(unit) for unit in units), strict=True))
     return Stack(units[0], len(units), path, shape, dict(seen), rates)
 
 
 def _runs(part: Part) -> Iterator[tuple[list[Part], bool]]:
-    """The chain as runs of units that are alike but for their rates; a leaf that no `Repeat` holds
-    makes no run."""
+    """Group consecutive units that differ in rates alone; tell whether they may be stacked."""
     for (_, alike), same in groupby(_units(part), key=lambda each: (each[1], each[2])):
         yield [unit for unit, _, _ in same], alike
 
 
 def _units(part: Part) -> Iterator[tuple[Part, Part, bool]]:
-    """Each unit of the chain, with what it has in common with those like it, and whether it may
-    stand in a stack."""
+    """Each unit of the chain, the key that equal units share, and whether it may be stacked.
+
+    A single leaf may be stacked only if it is in a `Repeat`.
+    """
     if isinstance(part, tuple):
         for each in part:
             yield from _units(each)
@@ -237,24 +246,26 @@ def _units(part: Part) -> Iterator[tuple[Part, Part, bool]]:
 
 
 def _without_rates(unit: Part) -> Part:
-    """A rate of 0 stays: such a part draws nothing, and has no generator."""
+    """The unit with a common rate. A rate of 0 stays: such a part has no random generator."""
     return with_rates(unit, [0.5 if rate > 0 else 0.0 for rate in rates_of(unit)])
 
 
 def stacks(network: Network, aux: bool = False) -> list[Stack]:
-    """All that can be stacked in the network."""
-    found: list[Stack] = []
+    """List the stacks of a network."""
+    all_stacks: list[Stack] = []
     value = Edge(input_maps(network))
     for row, part, is_aux in iter_rows(network, aux):
-        end = chain(part, value, row, lambda *_: None, lambda stack, _: found.append(stack))
+        end = chain(part, value, row, lambda *_: None, lambda stack, _: all_stacks.append(stack))
         value = value if is_aux else end
-    return found
+    return all_stacks
 
 
 def kept(network: Network) -> int | None:
-    """How many numbers of one image are kept for the way back where all that can be is stacked
-    and rematerialised: those of single layers, what goes into every unit, and the layers of one
-    unit, the largest. None where the size is open."""
+    """Count the activations of one image that the backward pass needs with stacking and remat.
+
+    These are the outputs of single layers, the input of every stacked unit, and the layers of the
+    largest unit, which is recomputed. None where the size is open.
+    """
     single: list[Shape] = []
     units: list[list[Shape]] = []
 

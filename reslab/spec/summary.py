@@ -1,4 +1,4 @@
-"""What a network weighs, costs and looks like as a column of Table 1, without Keras."""
+"""Parameters, multiply-adds and tables of networks, without Keras."""
 
 from __future__ import annotations
 
@@ -48,14 +48,17 @@ InputShape = tuple[int | None, int | None, int]
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of a network or a part of one; multiply-adds of one image, None where its size is
-    open."""
+    """Parameters and multiply-adds of a network or of a part of it.
+
+    Multiply-adds are of one image; None where its size is open.
+    """
 
     trainable_params: int = 0
     total_params: int = 0
     multiply_adds: int | None = 0
 
     def plus(self, other: Counts, times: int = 1) -> Counts:
+        """The sum of these counts and of `times` others."""
         adds = (self.multiply_adds, other.multiply_adds)
         return Counts(
             self.trainable_params + times * other.trainable_params,
@@ -65,9 +68,18 @@ class Counts:
 
 
 def counts(network: Network, input_shape: InputShape | None = None, aux: bool = False) -> Counts:
-    """Of the network as it is at inference, or with the auxiliary heads that it trains with.
+    """Count the parameters and multiply-adds of a network.
 
-    Raises UserError where the image is too small, or a part does not fit the one before it.
+    Args:
+        network: The network.
+        input_shape: (height, width, channels). Defaults to the network's own.
+        aux: Whether the auxiliary heads count, which exist in training only.
+
+    Returns:
+        The counts.
+
+    Raises:
+        UserError: The image is too small, or a part does not fit the one before it.
     """
     return _sum(sums for sums, _ in _rows(network, input_shape, aux).values())
 
@@ -75,7 +87,7 @@ def counts(network: Network, input_shape: InputShape | None = None, aux: bool = 
 def _rows(
     network: Network, input_shape: InputShape | None, aux: bool = False
 ) -> dict[str, tuple[Counts, Shape]]:
-    """What each row weighs and costs, and the shape it ends in."""
+    """The counts of each row, and the shape of its output."""
     rows, value = {}, Edge(input_maps(network, input_shape))
     for row, part, is_aux in iter_rows(network, aux):
         sums, end = _chain(part, value, row)
@@ -85,27 +97,29 @@ def _rows(
 
 
 def _chain(part: Part, value: Edge, path: str) -> tuple[Counts, Edge]:
-    """The counts of a row. Of equal units that keep the shape one is visited for all."""
-    found: list[Counts] = []
+    """The counts of a row. Of equal units that keep the shape, one is visited for all."""
+    layers: list[Counts] = []
 
     def visit(leaf: Leaf, path: str, inputs: tuple[Edge, ...], out: Shape) -> None:
         shape = inputs[0].shape
         trainable = _size(leaf.weights(shape))
-        whole = trainable + _size(leaf.state(shape))
-        found.append(Counts(trainable, whole, leaf.multiply_adds(shape, out)))
+        with_state = trainable + _size(leaf.state(shape))
+        layers.append(Counts(trainable, with_state, leaf.multiply_adds(shape, out)))
 
     sums, start = Counts(), value
     try:
         for step, same in groupby(unroll(part)):
             left = len(list(same))
             while left:
-                found.clear()
+                layers.clear()
                 after = traverse(step, value, path, visit)
                 times = left if after.shape == value.shape else 1
-                sums = sums.plus(_sum(found), times)
+                sums = sums.plus(_sum(layers), times)
                 value, left = after, left - times
     except UserError:
-        traverse(part, start, path, lambda *_: None)  # the same fault, with the layer's whole path
+        traverse(
+            part, start, path, lambda *_: None
+        )  # raises the same error with the full layer path
         raise
     return sums, value
 
@@ -119,29 +133,32 @@ def _size(tensors: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def outputs(network: Network, input_shape: InputShape | None = None) -> int | None:
-    """How many numbers all layers together give of one image; None where its size is open."""
+    """Count the numbers in the outputs of all layers for one image; None where its size is open."""
     return total(layer.out_shape for layer in walk(network, input_shape))
 
 
 def total(shapes: Iterable[Shape]) -> int | None:
-    """How many numbers these are; None where a size is open."""
-    found = 0
+    """Count the numbers in activations of these shapes; None where a size is open."""
+    numbers = 0
     for shape in shapes:
         sizes = axes(shape, "channels_last")
         if None in sizes:
             return None
-        found += math.prod(size or 0 for size in sizes)
-    return found
+        numbers += math.prod(size or 0 for size in sizes)
+    return numbers
 
 
 def depth(network: Network) -> int:
-    """Layers with weights on the longest way through, shortcuts aside: the number in its name."""
+    """Count the layers of a network as the number in its name does.
+
+    These are convolutions and fully connected layers on the longest path, without shortcuts.
+    """
 
     def longest(part: Any) -> int:
         deep = 0
         for step in unroll(part):
             if isinstance(step, Residual) and isinstance(step.join, Multiply):
-                continue  # squeeze-and-excitation stands beside the way, not in it
+                continue  # squeeze-and-excitation is not on the path
             if isinstance(step, Residual):
                 deep += longest((step.lead, step.body, step.tail))
             elif isinstance(step, Concat):
@@ -154,8 +171,16 @@ def depth(network: Network) -> int:
 
 
 def table(network: Network, input_shape: InputShape | None = None) -> list[dict[str, Any]]:
-    """Row by row: `row`, `output` size, `layers` in the paper's notation, `params` (trainable),
-    `multiply_adds`."""
+    """Describe a network row by row, as the paper's table does.
+
+    Args:
+        network: The network.
+        input_shape: (height, width, channels). Defaults to the network's own.
+
+    Returns:
+        For each row a dictionary: "row", "output" (size), "layers" (in the paper's notation),
+        "params" (trainable) and "multiply_adds".
+    """
     return [
         {
             "row": row,
@@ -169,16 +194,19 @@ def table(network: Network, input_shape: InputShape | None = None) -> list[dict[
 
 
 def side_by_side(networks: Sequence[Network]) -> dict[str, Any]:
-    """Table 1: `networks` with their totals, `rows` with each network's layers by its name.
+    """Describe several networks in one table (He 2015, Table 1).
 
-    Raises UserError where the networks have other rows or output sizes than the first.
+    Returns "networks" with their totals, and "rows" with the layers of each network by its name.
+    Raises UserError if the networks differ in row names or output sizes.
     """
     tables = {net.name: _rows(net, None) for net in networks}
     sizes = {name: [(r, shape.size) for r, (_, shape) in t.items()] for name, t in tables.items()}
     first = networks[0].name
     for name, each in sizes.items():
         if each != sizes[first]:
-            raise UserError(f"{name} has other rows than {first}: a table needs the same ones")
+            raise UserError(
+                f"{name} has other rows than {first}: choose networks with the same rows"
+            )
     totals = {name: _sum(sums for sums, _ in rows.values()) for name, rows in tables.items()}
     return {
         "networks": [
@@ -203,8 +231,7 @@ def side_by_side(networks: Sequence[Network]) -> dict[str, Any]:
 
 
 def images(network: Network, input_shape: InputShape | None = None) -> dict[str, Any]:
-    """`input_shape` in the order of `data_format`, as the model wants it: the network's, else
-    channels_last."""
+    """The "input_shape" of the model and its "data_format": the network's, else channels_last."""
     height, width, channels = input_shape or network.input_shape
     if network.data_format == "channels_first":
         return {"input_shape": [channels, height, width], "data_format": "channels_first"}
@@ -212,7 +239,7 @@ def images(network: Network, input_shape: InputShape | None = None) -> dict[str,
 
 
 def summary(network: Network, input_shape: InputShape | None = None) -> dict[str, Any]:
-    """What `reslab show --json` prints; `input_shape` is (height, width, channels)."""
+    """Describe a network as `reslab show --json` does, for images (height, width, channels)."""
     sums = counts(network, input_shape)
     return {
         "name": network.name,
@@ -230,21 +257,21 @@ def summary(network: Network, input_shape: InputShape | None = None) -> dict[str
 
 
 def _runs(part: Any) -> Iterator[str]:
-    """The words of a chain, equal neighbours counted: `[3x3, 64; 3x3, 64] x 2`."""
-    for words, same in groupby(filter(None, map(_words, unroll(part)))):
+    """The labels of a chain, with equal neighbours counted: "[3x3, 64; 3x3, 64] x 2"."""
+    for label, same in groupby(filter(None, map(_label, unroll(part)))):
         n = len(list(same))
-        yield f"{words} x {n}" if n > 1 or words.startswith("[") else words
+        yield f"{label} x {n}" if n > 1 or label.startswith("[") else label
 
 
-def _words(step: Leaf | Residual | Concat, inner: bool = False) -> str:
+def _label(step: Leaf | Residual | Concat, inner: bool = False) -> str:
     match step:
         case Residual(join=Multiply()):  # as SENet's Table 1 writes it: fc, [16, 256]
             widths = [str(leaf.filters) for leaf in leaves(step.body) if isinstance(leaf, Conv)]
             return f"se, {', '.join(widths)}"
         case Residual():
-            # strides and shortcuts are left out, as in Table 1: its stages repeat one bracket
+            # as in Table 1, without strides and shortcuts: a stage is one bracket
             chain = unroll((step.lead, step.body, step.tail))
-            return f"[{'; '.join(filter(None, (_words(s, inner=True) for s in chain)))}]"
+            return f"[{'; '.join(filter(None, (_label(s, inner=True) for s in chain)))}]"
         case Concat():
             branches = (", ".join(_runs(branch)) or "identity" for branch in step.branches)
             return f"{{{' | '.join(branches)}}}"

@@ -1,6 +1,6 @@
-"""Functions from description to description: the plain twin, another head, no batch norm.
+"""Functions from network to network: the plain twin, another head, no batch normalisation.
 
-A variant of a network is a transform of its value, never a boolean in its constructor.
+A variant of a network is a transform of its value, never an option of its constructor.
 """
 
 from __future__ import annotations
@@ -15,9 +15,28 @@ from reslab.spec.joins import Multiply
 from reslab.spec.network import Concat, Network, Part, Repeat, Residual, unroll
 from reslab.spec.parts import BN, Dense, StochasticDepth
 
+__all__ = [
+    "headless",
+    "plain",
+    "rewrite",
+    "stochastic",
+    "transform",
+    "with_classes",
+    "without_bn",
+    "without_skips",
+]
+
 
 def rewrite(part: Part, rule: Callable[[Part], Part]) -> Part:
-    """The part with `rule` applied to every part in it, inner ones first."""
+    """Apply a function to every part inside a part, and to the part itself, inner parts first.
+
+    Args:
+        part: The part.
+        rule: A function from a part to its replacement.
+
+    Returns:
+        The new part.
+    """
     if isinstance(part, tuple):
         part = tuple(rewrite(each, rule) for each in part)
     elif isinstance(part, Repeat):
@@ -34,17 +53,26 @@ _PATHS = ("lead", "body", "shortcut", "tail")
 
 
 def transform(network: Network, rule: Callable[[Part], Part], **changes: Any) -> Network:
-    """The network with `rule` applied to every part."""
+    """Apply a function to every part of a network, auxiliary heads included.
+
+    Args:
+        network: The network.
+        rule: A function from a part to its replacement.
+        changes: Other fields to replace, such as name="...".
+
+    Returns:
+        The new network.
+    """
     rows = {row: rewrite(part, rule) for row, part in network.rows.items()}
     aux = {row: (rewrite(part, rule), weight) for row, (part, weight) in network.aux.items()}
     return replace(network, rows=rows, aux=aux, **changes)
 
 
 def without_skips(part: Part) -> Part:
-    """A residual unit without its shortcut: the plain twin's.
+    """Remove the shortcut of a residual unit; other parts stay as they are.
 
-    A product is no shortcut: squeeze-and-excitation stays. Stochastic depth goes, for without a
-    shortcut nothing would be left of an image whose maps are dropped.
+    A product is not a skip, so squeeze-and-excitation stays. Stochastic depth is removed: without
+    a skip, dropped maps would leave nothing of an image.
     """
     if isinstance(part, StochasticDepth):
         return ()
@@ -54,12 +82,26 @@ def without_skips(part: Part) -> Part:
 
 
 def plain(network: Network) -> Network:
-    """The plain twin: the same layers with no skip (He 2015, Sec. 3.3)."""
+    """Make the plain twin: the same layers without skips (He 2015, Sec. 3.3).
+
+    Args:
+        network: The network.
+
+    Returns:
+        The twin, with the name "plain(NAME)".
+    """
     return transform(network, without_skips, name=f"plain({network.name})")
 
 
 def without_bn(network: Network) -> Network:
-    """The same network without batch normalisation; nothing takes its place."""
+    """Remove batch normalisation; nothing replaces it.
+
+    Args:
+        network: The network.
+
+    Returns:
+        The network without it, with the name "without_bn(NAME)".
+    """
     return transform(
         network,
         lambda part: () if isinstance(part, BN) else part,
@@ -68,14 +110,23 @@ def without_bn(network: Network) -> Network:
 
 
 def stochastic(network: Network, survival: float = 0.5) -> Network:
-    """Stochastic depth with the linear rule (Huang 2016, eq. 4): unit l of L is kept with
-    probability 1 - l / L (1 - survival) in training.
+    """Add stochastic depth by the linear rule (Huang 2016, eq. 4).
 
-    Every unit gets a rate of its own, so repetitions are written out. Raises UserError where
-    there is no residual unit, or `survival` is no probability above 0.
+    In training, unit l of L is kept with probability 1 - l / L (1 - survival). Every unit has its
+    own rate, so repetitions are written out.
+
+    Args:
+        network: The network.
+        survival: Probability with which the last unit is kept, above 0 and at most 1.
+
+    Returns:
+        The network, with the name "stochastic(NAME)".
+
+    Raises:
+        UserError: There is no residual unit, or `survival` is out of range.
     """
     if not 0 < survival <= 1:
-        raise UserError(f"survival is a probability above 0, not {survival}")
+        raise UserError(f"survival is a probability above 0 and at most 1, not {survival}")
     units = sum(_is_unit(part) for row in network.rows.values() for part in unroll(row))
     if not units:
         raise UserError(f"{network.name} has no residual unit to drop")
@@ -99,15 +150,26 @@ def _is_unit(part: Part) -> bool:
 
 
 def headless(network: Network) -> Network:
-    """The network down to its last feature maps."""
+    """Remove the classifier and the auxiliary heads: the network ends at its last feature maps."""
     rows = {row: part for row, part in network.rows.items() if row != "head"}
     return replace(network, rows=rows, aux={})
 
 
 def with_classes(network: Network, classes: int) -> Network:
-    """The network with another number of outputs."""
+    """Change the number of classes, in the auxiliary heads as well.
+
+    Args:
+        network: The network.
+        classes: Number of outputs, at least 1.
+
+    Returns:
+        The network with the new last fully connected layer.
+
+    Raises:
+        UserError: `classes` is not such a number, or the network has no classifier.
+    """
     if isinstance(classes, bool) or not isinstance(classes, SupportsIndex):
-        raise UserError(f"classes is a whole number, not {classes!r}")
+        raise UserError(f"classes is an integer, not {classes!r}")
     classes = index(classes)
     if classes < 1:
         raise UserError(f"a network needs at least one class, not {classes}")
@@ -119,7 +181,7 @@ def with_classes(network: Network, classes: int) -> Network:
 
 
 def _with_last_units(head: Part, units: int) -> Part:
-    """The head with so many outputs of its last full connection."""
+    """Change the number of outputs of the last fully connected layer of a head."""
     parts = list(unroll(head))
     last = max(i for i, step in enumerate(parts) if isinstance(step, Dense))
     dense = parts[last]
@@ -129,10 +191,7 @@ def _with_last_units(head: Part, units: int) -> Part:
 
 
 def row_names(network: Network, names: str | Iterable[str]) -> tuple[str, ...]:
-    """The names (or the one), if they are rows of the network.
-
-    Raises UserError with the nearest one.
-    """
+    """Return the names as a tuple; raises UserError if one is not a row of the network."""
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
         if name not in network.rows:

@@ -280,9 +280,9 @@ def test_output_that_cannot_be_written(words: str) -> None:
     [
         ({"network": None}, "a network is a name of `reslab list` or a description, not None"),
         ({"network": 20}, "not 20"),
-        ({"classes": "x"}, "classes is a whole number, not 'x'"),
-        ({"classes": 2.5}, "classes is a whole number, not 2.5"),
-        ({"classes": True}, "classes is a whole number, not True"),
+        ({"classes": "x"}, "classes is an integer, not 'x'"),
+        ({"classes": 2.5}, "classes is an integer, not 2.5"),
+        ({"classes": True}, "classes is an integer, not True"),
         ({"input_shape": ("a", 1, 3)}, "('a', 1, 3) has 'a', which is no whole number"),
         ({"input_shape": (32.0, 32, 3)}, "has 32.0, which is no whole number"),
         ({"input_shape": "abc"}, "(height, width, channels) in some order, not 'abc'"),
