@@ -1,4 +1,4 @@
-"""The "revolution of depth": ILSVRC top-5 errors by year, with the layers that they took."""
+"""The "revolution of depth": ILSVRC top-5 errors by year, with the number of layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reslab.plots import matplotlib
 
 @dataclass(frozen=True)
 class Entry:
-    """A bar: what stands below it, how many layers, and the top-5 error in percent."""
+    """A bar: the text below it, the number of layers, and the top-5 error in percent."""
 
     name: str
     layers: str
@@ -21,7 +21,7 @@ class Entry:
     measured: bool = False
 
 
-# the winners, and 2014's second; where they are from is SOURCE, printed below the chart
+# the winners, and the second of 2014; SOURCE is printed below the chart
 PUBLISHED = (
     Entry("ILSVRC'10\nLin et al.", "shallow", 28.2),
     Entry("ILSVRC'11\nSánchez and\nPerronnin", "shallow", 25.8),
@@ -42,31 +42,41 @@ COLOURS = {"shallow": "#9aa1ab", "published": "#4c7fb8", "measured": "#c08a3e"}
 
 
 def depth(stem: str | Path, runs: Iterable[Any] = ()) -> tuple[Path, ...]:
-    """STEM.svg and STEM.png: the published errors, and beside them those of `runs`.
+    """Draw the depth chart: published ILSVRC top-5 errors, and those of your runs beside them.
 
-    `runs` are evaluated runs, or their folders. Raises UserError where a run has no top-5 error.
+    Args:
+        stem: Path of the files without a suffix.
+        runs: Evaluated runs, or their folders.
+
+    Returns:
+        The paths of STEM.svg and STEM.png.
+
+    Raises:
+        UserError: A run is not evaluated or has no top-5 error, or a file cannot be written.
     """
     return matplotlib.write(files([*PUBLISHED, *map(entry, runs)]), stem)
 
 
 def entry(run: Any) -> Entry:
-    """A run's bar: the top-5 error of its evaluation, whatever it was evaluated on."""
+    """The bar of a run: the top-5 error of its evaluation, on whatever data that was."""
     from reslab.runs.run import Run
     from reslab.spec import summary
 
     run = run if isinstance(run, Run) else Run.open(run)
-    judged = run.evaluation
-    if judged is None:
-        raise UserError(f"{run.path} is not evaluated yet: `reslab evaluate {run.path}`")
-    if not judged.get("top5_error"):
-        raise UserError(f"{run.path} has no top-5 error: its data have too few classes")
-    name = f"{run.network.name}\non {judged['data']},\n{judged['split']} set"
+    evaluation = run.evaluation
+    if evaluation is None:
+        raise UserError(f"{run.path} is not evaluated yet: run `reslab evaluate {run.path}`")
+    if not evaluation.get("top5_error"):
+        raise UserError(
+            f"{run.path} has no top-5 error, as its data have too few classes: choose another run"
+        )
+    name = f"{run.network.name}\non {evaluation['data']},\n{evaluation['split']} set"
     layers = f"{summary.depth(run.network)} layers"
-    return Entry(name, layers, 100 * judged["top5_error"]["value"], measured=True)
+    return Entry(name, layers, 100 * evaluation["top5_error"]["value"], measured=True)
 
 
 def files(entries: Sequence[Entry]) -> dict[str, bytes]:
-    """The chart as a file by its ending."""
+    """Return the contents of the files by their suffix."""
     from matplotlib.figure import Figure
 
     with matplotlib.style():
@@ -86,8 +96,8 @@ def _bars(axes: Any, entries: Sequence[Entry]) -> None:
     axes.bar(range(len(entries)), errors, width=0.62, color=[_colour(each) for each in entries])
     top = max(errors) * 1.16
     for i, each in enumerate(entries):
-        words = f"{each.error:g} %" if not each.measured else f"{each.error:.2f} %"
-        axes.text(i, each.error + top * 0.055, words, ha="center", fontsize=9, fontweight="bold")
+        text = f"{each.error:g} %" if not each.measured else f"{each.error:.2f} %"
+        axes.text(i, each.error + top * 0.055, text, ha="center", fontsize=9, fontweight="bold")
         axes.text(i, each.error + top * 0.015, each.layers, ha="center", fontsize=8)
     axes.set_xticks(range(len(entries)), [each.name for each in entries], fontsize=8)
     axes.set_ylim(0, top)

@@ -1,4 +1,4 @@
-"""The building blocks by name, and their pictures layer by layer."""
+"""The building blocks by name, and their drawings layer by layer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from reslab.zoo import (
 
 @dataclass(frozen=True)
 class Example:
-    """A part, the maps that it is shown with, and where it is from."""
+    """A part to draw, the channels and side of its input maps, a title and the source."""
 
     part: Part
     channels: int
@@ -76,7 +76,7 @@ BLOCKS = {
 
 
 def picture(names: Sequence[str]) -> Drawing:
-    """Building blocks side by side; raises UserError for a name that there is not."""
+    """Draw building blocks side by side; raises UserError for an unknown name."""
     marks: list[Mark] = []
     for name in names:
         drawn = _titled(block(name))
@@ -87,6 +87,7 @@ def picture(names: Sequence[str]) -> Drawing:
 
 
 def block(name: str) -> Example:
+    """The block of this name; raises UserError for an unknown one."""
     if name not in BLOCKS:
         raise unknown("block", name, BLOCKS)
     return BLOCKS[name]

@@ -1,4 +1,4 @@
-"""The words in a box, as the papers' figures have them, and what a box stands for."""
+"""The labels and looks of boxes, as in the figures of the papers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIGNS = {"add": "+", "multiply": TIMES}  # joins, by their kind
 
 
 def long(leaf: Leaf) -> str:
-    """A layer of a building block: all of them are drawn."""
+    """The label in a building block, where all layers are drawn."""
     match leaf:
         case BN():
             return "BN"
@@ -37,7 +37,7 @@ def long(leaf: Leaf) -> str:
 
 
 def short(leaf: Leaf) -> str:
-    """He 2015, Fig. 3: "3x3 conv, 64, /2", "pool, /2", "fc 1000"."""
+    """The label in a network, as in He 2015, Fig. 3: "3x3 conv, 64, /2", "pool, /2", "fc 1000"."""
     match leaf:
         case Conv():
             groups = f", C={leaf.groups}" if leaf.groups > 1 else ""
@@ -57,6 +57,7 @@ def short(leaf: Leaf) -> str:
 
 
 def look(leaf: Leaf) -> str:
+    """The look of the box of a layer; `marks.LAYERS` lists them."""
     match leaf:
         case Conv():
             return "conv"
@@ -72,7 +73,7 @@ def look(leaf: Leaf) -> str:
 
 
 def folded(leaf: Leaf, x: Shape) -> bool:
-    """Whether Fig. 3 leaves it out: batch norm, and what neither weighs nor reshapes anything."""
+    """Whether Fig. 3 leaves a layer out: batch norm, and layers without weights or a new shape."""
     if isinstance(leaf, BN | Flatten | ZeroPadShortcut):
         return True
     if look(leaf) in ("conv", "pool", "fc"):
@@ -81,12 +82,12 @@ def folded(leaf: Leaf, x: Shape) -> bool:
 
 
 def sign(join: Leaf) -> str:
-    """What a join has in its circle; a longer word gets a box."""
+    """The sign in the circle of a join; a longer label gets a box."""
     return SIGNS.get(join.kind, join.kind)
 
 
 def size(shape: Shape) -> str:
-    """ "64 maps"."""
+    """The size of activations as text: "64 maps"."""
     if not isinstance(shape, Maps):
         return f"{shape.features} numbers"
     return f"{shape.channels} map{'' if shape.channels == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Columns side by side, so that maps of one size stand at one height (He 2015, Fig. 3)."""
+"""Place columns side by side, so that maps of one size are at one height (He 2015, Fig. 3)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,30 @@ from reslab.draw.elements import GAP, bracket
 from reslab.draw.marks import SIZES, Box, Drawing, Line, Mark, Text, around, straight
 from reslab.spec import Network, summary
 
-BULGE = 22.0  # how far a skip stands off its column, and each around it farther
+BULGE = 22.0  # distance of an inner skip from its column; outer ones are farther away
 BETWEEN = 26.0  # columns
 BAND = 12.0  # between maps of one size and the next
 LEGEND = {
     "identity": "skip: the identity",
     "change": "skip that changes the shape",
-    "projection": "skip with a projection of the same shape",
-    "concat": "kept beside the new maps",
+    "projection": "skip with a projection that keeps the shape",
+    "concat": "concatenated with the new maps",
 }
 
 
 def picture(networks: list[Network], size: int | None = None) -> Drawing:
-    """The networks side by side, for images of `size` pixels or their own."""
+    """Lay out networks side by side, as marks that can be tested or rendered.
+
+    Args:
+        networks: The networks.
+        size: Side of the images in pixels. Defaults to each network's own size.
+
+    Returns:
+        The drawing: boxes, lines and text in points.
+
+    Raises:
+        UserError: The images are too small for a network.
+    """
     each = columns(networks, size)
     tops = _bands(each)
     marks: list[Mark] = [
@@ -40,7 +51,7 @@ def picture(networks: list[Network], size: int | None = None) -> Drawing:
 
 
 def _bands(each: list[Column]) -> dict[Size, float]:
-    """Where the maps of each size begin: below the tallest part above them."""
+    """The top of the band of each map size: below the tallest column part above it."""
     sizes = sorted({item.size for column in each for item in column.items}, reverse=True)
     tops, y = {}, 0.0
     for size in sizes:
@@ -52,7 +63,7 @@ def _bands(each: list[Column]) -> dict[Size, float]:
 
 
 def _column(column: Column, tops: dict[Size, float]) -> list[Mark]:
-    """The column around the axis x = 0."""
+    """The marks of a column around the axis x = 0."""
     stages = {size: i for i, size in enumerate(tops)}
     marks: list[Mark] = []
     ends: list[float] = []
@@ -83,8 +94,10 @@ def _column(column: Column, tops: dict[Size, float]) -> list[Mark]:
 
 
 def _arc(top: float, edge: float, out: float, bottom: float, look: str) -> Line:
-    """From the axis past the `edge` of the boxes in a bow that reaches `out`, and back."""
-    far = edge + (out - edge) / 0.75  # a cubic gets three quarters of the way to its handles
+    """A curve from the axis past the `edge` of the boxes out to `out`, and back."""
+    far = (
+        edge + (out - edge) / 0.75
+    )  # a cubic curve reaches three quarters of the way to its handles
     bow = (edge, top), (far, top), (far, bottom), (edge, bottom)
     return Line(((0.0, top), *bow, (0.0, bottom)), "MLCCCL", look, arrow=True)
 
@@ -94,7 +107,7 @@ def _coloured(mark: Mark, stage: int) -> Mark:
 
 
 def _heads(column: Column) -> list[Mark]:
-    """The name, what it costs, and the image that goes in."""
+    """The title, the costs and the input image."""
     net = column.network
     sums = summary.counts(net, column.input_shape)
     adds = f"{amount(sums.multiply_adds)} multiply-adds\n" if sums.multiply_adds else ""
@@ -126,9 +139,9 @@ def _guides(tops: dict[Size, float], extent: tuple[float, float, float, float]) 
 def _legend(each: list[Column], y: float) -> list[Mark]:
     used = {skip.look for column in each for skip in column.skips}
     marks: list[Mark] = []
-    for look, said in LEGEND.items():
+    for look, text in LEGEND.items():
         if look in used:
             marks.append(Line(((0, y), (24, y)), "ML", look, True))
-            marks.append(Text(30, y, said, "note", "left"))
+            marks.append(Text(30, y, text, "note", "left"))
             y += 12
     return marks

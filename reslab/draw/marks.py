@@ -1,6 +1,6 @@
-"""What a picture is made of: boxes, lines and words, in points, y downwards.
+"""The elements of a drawing: boxes, lines and text. Units are points; y points down.
 
-Layout ends here and painting begins here, so that a test can ask where a box lies.
+Layout makes them and `render` paints them, so that tests can check positions.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 Point = tuple[float, float]
-SIZES = {"box": 7.5, "sign": 9.0, "title": 10.0, "label": 8.5, "note": 7.0}  # of letters, in points
-LAYERS = "conv", "pool", "fc", "bn", "activation", "other"  # looks of boxes that are layers
-WIDE = 0.62  # the mean width of a letter, in its size: DejaVu Sans, a wide type
+SIZES = {"box": 7.5, "sign": 9.0, "title": 10.0, "label": 8.5, "note": 7.0}  # font sizes in points
+LAYERS = "conv", "pool", "fc", "bn", "activation", "other"  # looks of boxes for layers
+WIDE = 0.62  # mean width of a letter of DejaVu Sans, relative to the font size
 
 
-def width(words: str, role: str = "box") -> float:
-    """About how wide the longest line is, in points."""
-    return max(map(len, words.split("\n"))) * SIZES[role] * WIDE
+def width(text: str, role: str = "box") -> float:
+    """Approximate width of the longest line, in points."""
+    return max(map(len, text.split("\n"))) * SIZES[role] * WIDE
 
 
 @dataclass(frozen=True)
 class Box:
-    """(x, y) is the middle. `look` says what it stands for, `stage` which colour of that it has."""
+    """A box with its centre at (x, y). `look` and `stage` choose its colours."""
 
     x: float
     y: float
@@ -42,15 +42,15 @@ class Box:
 
     @property
     def layer(self) -> bool:
-        """Whether it is a layer, rather than a join or a frame."""
+        """Whether the box is a layer, not a join or a frame."""
         return self.look in LAYERS
 
 
 @dataclass(frozen=True)
 class Line:
-    """Points with a letter for each: M begins, L goes straight, three C make a cubic curve.
+    """A line through points, with one code for each: M start, L straight, CCC a cubic curve.
 
-    `arrow` puts a head on its end.
+    `arrow` adds an arrowhead at the end.
     """
 
     points: tuple[Point, ...]
@@ -64,11 +64,11 @@ class Line:
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        xs, ys = zip(*self._passed(), strict=True)
+        xs, ys = zip(*self._on_line(), strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
-    def _passed(self) -> Iterator[Point]:
-        """Where it goes through; a curve goes half-way between its ends and its handles' pull."""
+    def _on_line(self) -> Iterator[Point]:
+        """Points on the line; of a curve, its middle and its end."""
         at, i = self.points[0], 0
         while i < len(self.points):
             if self.codes[i] == "C":
@@ -82,7 +82,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Text:
-    """(x, y) is the middle of its height, and its left end, middle or right end by `align`."""
+    """Text whose left end, middle or right end (by `align`) is at (x, y)."""
 
     x: float
     y: float
@@ -110,7 +110,7 @@ def moved(marks: Iterable[Mark], dx: float, dy: float) -> Iterator[Mark]:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Marks, and the title that the file carries."""
+    """Marks, and the title that is written into the file."""
 
     marks: tuple[Mark, ...]
     title: str = ""
@@ -129,7 +129,7 @@ class Drawing:
 
 
 def around(marks: Iterable[Mark]) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of them all; nothing lies around the origin."""
+    """Left, top, right and bottom of all marks; zeros if there are none."""
     extents = [mark.extent for mark in marks] or [(0.0, 0.0, 0.0, 0.0)]
     lefts, tops, rights, bottoms = zip(*extents, strict=True)
     return min(lefts), min(tops), max(rights), max(bottoms)
@@ -142,20 +142,20 @@ def straight(*points: Point, look: str = "flow", arrow: bool = False) -> Line:
 def beside(
     x: float, top: float, out: float, bottom: float, look: str, stage: int | None = None
 ) -> Line:
-    """From (x, top) aside to `out`, down, and back to (x, bottom), with round corners."""
+    """A line from (x, top) sideways to `out`, down, and back to (x, bottom), with round corners."""
     return around_corners(((x, top), (out, top), (out, bottom), (x, bottom)), look, stage)
 
 
 def around_corners(
     points: tuple[Point, ...], look: str, stage: int | None = None, radius: float = 12.0
 ) -> Line:
-    """A line of level and upright pieces, its corners rounded, with an arrow's head."""
-    way, codes = [points[0]], "M"
+    """A line of horizontal and vertical segments with round corners and an arrowhead."""
+    path, codes = [points[0]], "M"
     for before, corner, after in zip(points, points[1:], points[2:], strict=False):
         reach = min(radius, _apart(before, corner) / 2, _apart(corner, after) / 2)
-        way += [_toward(corner, before, reach), corner, corner, _toward(corner, after, reach)]
+        path += [_toward(corner, before, reach), corner, corner, _toward(corner, after, reach)]
         codes += "LCCC"
-    return Line((*way, points[-1]), codes + "L", look, True, stage)
+    return Line((*path, points[-1]), codes + "L", look, True, stage)
 
 
 def _apart(a: Point, b: Point) -> float:

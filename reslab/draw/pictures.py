@@ -17,24 +17,41 @@ __all__ = ["blocks", "depth", "networks", "picture"]
 def networks(
     nets: Iterable[Network | str], stem: str | Path, size: int | None = None
 ) -> tuple[Path, ...]:
-    """Draws networks, or names of them, side by side: STEM.svg and STEM.png.
+    """Draw networks side by side, as in He 2015, Fig. 3.
 
-    `size` is the side of the images in pixels; by default each network's own. Raises UserError
-    for an unknown name, images that are too small, or where the files cannot be written.
+    Args:
+        nets: Networks, or names of `reslab list`.
+        stem: Path of the files without a suffix.
+        size: Side of the images in pixels. Defaults to each network's own size.
+
+    Returns:
+        The paths of STEM.svg and STEM.png.
+
+    Raises:
+        UserError: A name is unknown, the images are too small, or a file cannot be written.
     """
     from reslab import zoo
     from reslab.draw import render
 
-    found = [zoo.network(net) for net in nets]
-    if not found:
+    chosen = [zoo.network(net) for net in nets]
+    if not chosen:
         raise UserError("name a network to draw, such as resnet34")
-    return matplotlib.write(render.files(picture(found, size)), stem)
+    return matplotlib.write(render.files(picture(chosen, size)), stem)
 
 
 def blocks(names: Iterable[str], stem: str | Path) -> tuple[Path, ...]:
-    """Draws building blocks (names of `reslab.draw.gallery.BLOCKS`) side by side, with every layer.
+    """Draw building blocks side by side, with every layer.
 
-    Raises UserError as `networks` does.
+    Args:
+        names: Names of blocks: plain, basic, projection, option_a, bottleneck, preact, dense,
+            inception, resnext, se, gated, characters, characters_printed.
+        stem: Path of the files without a suffix.
+
+    Returns:
+        The paths of STEM.svg and STEM.png.
+
+    Raises:
+        UserError: A name is unknown, or a file cannot be written.
     """
     from reslab.draw import render
     from reslab.draw.gallery import picture

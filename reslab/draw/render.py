@@ -1,4 +1,4 @@
-"""From marks to SVG and PNG, by matplotlib. The same picture gives the same bytes."""
+"""Render drawings as SVG and PNG with matplotlib. Equal drawings give equal bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reslab.draw.marks import SIZES, Box, Drawing, Line, Mark, Point
 from reslab.plots.matplotlib import INK, QUIET, saved, style
 
 MARGIN = 14.0  # points around the picture
-# one stage after another: filled, edged
+# colours of successive stages: fill, edge
 STAGES = (
     ("#e8e4da", "#9a917c"),
     ("#f8dcb4", "#c08a3e"),
@@ -44,28 +44,28 @@ LINES: dict[str, dict[str, Any]] = {
 CURVES = ("#b0483f", "#3f6fb0", "#4b8b3b", "#a8741a", "#7a55a8", "#2f8f8a")
 
 
-def files(picture: Drawing) -> dict[str, bytes]:
-    """The picture as a file by its ending: "svg" and "png"."""
+def files(drawing: Drawing) -> dict[str, bytes]:
+    """Return the contents of the files by their suffix: "svg" and "png"."""
     with style():
-        return saved(_figure(picture), picture.title)
+        return saved(_figure(drawing), drawing.title)
 
 
-def _figure(picture: Drawing) -> Any:
+def _figure(drawing: Drawing) -> Any:
     from matplotlib.figure import Figure
 
-    left, top, right, bottom = picture.extent
+    left, top, right, bottom = drawing.extent
     wide, high = right - left + 2 * MARGIN, bottom - top + 2 * MARGIN
     figure = Figure(figsize=(wide / 72, high / 72), facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(left - MARGIN, right + MARGIN), ylim=(bottom + MARGIN, top - MARGIN))
     axes.set_axis_off()
-    for order, mark in enumerate(sorted(picture.marks, key=_layer)):
+    for order, mark in enumerate(sorted(drawing.marks, key=_layer)):
         _paint(axes, mark, order)
     return figure
 
 
 def _layer(mark: Mark) -> int:
-    """What lies below what: frames, lines, boxes, words."""
+    """The painting order: frames, lines, boxes, text."""
     if isinstance(mark, Box):
         return 0 if mark.look == "frame" else 2
     return 1 if isinstance(mark, Line) else 3
@@ -80,7 +80,7 @@ def _paint(axes: Any, mark: Mark, order: int) -> None:
         weight = "bold" if mark.role == "title" else "normal"
         colour = QUIET if mark.role == "note" else INK
         size = SIZES[mark.role]
-        _words(axes, mark.x, mark.y, mark.text, size, mark.align, colour, order, weight)
+        _text(axes, mark.x, mark.y, mark.text, size, mark.align, colour, order, weight)
 
 
 def _box(axes: Any, box: Box, order: int) -> None:
@@ -97,7 +97,7 @@ def _box(axes: Any, box: Box, order: int) -> None:
         )
     )
     size = SIZES["sign" if box.look == "sum" else "box"]
-    _words(axes, box.x, box.y, box.text, size, "center", INK, order + 0.5)
+    _text(axes, box.x, box.y, box.text, size, "center", INK, order + 0.5)
 
 
 def _line(axes: Any, line: Line, order: int) -> None:
@@ -115,7 +115,7 @@ def _line(axes: Any, line: Line, order: int) -> None:
 
 
 def _head(before: Point, end: Point, long: float = 4.2, half: float = 1.9) -> list[Point]:
-    """The three corners of an arrow's head."""
+    """The three corners of an arrowhead."""
     dx, dy = end[0] - before[0], end[1] - before[1]
     apart = math.hypot(dx, dy) or 1.0
     dx, dy = dx / apart, dy / apart
@@ -123,11 +123,11 @@ def _head(before: Point, end: Point, long: float = 4.2, half: float = 1.9) -> li
     return [end, (x - half * dy, y + half * dx), (x + half * dy, y - half * dx)]
 
 
-def _words(
+def _text(
     axes: Any,
     x: float,
     y: float,
-    words: str,
+    text: str,
     size: float,
     align: str,
     colour: str,
@@ -137,11 +137,11 @@ def _words(
     axes.text(
         x,
         y,
-        words,
+        text,
         fontsize=size,
         color=colour,
         ha=align,
-        va="center_baseline" if "\n" not in words else "center",
+        va="center_baseline" if "\n" not in text else "center",
         zorder=order,
         fontweight=weight,
         parse_math=False,

@@ -1,8 +1,8 @@
 """Krizhevsky, Sutskever, Hinton 2012, "ImageNet Classification with Deep CNNs".
 
-Two nets go by the name: the paper's, its convolutions in two groups (one a GPU) and with local
-response normalisation, and the one-tower net of Krizhevsky 2014 (arXiv 1404.5997) in torchvision's
-version, which most people mean today.
+Two networks have this name: that of the paper, with convolutions in two groups (one per GPU) and
+local response normalisation, and the network with one tower of Krizhevsky 2014 (arXiv 1404.5997) in
+torchvision's version, which is the usual one today.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def conv(width: int, kernel: int, groups: int = 1) -> Part:
     return Conv(width, kernel, groups=groups, bias=True), ReLU
 
 
-ALEXNET_2012 = {  # the paper says images of 224, but only 227 gives its maps of 55
+ALEXNET_2012 = {  # the paper says 224, but its maps of 55 need images of 227
     "conv1": (Conv(96, 11, 4, pad=0, bias=True), ReLU, LRN(), POOL),
     "conv2": (conv(256, 5, groups=2), LRN(), POOL),
     "conv3": conv(384, 3),

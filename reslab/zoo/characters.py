@@ -1,4 +1,4 @@
-"""The deck's character classifier: as its slide prints it, and as its author meant it.
+"""The character classifier of the deck: as its slide prints it, and corrected.
 
 *ResNet Overview - Implementation using Keras*, slides "Code": 62 classes (0-9, A-Z, a-z), images of
 1x28x28 in channels_first, four pre-activation blocks, each halving the maps.
@@ -24,19 +24,19 @@ from reslab.spec import (
 
 SLIDE = "ResNet Overview - Implementation using Keras, slides 'Code'"
 WIDTHS = 64, 128, 256, 512
-SEEDED = Init(1.0, "fan_avg", "uniform", seed=0)  # one integer seed: kernels of one shape are twins
+SEEDED = Init(1.0, "fan_avg", "uniform", seed=0)  # one integer seed: kernels of one shape are equal
 
 
 def keras_bn() -> BN:
-    """Keras's defaults; its axis is the last, which in channels_first data is the width."""
+    """Keras's defaults: the axis is the last one, which is the width in channels_first data."""
     return BN(momentum=0.99, epsilon=1e-3, over="width")
 
 
 def printed(width: int) -> Residual:
-    """The slide to the letter: 'same' padding, biases, and a body of one channel, broadcast.
+    """The block exactly as on the slide: "same" padding, biases, a body of one channel, broadcast.
 
-    The first 3x3 and the 3x3 of the shortcut have the same shape and the same seed: they start
-    identical.
+    The first 3x3 convolution and that of the shortcut have the same shape and seed, so their
+    initial kernels are equal.
     """
     body = (
         (keras_bn(), ReLU, Conv(width, 3, 2, pad="same", bias=True, init=SEEDED)),
@@ -48,13 +48,13 @@ def printed(width: int) -> Residual:
 
 
 def corrected(width: int) -> Residual:
-    """He 2016, Fig. 4(e): a body as wide as the block, a 1x1 projection as shortcut."""
+    """He 2016, Fig. 4(e): a body as wide as the block, and a 1x1 projection."""
     body = Conv(width, 3, 2), BN(), ReLU, Conv(width, 3)
     return Residual(body, shortcut=Conv(width, 1, 2), lead=(BN(), ReLU))
 
 
 def characters(block: Callable[[int], Part], head: Part, order: str) -> dict[str, Part]:
-    """Four blocks, then two full connections."""
+    """Four blocks, then two fully connected layers."""
     rows: dict[str, Part] = {f"block{i}": block(width) for i, width in enumerate(WIDTHS, 1)}
     dense = Dense(512, init=GLOROT), ReLU, Dense(62, init=GLOROT)
     return {**rows, "head": (head, Flatten(order), dense)}

@@ -20,7 +20,7 @@ from reslab.spec import (
 
 PAPER = "Huang et al. 2016, arXiv 1608.06993"
 Norm = Callable[[], BN]
-IMAGENET = {  # Table 1: growth rate, layers of each block; 161 is the authors' code's
+IMAGENET = {  # Table 1: growth rate, layers of each block; 161 is from the authors' code
     121: (32, 6, 12, 24, 16),
     161: (48, 6, 12, 36, 24),
     169: (32, 6, 12, 32, 32),
@@ -30,12 +30,12 @@ IMAGENET = {  # Table 1: growth rate, layers of each block; 161 is the authors' 
 
 
 def dense_layer(growth: int) -> Concat:
-    """Sec. 3: what came before, and `growth` maps more."""
+    """Sec. 3: the input, and `growth` new maps."""
     return Concat(((), (BN(), ReLU, Conv(growth, 3))))
 
 
 def bottleneck_layer(growth: int, bn: Norm = BN) -> Concat:
-    """Sec. 3, DenseNet-B: a 1x1 to 4 * growth maps first."""
+    """Sec. 3, DenseNet-B: first a 1x1 convolution to 4 * growth maps."""
     return Concat(((), (bn(), ReLU, Conv(4 * growth, 1), bn(), ReLU, Conv(growth, 3))))
 
 
@@ -46,7 +46,7 @@ def transition(width: int, bn: Norm = BN) -> Part:
 def dense_rows(
     layer: Part, width: int, growth: int, *units: int, keep: float, bn: Norm = BN
 ) -> dict[str, Part]:
-    """Dense blocks with transitions between them, which keep this part of the maps."""
+    """Dense blocks with transitions between them, which keep the fraction `keep` of the maps."""
     rows: dict[str, Part] = {}
     for i, n in enumerate(units, 1):
         rows[f"dense{i}"] = Repeat(layer, n)
@@ -60,7 +60,7 @@ def dense_rows(
 def imagenet(
     growth: int, *units: int, bn: Norm = BN, pad: str = "even", classes: int = 1000
 ) -> dict[str, Part]:
-    """Table 1. `bn` and `pad` (of the stem) are where libraries differ."""
+    """Table 1. Libraries differ in `bn` and in `pad`, the padding of the stem."""
     width, layer = 2 * growth, bottleneck_layer(growth, bn)
     stem = Conv(width, 7, 2, pad=pad), bn(), ReLU, MaxPool(3, 2, pad=pad, fill="0")
     rows = dense_rows(layer, width, growth, *units, keep=0.5, bn=bn)
@@ -74,14 +74,14 @@ def cifar(layer: Part, stem: int, growth: int, n: int, keep: float = 1.0) -> dic
 
 
 def _plain(depth: int, growth: int) -> Network:
-    """(L - 4) / 3 layers a block; a stem of 16 maps."""
+    """(L - 4) / 3 layers per block, and a stem of 16 maps."""
     rows = cifar(dense_layer(growth), 16, growth, (depth - 4) // 3)
     name, title = f"densenet{depth}_k{growth}", f"DenseNet (L={depth}, k={growth}) for CIFAR"
     return Network(name, rows, (32, 32, 3), title, f"{PAPER}, Table 2")
 
 
 def _bc(depth: int, growth: int) -> Network:
-    """(L - 4) / 6 layers of two convolutions a block; a stem of 2k maps, transitions halve."""
+    """(L - 4) / 6 layers of two convolutions per block, a stem of 2k maps, halving transitions."""
     rows = cifar(bottleneck_layer(growth), 2 * growth, growth, (depth - 4) // 6, keep=0.5)
     name, title = f"densenet_bc{depth}_k{growth}", f"DenseNet-BC (L={depth}, k={growth}) for CIFAR"
     return Network(name, rows, (32, 32, 3), title, f"{PAPER}, Table 2")

@@ -1,7 +1,8 @@
 """Szegedy et al. 2014, "Going Deeper with Convolutions" (arXiv 1409.4842).
 
-The paper's net has 5x5 convolutions, biases and local response normalisation; torchvision's has
-batch norm, a 3x3 where the paper has its 5x5, and wider auxiliary means. Pools round up (Caffe).
+The network of the paper has 5x5 convolutions, biases and local response normalisation. That of
+torchvision has batch normalisation, 3x3 convolutions in place of the 5x5, and larger average pools
+in the auxiliary heads. The sizes of pools are rounded up (Caffe).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ POOL = MaxPool(3, 2, pad="ceil", fill="0")
 
 
 def biased(width: int, kernel: int, stride: int = 1) -> Part:
-    # by inputs: by outputs a reduction to 16 of 480 maps grows them, and no batch norm shrinks them
+    # HE, not HE_OUT: a reduction from 480 maps to 16 would multiply activations, without batch norm
     return Conv(width, kernel, stride, bias=True, init=HE), ReLU
 
 
@@ -43,7 +44,7 @@ def normalised(width: int, kernel: int, stride: int = 1) -> Part:
 def inceptions(conv: Unit, wide: int, last_pool: Part) -> dict[str, Part]:
     """Table 1: widths of 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection.
 
-    `wide` is the kernel of what the table calls 5x5.
+    `wide` is the kernel of the convolution that the table calls 5x5.
     """
 
     def module(a: int, b1: int, b2: int, c1: int, c2: int, d: int) -> Part:
@@ -70,7 +71,7 @@ def inceptions(conv: Unit, wide: int, last_pool: Part) -> dict[str, Part]:
 
 
 def auxiliary(pool: Part, conv: Unit, classes: int = 1000) -> dict[str, tuple[Part, float]]:
-    """Sec. 5: behind 4a and 4d, with 0.3 of the weight."""
+    """Sec. 5: heads after 4a and 4d, each with weight 0.3 in the loss."""
     head = pool, conv(128, 1), Flatten("chw"), Dense(1024), ReLU, Dropout(0.7), Dense(classes)
     return {"inception_4a": (head, 0.3), "inception_4d": (head, 0.3)}
 

@@ -1,8 +1,8 @@
 """He, Zhang, Ren, Sun 2016, "Identity Mappings in Deep Residual Networks" (arXiv 1603.05027).
 
-Full pre-activation, Fig. 4(e). Two things that the paper says of the ends (appendix): the first
-unit finds its activation done right after conv1, before the paths part, so it has none of its own;
-after the last sum there is one BN and ReLU more.
+Full pre-activation, Fig. 4(e). The appendix treats both ends: the first unit has no activation of
+its own, since the one after conv1 comes before the paths fork; after the last sum there is one more
+BN and ReLU.
 """
 
 from __future__ import annotations
@@ -48,35 +48,35 @@ def preact(width: int, stride: int = 1) -> Residual:
 
 
 def preact_released(width: int, stride: int = 1) -> Residual:
-    """Fig. 4(e), bottleneck, stride in the first 1x1: the released code of the CIFAR nets."""
+    """Fig. 4(e), bottleneck, stride in the first 1x1: the released code of the CIFAR networks."""
     body = Conv(width, 1, stride), BN(), ReLU, Conv(width, 3), BN(), ReLU, Conv(4 * width, 1)
     return Residual(body, shortcut=Conv(4 * width, 1, stride), lead=(BN(), ReLU))
 
 
-# Where the activations stand: Fig. 4, Table 2 -----------------------------------------------------
+# Positions of the activations: Fig. 4, Table 2 ----------------------------------------------------
 
 
 def bn_after_addition(unit: Residual) -> Residual:
-    """Fig. 4(b), from the original unit: the sum is normalised, and then rectified."""
+    """Fig. 4(b), from the original unit: BN and ReLU after the sum."""
     *body, _ = unroll(unit.body)
     return replace(unit, body=tuple(body), tail=(BN(), ReLU))
 
 
 def relu_before_addition(unit: Residual) -> Residual:
-    """Fig. 4(c): nothing happens behind the sum, and what is added is never negative."""
+    """Fig. 4(c): the ReLU is before the sum, so the body is never negative."""
     return replace(unit, body=(unit.body, ReLU), tail=())
 
 
 def relu_only_preactivation(unit: Residual) -> Residual:
-    """Fig. 4(d): a ReLU before each convolution, batch norm still behind it."""
+    """Fig. 4(d): a ReLU before each convolution, and BN after it."""
     return replace(unit, lead=ReLU, tail=())
 
 
-# What the shortcut does: Fig. 2, Table 1 ---------------------------------------------------------
+# Kinds of shortcuts: Fig. 2, Table 1 ------------------------------------------------------------
 
 
 def constant_scaling(unit: Residual, shortcut: float = 0.5, body: float = 0.5) -> Residual:
-    """Fig. 2(b): both paths times a constant."""
+    """Fig. 2(b): both paths multiplied by a constant."""
     scaled = replace(unit, shortcut=(unit.shortcut, Scale(shortcut)), when="always")
     return replace(scaled, body=(unit.body, Scale(body))) if body != 1 else scaled
 
@@ -87,17 +87,17 @@ def exclusive_gating(unit: Residual, bias: float = -6.0) -> Residual:
 
 
 def shortcut_only_gating(unit: Residual, bias: float = -6.0) -> Residual:
-    """Fig. 2(d): 1 - g(x) for the shortcut alone."""
+    """Fig. 2(d): 1 - g(x) for the shortcut; the body has no gate."""
     return replace(unit, join=Gate("shortcut", bias))
 
 
 def dropout_shortcut(unit: Residual, rate: float = 0.5) -> Residual:
-    """Fig. 2(f)."""
+    """Fig. 2(f): dropout on the shortcut."""
     return replace(unit, shortcut=(unit.shortcut, Dropout(rate)), when="always")
 
 
 def varied(block: Block, change: Callable[..., Residual], *values: float) -> Block:
-    """The block with every unit changed."""
+    """A block with `change` applied to each of its units."""
     return lambda width, stride=1: change(block(width, stride), *values)
 
 
@@ -107,7 +107,7 @@ def conv_shortcut(width: int, stride: int = 1) -> Residual:
 
 
 def first_stage(block: Block, width: int, units: int) -> Part:
-    """Its first unit leaves out the activation that conv1 has already had."""
+    """A stage whose first unit has no activation: conv1 already ends in one."""
     return replace(block(width), lead=()), Repeat(block(width), units - 1)  # type: ignore[type-var]
 
 
@@ -136,26 +136,26 @@ def cifar(block: Block, n: int, classes: int = 10) -> dict[str, Part]:
 
 
 def original(block: Block, n: int, last: Part = (), classes: int = 10) -> dict[str, Part]:
-    """The CIFAR net of He 2015 with other units; `last` is what they leave to do at the end."""
+    """The CIFAR network of He 2015 with other units; `last` are the layers before its head."""
     return {**resnet_cifar(block, n), "head": (last, GlobalAvgPool, Dense(classes))}
 
 
-def _variant(depth: int, what: str, rows: dict[str, Part], title: str, where: str) -> Network:
-    name = f"resnet{depth}_{what}" if what else f"resnet{depth}"
+def _variant(depth: int, suffix: str, rows: dict[str, Part], title: str, where: str) -> Network:
+    name = f"resnet{depth}_{suffix}" if suffix else f"resnet{depth}"
     return Network(
         name, rows, (32, 32, 3), f"ResNet-{depth} for CIFAR, {title}", f"{PAPER}, {where}"
     )
 
 
-def _placements(depth: int, block: Block) -> list[Network]:
-    """Table 2 but for its first and last line, which are nets of their own."""
+def _positions(depth: int, block: Block) -> list[Network]:
+    """Table 2 without its first and last lines, which are separate networks."""
 
     def rows(change: Callable[..., Residual], last: Part = ()) -> dict[str, Part]:
         return original(varied(block, change), 18, last)
 
     return [
-        _variant(depth, what, made, title, "Table 2")
-        for what, made, title in (
+        _variant(depth, suffix, variant, title, "Table 2")
+        for suffix, variant, title in (
             ("bn_after_addition", rows(bn_after_addition), "BN after addition"),
             ("relu_before_addition", rows(relu_before_addition), "ReLU before addition"),
             ("relu_only_v2", rows(relu_only_preactivation, ReLU), "ReLU-only pre-activation"),
@@ -164,12 +164,12 @@ def _placements(depth: int, block: Block) -> list[Network]:
 
 
 def _shortcuts() -> list[Network]:
-    """Table 1 but for its first line, and for the constant 0, which is plain110."""
+    """Table 1 without its first line, and without the constant 0, which is plain110."""
 
     def rows(change: Callable[..., Residual], *values: float) -> dict[str, Part]:
         return original(varied(option_a, change, *values), 18)
 
-    made = (
+    variants = (
         ("constant_scaling", rows(constant_scaling), "both paths times 0.5"),
         ("shortcut_scaling", rows(constant_scaling, 0.5, 1), "the shortcut times 0.5"),
         ("exclusive_gating", rows(exclusive_gating), "exclusive gating, bias -6"),
@@ -178,7 +178,7 @@ def _shortcuts() -> list[Network]:
         ("conv_shortcut", original(conv_shortcut, 18), "1x1 convolutions as shortcuts"),
         ("dropout_shortcut", rows(dropout_shortcut), "dropout of 0.5 on the shortcuts"),
     )
-    return [_variant(110, what, net, title, "Table 1") for what, net, title in made]
+    return [_variant(110, suffix, net, title, "Table 1") for suffix, net, title in variants]
 
 
 def _imagenet(depth: int, *units: int) -> Network:
@@ -203,8 +203,8 @@ NETWORKS = {
         network.name: network
         for network in (
             _variant(164, "", original(bottleneck_v1, 18), "the original unit", "Table 2"),
-            *_placements(110, option_a),
-            *_placements(164, bottleneck_v1),
+            *_positions(110, option_a),
+            *_positions(164, bottleneck_v1),
             *_shortcuts(),
         )
     },

@@ -1,7 +1,7 @@
-"""Nets as keras.applications, timm and KerasHub have them, where these differ from the papers'.
+"""Networks of keras.applications, timm and KerasHub where they differ from those of the papers.
 
-Read in keras 3.15 (`applications/resnet.py`, `densenet.py`), timm 1.0 (`models/resnetv2.py`) and
-keras-hub 0.32 (`models/resnet`, `models/densenet`): their weights need these nets to be right in.
+Sources: keras 3.15 (`applications/resnet.py`, `densenet.py`), timm 1.0 (`models/resnetv2.py`) and
+keras-hub 0.32 (`models/resnet`, `models/densenet`). Their weights need exactly these networks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def keras_bn() -> BN:
 
 
 def keras_v1(width: int, stride: int = 1) -> Residual:
-    """v1, stride in the first 1x1, and a bias in every convolution."""
+    """The unit of v1: stride in the first 1x1, and a bias in every convolution."""
     body = (
         (Conv(width, 1, stride, bias=True), keras_bn(), ReLU),
         (Conv(width, 3, bias=True), keras_bn(), ReLU),
@@ -50,7 +50,7 @@ def keras_v2_body(width: int, stride: int) -> Part:
 
 
 def keras_v2_stage(width: int, units: int, stride: int) -> Part:
-    """The last unit strides, and its shortcut picks from its own input, not yet activated."""
+    """The last unit has the stride; its shortcut subsamples the input before the activation."""
     shortcut = Conv(4 * width, 1, bias=True)
     unit = Residual(keras_v2_body(width, 1), shortcut, lead=(keras_bn(), ReLU))
     last = Residual(
@@ -71,7 +71,7 @@ def keras_resnet(n2: int, n3: int, n4: int, n5: int) -> dict[str, Part]:
 
 
 def keras_resnet_v2(n2: int, n3: int, n4: int, n5: int) -> dict[str, Part]:
-    """Zeros around maps that are not yet rectified, before the maximum."""
+    """The max pool pads with zeros, although no ReLU comes before it."""
     return {
         "conv1": Conv(64, 7, 2, bias=True),
         "conv2_x": (MaxPool(3, 2, fill="0"), keras_v2_stage(64, n2, 2)),
@@ -83,7 +83,7 @@ def keras_resnet_v2(n2: int, n3: int, n4: int, n5: int) -> dict[str, Part]:
 
 
 def timm_resnet_v2(n2: int, n3: int, n4: int, n5: int) -> dict[str, Part]:
-    """No norm before the pool, and every unit activates for itself."""
+    """No BN before the pool; every unit has its own pre-activation."""
     return {
         "conv1": Conv(64, 7, 2),
         "conv2_x": (MaxPool(3, 2), stage(preact, 64, n2)),
@@ -95,7 +95,7 @@ def timm_resnet_v2(n2: int, n3: int, n4: int, n5: int) -> dict[str, Part]:
 
 
 def projected(net: Network) -> dict[str, Part]:
-    """A projection in the very first unit too, though its shape stays: KerasHub's vd 18 and 34."""
+    """A projection in the first unit too, which keeps the shape: KerasHub's vd 18 and 34."""
     pool, (first, more) = net.rows["conv2_x"]  # type: ignore[misc]
     assert isinstance(first, Residual)
     return {**net.rows, "conv2_x": (pool, (replace(first, when="always"), more))}
@@ -109,13 +109,13 @@ def _networks() -> list[Network]:
     nets = []
     for depth in (50, 101, 152):
         units = resnet.IMAGENET[depth][1:]
-        named = f"ResNet-{depth}"
+        label = f"ResNet-{depth}"
         nets += [
-            _network(f"keras_resnet{depth}", keras_resnet(*units), f"Keras's {named}", KERAS),
+            _network(f"keras_resnet{depth}", keras_resnet(*units), f"Keras's {label}", KERAS),
             _network(
-                f"keras_resnet{depth}_v2", keras_resnet_v2(*units), f"Keras's {named} V2", KERAS
+                f"keras_resnet{depth}_v2", keras_resnet_v2(*units), f"Keras's {label} V2", KERAS
             ),
-            _network(f"timm_resnet{depth}_v2", timm_resnet_v2(*units), f"timm's {named} v2", TIMM),
+            _network(f"timm_resnet{depth}_v2", timm_resnet_v2(*units), f"timm's {label} v2", TIMM),
         ]
     for depth in (18, 34):
         rows = projected(resnet_d.NETWORKS[f"resnet{depth}_d"])
@@ -123,12 +123,12 @@ def _networks() -> list[Network]:
             _network(f"keras_hub_resnet{depth}_d", rows, f"KerasHub's ResNet-{depth}-D", HUB)
         )
     for depth in (121, 169, 201):
-        shape, named = densenet.IMAGENET[depth], f"DenseNet-{depth}"
-        evenly = densenet.imagenet(*shape, bn=keras_bn)
-        lopsided = densenet.imagenet(*shape, bn=keras_bn, pad="same")
+        shape, label = densenet.IMAGENET[depth], f"DenseNet-{depth}"
+        even = densenet.imagenet(*shape, bn=keras_bn)
+        asymmetric = densenet.imagenet(*shape, bn=keras_bn, pad="same")
         nets += [
-            _network(f"keras_densenet{depth}", evenly, f"Keras's {named}", KERAS),
-            _network(f"keras_hub_densenet{depth}", lopsided, f"KerasHub's {named}", HUB),
+            _network(f"keras_densenet{depth}", even, f"Keras's {label}", KERAS),
+            _network(f"keras_hub_densenet{depth}", asymmetric, f"KerasHub's {label}", HUB),
         ]
     return nets
 

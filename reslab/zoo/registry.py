@@ -1,4 +1,4 @@
-"""The networks by name. One page per paper; nothing here knows of Keras."""
+"""The networks by name, from one page per paper."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reslab.zoo import (
     wide_resnet,
 )
 
-PAGES = (  # as the deck goes, then what came after it, then other libraries' variants
+PAGES = (  # in the order of the deck, then later papers, then variants of other libraries
     alexnet,
     vgg,
     googlenet,
@@ -43,14 +43,21 @@ NETWORKS: Mapping[str, Network] = {
 
 
 def network(name: str | Network) -> Network:
-    """The network of this name; a description is taken as it is.
+    """Return the network of this name.
 
-    Raises UserError with the nearest name there is.
+    Args:
+        name: A name of `reslab list`, such as "resnet50". A `Network` is returned unchanged.
+
+    Returns:
+        The network.
+
+    Raises:
+        UserError: There is no such network. The message suggests the most similar name.
     """
     if isinstance(name, Network):
         return name
     if not isinstance(name, str):
-        raise UserError(f"a network is a name of `reslab list` or a description, not {name!r}")
+        raise UserError(f"a network is a name of `reslab list` or a reslab.Network, not {name!r}")
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS)
     return NETWORKS[name]

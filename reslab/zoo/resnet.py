@@ -25,13 +25,13 @@ PAPER = "He et al. 2015, arXiv 1512.03385"
 
 
 def basic(width: int, stride: int = 1) -> Residual:
-    """Fig. 5 left: two 3x3 convolutions; a projection where the shape changes (option B)."""
+    """Fig. 5 left: two 3x3 convolutions, and a projection where the shape changes (option B)."""
     body = Conv(width, 3, stride), BN(), ReLU, Conv(width, 3), BN()
     return Residual(body, shortcut=(Conv(width, 1, stride), BN()), tail=(ReLU,))
 
 
 def option_a(width: int, stride: int = 1) -> Residual:
-    """Sec. 3.3: the shortcut pads with zero channels where the shape changes; no parameters."""
+    """Sec. 3.3: the shortcut appends channels of zeros where the shape changes; no parameters."""
     return replace(basic(width, stride), shortcut=ZeroPadShortcut(width, stride))
 
 
@@ -41,13 +41,13 @@ def option_c(width: int, stride: int = 1) -> Residual:
 
 
 def bottleneck(width: int, stride: int = 1) -> Residual:
-    """Fig. 5 right, stride in the 3x3: what everybody trains since fb.resnet.torch (v1.5)."""
+    """Fig. 5 right, stride in the 3x3: the usual form since fb.resnet.torch (v1.5)."""
     body = Conv(width, 1), BN(), ReLU, Conv(width, 3, stride), BN(), ReLU, Conv(4 * width, 1), BN()
     return Residual(body, shortcut=(Conv(4 * width, 1, stride), BN()), tail=(ReLU,))
 
 
 def bottleneck_v1(width: int, stride: int = 1) -> Residual:
-    """Fig. 5 right, with the stride in the first 1x1: the paper's own."""
+    """Fig. 5 right, stride in the first 1x1, as in the paper (v1)."""
     body = Conv(width, 1, stride), BN(), ReLU, Conv(width, 3), BN(), ReLU, Conv(4 * width, 1), BN()
     return Residual(body, shortcut=(Conv(4 * width, 1, stride), BN()), tail=(ReLU,))
 
@@ -55,7 +55,7 @@ def bottleneck_v1(width: int, stride: int = 1) -> Residual:
 def imagenet(
     block: Block, n2: int, n3: int, n4: int, n5: int, classes: int = 1000
 ) -> dict[str, Part]:
-    """Table 1, one row a line."""
+    """The rows of Table 1, for `n2` to `n5` units in the stages."""
     return {
         "conv1": (Conv(64, 7, 2), BN(), ReLU),
         "conv2_x": (MaxPool(3, 2, fill="0"), stage(block, 64, n2)),

@@ -11,7 +11,7 @@ PAPER = "He et al. 2018, arXiv 1812.01187"
 
 
 def averaged(block: Block) -> Block:
-    """ResNet-D's shortcut: a mean over 2x2 does the stride, and the projection sees all of it."""
+    """The shortcut of ResNet-D: an average over 2x2 has the stride, so no input is skipped."""
 
     def pooled(width: int, stride: int = 1) -> Residual:
         unit = block(width, stride)
@@ -21,14 +21,16 @@ def averaged(block: Block) -> Block:
         assert isinstance(unit.shortcut, tuple)
         projection, *rest = unit.shortcut
         assert isinstance(projection, Conv)
-        mean = AvgPool(stride, stride, pad="same")  # odd maps: the last mean is of what is there
+        mean = AvgPool(
+            stride, stride, pad="same"
+        )  # in odd maps the last mean is over fewer numbers
         return replace(unit, shortcut=(mean, replace(projection, stride=1), *rest))
 
     return pooled
 
 
 def deep_stem(*widths: int) -> Part:
-    """ResNet-C's stem: three 3x3 for the 7x7, the first one with the stride."""
+    """The stem of ResNet-C: three 3x3 convolutions for the 7x7; the first has the stride."""
     strides = 2, 1, 1
     return tuple((Conv(w, 3, s), BN(), ReLU) for w, s in zip(widths, strides, strict=True))
 

@@ -11,9 +11,9 @@ PAPER = "Hu et al. 2017, arXiv 1709.01507"
 
 
 def squeezed(block: Block, ratio: int = 16) -> Block:
-    """Hu 2017, Fig. 3: the body's maps are weighed by what their means say, before the sum."""
+    """Fig. 3: before the sum, the maps of the body are scaled by a function of their means."""
 
-    def weighed(width: int, stride: int = 1) -> Residual:
+    def scaled(width: int, stride: int = 1) -> Residual:
         unit = block(width, stride)
         assert isinstance(unit, Residual)
         out = 4 * width if block is bottleneck else width
@@ -21,10 +21,10 @@ def squeezed(block: Block, ratio: int = 16) -> Block:
             (GlobalAverage(keep=True), Conv(out // ratio, 1, bias=True), ReLU),
             (Conv(out, 1, bias=True), Sigmoid),
         )
-        weigh = Residual(excite, shortcut=(), join=Multiply())
-        return replace(unit, body=(unit.body, weigh))
+        scale = Residual(excite, shortcut=(), join=Multiply())
+        return replace(unit, body=(unit.body, scale))
 
-    return weighed
+    return scaled
 
 
 def _seresnet(depth: int) -> Network:

@@ -12,7 +12,7 @@ PAPER = "Huang et al. 2016, arXiv 1603.09382"
 
 
 def _stochastic(depth: int, n: int) -> Network:
-    """Survival 0.5 at the last unit, as in Sec. 4."""
+    """The survival probability of the last unit is 0.5, as in Sec. 4."""
     name, title = f"resnet{depth}_stochastic", f"ResNet-{depth} for CIFAR with stochastic depth"
     net = Network(name, cifar(option_a, n), (32, 32, 3), title, PAPER)
     return replace(stochastic(net), name=name)

@@ -19,7 +19,7 @@ def conv(width: int) -> Part:
 
 
 def conv_bn(width: int) -> Part:
-    """torchvision's variant: batch norm behind each convolution, which keeps its bias."""
+    """torchvision's variant: BN after each convolution, which keeps its bias."""
     return Conv(width, 3, bias=True), BN(), ReLU
 
 

@@ -1,6 +1,6 @@
 """Zagoruyko and Komodakis 2016, "Wide Residual Networks" (arXiv 1605.07146).
 
-The wider ResNet-56 of Li et al. 2018 (arXiv 1712.09913) is here as well.
+It also has the wider ResNet-56 of Li et al. 2018 (arXiv 1712.09913).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ PAPER = "Zagoruyko and Komodakis 2016, arXiv 1605.07146"
 
 
 def wide_preact(width: int, stride: int = 1) -> Residual:
-    """Wide ResNet's B(3,3): pre-activated, the projection of what is activated."""
+    """The unit B(3,3): pre-activation, and a projection of the activated input."""
     body = Conv(width, 3, stride), BN(), ReLU, Conv(width, 3)
     return Residual(body, shortcut=Conv(width, 1, stride), lead=(BN(), ReLU))
 
 
 def wide_resnet(n: int, k: int, classes: int = 10) -> dict[str, Part]:
-    """Table 1 there: 6n + 4 layers, k times as wide. conv1 is bare: every unit has its own lead."""
+    """Table 1: 6n + 4 layers, k times as wide. No BN follows conv1, as every unit has its lead."""
     return {
         "conv1": Conv(16, 3),
         "conv2_x": stage(wide_preact, 16 * k, n),
@@ -41,12 +41,12 @@ def wide_resnet(n: int, k: int, classes: int = 10) -> dict[str, Part]:
 
 
 def times(block: Block, k: int) -> Block:
-    """The block, k times as wide."""
+    """A block that is k times as wide."""
     return lambda width, stride=1: block(k * width, stride)
 
 
 def _imagenet(name: str, depth: int, title: str) -> Network:
-    """A bottleneck whose 3x3 convolution has twice the width of ResNet's: 128 at width 64."""
+    """A bottleneck whose 3x3 convolution is twice as wide as that of ResNet: 128 at width 64."""
     rows = imagenet(grouped(1, 128), *IMAGENET[depth][1:])
     return Network(name, rows, (224, 224, 3), title, PAPER)
 

@@ -278,7 +278,7 @@ def test_output_that_cannot_be_written(words: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"network": None}, "a network is a name of `reslab list` or a description, not None"),
+        ({"network": None}, "a network is a name of `reslab list` or a reslab.Network, not None"),
         ({"network": 20}, "not 20"),
         ({"classes": "x"}, "classes is an integer, not 'x'"),
         ({"classes": 2.5}, "classes is an integer, not 2.5"),
