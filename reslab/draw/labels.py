@@ -83,7 +83,7 @@ def folded(leaf: Leaf, x: Shape) -> bool:
 
 def sign(join: Leaf) -> str:
     """The sign in the circle of a join; a longer label gets a box."""
-    return SIGNS.get(join.kind, join.kind)
+    return SIGNS.get(join.kind, join.label)
 
 
 def size(shape: Shape) -> str:

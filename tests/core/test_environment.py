@@ -1,4 +1,4 @@
-"""What a run says of the machine it was made on."""
+"""The machine that a run records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reslab.core import environment
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "name"),
     [
         ("model name\t: AMD EPYC\nflags\t\t: fpu avx avx2 fma\n", "AMD EPYC, AVX2"),
         ("model name\t: Xeon\nflags\t\t: avx avx2 avx512f avx512bw\n", "Xeon, AVX-512"),
@@ -19,16 +19,14 @@ from reslab.core import environment
     ],
 )
 def test_the_processor_and_its_vectors(
-    lines: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lines: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "cpuinfo"
     path.write_text("processor\t: 0\n" + lines + "\nprocessor\t: 1\n" + lines)
     monkeypatch.setattr(environment, "CPUINFO", path)
-    assert environment.machine("torch")["cpu"] == said
+    assert environment.machine("torch")["cpu"] == name
 
 
-def test_a_processor_that_linux_says_nothing_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_processor_without_cpuinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "CPUINFO", tmp_path / "none")
     assert environment.machine("torch")["cpu"]

@@ -1,4 +1,4 @@
-"""The nearest name."""
+"""Errors suggest the most similar name."""
 
 from __future__ import annotations
 

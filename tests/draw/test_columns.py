@@ -1,4 +1,4 @@
-"""Networks side by side: what is drawn is what `walk` computes, and Fig. 3 is the paper's."""
+"""Networks side by side: drawings match `walk`, and Fig. 3 matches the paper."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FIGURE_3 = [NETWORKS["vgg19"], NETWORKS["plain34"], NETWORKS["resnet34"]]
 
 
 def main_path(network: Network) -> Iterator[Leaf]:
-    """What Fig. 3 draws boxes for: the shortcuts' projections are dotted lines there."""
+    """The layers that have boxes in Fig. 3; projections on shortcuts are dotted lines there."""
     return (
         layer.part
         for layer in walk(network)
@@ -49,26 +49,25 @@ def main_path(network: Network) -> Iterator[Leaf]:
 
 
 def looks(network: Network) -> Counter[str]:
-    """The skips that the computation has, from the inputs of its sums, gates and products; and
-    the dense layers, which keep what came in."""
+    """The skips by look, from the inputs of sums, gates and products, and the dense layers."""
     layers = {layer.path: layer for layer in walk(network)}
-    found: Counter[str] = Counter()
+    skips: Counter[str] = Counter()
     for path, layer in layers.items():
         unit, _, kind = path.rpartition("_")
         if kind == "concat" and len(layer.inputs) > 1:
             branches = {
                 p.removeprefix(f"{unit}_branch")[0] for p in layers if f"{unit}_branch" in p
             }
-            found["concat"] += len(branches) == 1  # the others hold nothing
+            skips["concat"] += len(branches) == 1  # the other branches are empty
         if kind in ("add", "gate", "multiply"):
             detour = [one for p, one in layers.items() if p.startswith(f"{unit}_shortcut_")]
             changes = detour and detour[0].in_shapes[0] != detour[-1].out_shape
-            found["change" if changes else "projection" if detour else "identity"] += 1
-    return found
+            skips["change" if changes else "projection" if detour else "identity"] += 1
+    return skips
 
 
 def weighted(drawn: Column) -> int:
-    """Boxes, each as often as its folds say."""
+    """The number of boxes, with those of folded items multiplied."""
     total = 0
     for i, item in enumerate(drawn.items):
         times = 1
@@ -115,14 +114,14 @@ def test_one_deep_network_folds_its_neighbours() -> None:
 
 
 def test_figure_3() -> None:
-    made = picture(FIGURE_3)
-    boxes = [box for box in made.boxes if box.layer]
+    drawing = picture(FIGURE_3)
+    boxes = [box for box in drawing.boxes if box.layer]
     by_column = [[b for b in boxes if b.x == x] for x in sorted({b.x for b in boxes})]
     assert [len(each) for each in by_column] == [16 + 5 + 3, 34 + 2, 34 + 2]
-    assert apart(made.boxes)
-    labels = {m.text: m.y for m in made.marks if isinstance(m, Text) and "size" in m.text}
+    assert apart(drawing.boxes)
+    labels = {m.text: m.y for m in drawing.marks if isinstance(m, Text) and "size" in m.text}
     assert list(labels) == [f"output size: {n}" for n in (224, 112, 56, 28, 14, 7, 1)]
-    # what the paper has at the height of each size
+    # the layers of the paper at the height of each size
     wanted = {
         224: ["3x3 conv, 64"],
         112: ["pool, /2", "7x7 conv, 64, /2", "7x7 conv, 64, /2"],
@@ -140,7 +139,7 @@ def test_figure_3() -> None:
             if box.y == labels[f"output size: {size}"]
         ]
         assert at == words
-    used = Counter(line.look for line in made.lines)
+    used = Counter(line.look for line in drawing.lines)
     assert used["identity"] == 13 + 1  # and one in the legend
     assert used["change"] == 3 + 1
 
@@ -176,7 +175,7 @@ def test_any_description_draws(net: Network) -> None:
     assert weighted(folded) == drawn.boxes
     skips = Counter(skip.look for skip in drawn.skips if skip.look != "concat")
     wanted = looks(net)
-    del wanted["concat"]  # inside a branch nothing is drawn of it
+    del wanted["concat"]  # not drawn inside branches
     assert skips <= wanted
     assert skips.total() + sum(box.look == "sum" for box in boxes) == wanted.total()
     assert apart(picture([net, NETWORKS["resnet20"]]).boxes)
@@ -186,8 +185,8 @@ def test_any_description_draws(net: Network) -> None:
 @settings(few, max_examples=60)
 def test_any_description_draws_layer_by_layer(net: Network) -> None:
     layers = walk(net)
-    made = piece(tuple(net.rows.values()), input_maps(net))
-    boxes = [mark for mark in made.marks if isinstance(mark, Box)]
+    drawing = piece(tuple(net.rows.values()), input_maps(net))
+    boxes = [mark for mark in drawing.marks if isinstance(mark, Box)]
     joins = [layer for layer in layers if layer.part.kind in ("add", "concat")]
     assert sum(box.layer for box in boxes) == len(layers) - len(joins)
     assert sum(box.look in ("sum", "join") for box in boxes) == len(joins)
@@ -200,10 +199,10 @@ def test_a_network_of_open_size_and_one_that_shrinks_inside_a_unit() -> None:
     assert {"output size: 1/2", "output size: 1/32", "output size: 1"} <= words
 
     class Scale(Join):
-        """Squeeze-and-excitation's product: a number for each map."""
+        """The product of squeeze-and-excitation: one number for each map."""
 
-        def out(self, *shapes: object) -> object:  # type: ignore[override]
-            return shapes[1]
+        def out_shape(self, *in_shapes: object) -> object:  # type: ignore[override]
+            return in_shapes[1]
 
     squeeze = Residual((GlobalAverage(), Dense(8)), shortcut=(), join=Scale())
     rows = {"conv1": (Conv(8, 3), squeeze, Conv(8, 3)), "head": (GlobalAverage(), Dense(2))}

@@ -1,4 +1,4 @@
-"""`reslab draw`, `chart` and `show --table`, as a person asks for them."""
+"""The commands `reslab draw`, `chart` and `show --table`."""
 
 from __future__ import annotations
 

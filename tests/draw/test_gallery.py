@@ -16,7 +16,7 @@ from reslab.zoo.resnet import basic
 
 
 def drawn(name: str) -> list[str]:
-    """The words of a block's boxes, downwards."""
+    """The labels of the boxes of a block, from top to bottom."""
     boxes = sorted(gallery.picture([name]).boxes, key=lambda box: (box.y, box.x))
     return [box.text for box in boxes if box.look != "frame"]
 
@@ -31,8 +31,8 @@ def test_the_papers_blocks() -> None:
     assert drawn("inception").count("concat") == 1
 
 
-def test_the_identity_leaves_before_the_activation_and_the_projection_behind_it() -> None:
-    """He 2016, Fig. 4(e); a unit that changes the shape projects what is activated."""
+def test_the_identity_starts_before_the_activation_and_the_projection_after_it() -> None:
+    """He 2016, Fig. 4(e); a unit that changes the shape projects the activated input."""
 
     def fork(name: str) -> float:
         (line,) = [m for m in gallery.picture([name]).lines if m.look in ("identity", "change")][:1]
@@ -51,7 +51,7 @@ def test_the_dense_block_of_five_layers_with_growth_rate_4() -> None:
     assert [words[w] for w in ("BN", "ReLU", "3x3 conv, 4")] == [5, 5, 5]
     assert {"x0: 6 maps", "x5: 4 maps", "concat, 26 maps"} <= set(words)
     curves = [line for line in gallery.picture(["dense"]).lines if line.look == "dense"]
-    # 6 sources; the next layer takes them straight, every later one by a curve
+    # 6 sources; a straight line to the next layer, a curve to every later one
     assert Counter(curve.stage for curve in curves) == {0: 5, 1: 4, 2: 3, 3: 2, 4: 1}
     assert len({(c.points[0], c.points[-1]) for c in curves}) == 15
 
@@ -67,5 +67,5 @@ def test_a_join_is_drawn_by_its_kind(kind: str, words: str, look: str) -> None:
         def kind(self) -> str:
             return kind
 
-    made = piece(replace(basic(64), join=Other()), Maps(8, 8, 64))
-    assert [m.text for m in made.marks if isinstance(m, Box) and m.look == look] == [words]
+    drawing = piece(replace(basic(64), join=Other()), Maps(8, 8, 64))
+    assert [m.text for m in drawing.marks if isinstance(m, Box) and m.look == look] == [words]

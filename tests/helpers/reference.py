@@ -1,4 +1,4 @@
-"""A forward pass in numpy, written from the papers' definitions, that knows `walk` alone."""
+"""A forward pass in NumPy, written from the papers' definitions; it uses `walk` alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from reslab.spec import (
 
 
 def randomise(model: keras.Model, seed: int = 0) -> dict[str, np.ndarray]:
-    """Fill every weight and running statistic with numbers unlike the defaults; returns them."""
+    """Set all weights and running statistics to random numbers, and return them."""
     rng = np.random.default_rng(seed)
     values = {}
     for path, variable in variables(model).items():
@@ -50,12 +50,13 @@ def randomise(model: keras.Model, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def forward(layers: Sequence[Layer], values: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """float64 outputs of the last layer for images x (n, h, w, c), in inference."""
-    seen = {"": x.astype("float64")}
+    """Outputs (float64) of the last layer for images x (n, h, w, c), at inference."""
+    outputs = {"": x.astype("float64")}
     for layer in layers:
-        own = {name: values[f"{layer.path}/{name}"] for name in {**layer.weights, **layer.state}}
-        seen[layer.path] = _apply(layer.part, [seen[name] for name in layer.inputs], own)
-    return seen[layers[-1].path]
+        arrays = {name: values[f"{layer.path}/{name}"] for name in {**layer.weights, **layer.state}}
+        inputs = [outputs[name] for name in layer.inputs]
+        outputs[layer.path] = _apply(layer.part, inputs, arrays)
+    return outputs[layers[-1].path]
 
 
 def _apply(part: object, inputs: list[np.ndarray], w: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -83,7 +84,7 @@ def _apply(part: object, inputs: list[np.ndarray], w: Mapping[str, np.ndarray]) 
             around = 0 if part.fill == "0" else -np.inf
             return _windows(x, part.size, part.stride, part.pad, around).max((3, 4))
         case AvgPool():
-            if part.pad == "same":  # TensorFlow's rule leaves what it pads out of the mean
+            if part.pad == "same":  # padding does not count in TensorFlow's mean
                 return np.nanmean(_windows(x, part.size, part.stride, "same", np.nan), (3, 4))
             return _windows(x, part.size, part.stride, part.pad, 0).mean((3, 4))
         case GlobalAverage():
@@ -118,7 +119,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def _response_norm(part: LRN, x: np.ndarray) -> np.ndarray:
-    """Krizhevsky 2012, Sec. 3.3, channel by channel."""
+    """Krizhevsky 2012, Sec. 3.3, one channel at a time."""
     out, n = np.empty_like(x), x.shape[-1]
     for i in range(n):
         low, high = max(0, i - part.size // 2), min(n - 1, i + part.size // 2)
@@ -128,7 +129,7 @@ def _response_norm(part: LRN, x: np.ndarray) -> np.ndarray:
 
 
 def _adaptive(x: np.ndarray, size: int) -> np.ndarray:
-    """Window i of an axis of n runs from floor(i n / size) to ceil((i + 1) n / size)."""
+    """Window i of an axis of length n is floor(i n / size) to ceil((i + 1) n / size)."""
     out = np.empty((len(x), size, size, x.shape[-1]))
     ends = [[(i * n // size, -(-(i + 1) * n // size)) for i in range(size)] for n in x.shape[1:3]]
     for i, (top, bottom) in enumerate(ends[0]):

@@ -1,4 +1,4 @@
-"""Descriptions nobody wrote build, count, survive JSON and train, with no code of their own."""
+"""Random networks build, count, survive JSON and train."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from reslab.spec import (
 from reslab.spec.transforms import plain
 from tests.helpers.reference import forward, randomise
 
-CHANNELS = 4  # every part keeps them, so that any sequence of parts fits
+CHANNELS = 4  # every part keeps the channels, so any sequence of parts fits
 
 same_size = st.one_of(
     st.builds(
@@ -94,35 +94,35 @@ def networks(draw: st.DrawFn) -> Network:
 few = settings(
     max_examples=20,
     deadline=None,
-    derandomize=True,  # the same nets on every machine: a red run can be run again
+    derandomize=True,  # the same networks on every machine: failures can be repeated
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 
 @given(networks())
 @settings(few, max_examples=150)
-def test_any_description_counts_and_survives_json(net: Network) -> None:
+def test_any_network_counts_and_survives_json(net: Network) -> None:
     assert serialize.decode_network(json.loads(json.dumps(serialize.encode_network(net)))) == net
     layers = walk(net)
     assert len({layer.path for layer in layers}) == len(layers)
-    whole, rows = summary.counts(net), summary.table(net)
-    assert whole.trainable_params == sum(row["params"] for row in rows)
-    assert whole.multiply_adds == sum(row["multiply_adds"] for row in rows)
+    counts, rows = summary.counts(net), summary.table(net)
+    assert counts.trainable_params == sum(row["params"] for row in rows)
+    assert counts.multiply_adds == sum(row["multiply_adds"] for row in rows)
     assert walk(plain(plain(net))) == walk(plain(net))
 
 
 @pytest.mark.core
 @given(networks())
 @few
-def test_any_description_builds_computes_and_trains(net: Network) -> None:
+def test_any_network_builds_computes_and_trains(net: Network) -> None:
     model = create(net, data_format="channels_last")
     counted = summary.counts(net)
-    held = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-    assert held == counted.trainable_params
+    parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    assert parameters == counted.trainable_params
     values = randomise(model)
     x = np.random.default_rng(0).normal(size=(4, *net.input_shape)).astype("float32")
-    found, wanted = model.predict_on_batch(x), forward(walk(net), values, x)
-    assert np.abs(found - wanted).max() <= 1e-4 * max(np.abs(wanted).max(), 1e-3)
+    outputs, expected = model.predict_on_batch(x), forward(walk(net), values, x)
+    assert np.abs(outputs - expected).max() <= 1e-4 * max(np.abs(expected).max(), 1e-3)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     loss = model.train_on_batch(x, np.arange(4) % model.output_shape[-1])
     assert np.isfinite(float(loss))
@@ -130,7 +130,7 @@ def test_any_description_builds_computes_and_trains(net: Network) -> None:
 
 @given(bodies, st.integers(1, 3))
 @settings(few, max_examples=60)
-def test_images_that_are_too_small_are_said_to_be(body: Part, size: int) -> None:
+def test_images_that_are_too_small_are_refused(body: Part, size: int) -> None:
     rows = {"stem": Conv(CHANNELS, 3), "a": (body, Conv(CHANNELS, 7, pad=0)), "head": GlobalAvgPool}
     with pytest.raises(UserError, match="does not fit"):
         walk(Network("small", rows, (size, size, 3)))

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds against the published integers, and against sums done by hand."""
+"""Parameters and multiply-adds against published integers and against sums by hand."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ V2 = {
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_published_counts(name: str) -> None:
-    found, golden = summary.counts(network(name)), GOLDEN[name]
+    counts, golden = summary.counts(network(name)), GOLDEN[name]
     assert "trainable_params" in golden or "total_params" in golden
     for what in ("trainable_params", "total_params", "multiply_adds"):
         if golden.get(what) is not None:
-            assert getattr(found, what) == golden[what]
+            assert getattr(counts, what) == golden[what]
     if "giga_multiply_adds" in golden:
-        assert found.multiply_adds is not None
+        assert counts.multiply_adds is not None
         digits = len(str(golden["giga_multiply_adds"]).split(".")[1])
-        assert round(found.multiply_adds / 1e9, digits) == golden["giga_multiply_adds"]
+        assert round(counts.multiply_adds / 1e9, digits) == golden["giga_multiply_adds"]
     if "with_aux" in golden:
         whole = summary.counts(network(name), aux=True)
         assert whole.trainable_params == golden["with_aux"]
@@ -43,8 +43,8 @@ def test_every_network_has_a_count_from_elsewhere() -> None:
     assert set(NETWORKS) == set(GOLDEN) | by_hand
 
 
-AS_OTHERS = {  # nets that weigh what others do, for the reason given
-    # an activation elsewhere, a constant or a dropout weighs nothing
+AS_OTHERS = {  # networks with as many parameters as others, and why
+    # positions of activations, constants and dropout have no parameters
     "resnet110_relu_before_addition": "resnet110",
     "resnet110_relu_only_v2": "resnet110",
     "resnet110_bn_after_addition": "resnet110",
@@ -55,7 +55,7 @@ AS_OTHERS = {  # nets that weigh what others do, for the reason given
     "resnet110_shortcut_scaling": "resnet110",
     "resnet110_dropout_shortcut": "resnet110",
     "resnet110_stochastic": "resnet110",
-    # padding and epsilon weigh nothing either
+    # padding and epsilon have no parameters either
     "keras_hub_densenet121": "keras_densenet121",
     "keras_hub_densenet169": "keras_densenet169",
     "keras_hub_densenet201": "keras_densenet201",
@@ -63,7 +63,7 @@ AS_OTHERS = {  # nets that weigh what others do, for the reason given
     "timm_resnet101_v2": "resnet101_v2",
     "timm_resnet152_v2": "resnet152_v2",
 }
-GATED = {  # a 1x1 convolution in each of 18 units of 16, 32 and 64 channels, with its bias or not
+GATED = {  # a 1x1 convolution in each of 18 units of 16, 32 and 64 channels, with or without a bias
     "resnet110_exclusive_gating": (1, 1),
     "resnet110_shortcut_gating": (1, 1),
     "resnet110_shortcut_gating_0": (1, 1),
@@ -74,15 +74,15 @@ WIDE = {"wrn16_8": (2, 8), "wrn28_10": (4, 10), "wrn40_4": (6, 4)}
 
 
 @pytest.mark.parametrize("name", AS_OTHERS)
-def test_what_weighs_nothing_changes_no_count(name: str) -> None:
-    found, other = (summary.counts(network(n)) for n in (name, AS_OTHERS[name]))
-    assert found.trainable_params == other.trainable_params
+def test_layers_without_parameters_change_no_count(name: str) -> None:
+    counts, other = (summary.counts(network(n)) for n in (name, AS_OTHERS[name]))
+    assert counts.trainable_params == other.trainable_params
 
 
 @pytest.mark.parametrize("name", GATED)
 def test_gates_and_convolutions_on_shortcuts(name: str) -> None:
     more = 18 * sum(w * w + GATED[name][1] * w for w in (16, 32, 64))
-    if not GATED[name][1]:  # where the width doubles the convolution has half as many inputs
+    if not GATED[name][1]:  # where the width doubles, the convolution has half as many inputs
         more -= 16 * 32 + 32 * 64
     plain = summary.counts(network("resnet110"))
     assert summary.counts(network(name)).trainable_params == plain.trainable_params + more
@@ -104,16 +104,16 @@ def test_wide_resnets_by_hand(name: str) -> None:
 
 @pytest.mark.parametrize("depth", [18, 34])
 def test_resnet_d_by_hand(depth: int) -> None:
-    """Three 3x3 of 32, 32 and 64 for the 7x7 of 64; the mean in the shortcut weighs nothing."""
+    """Three 3x3 of 32, 32 and 64 for the 7x7 of 64; the average pool has no parameters."""
     stem = 9 * (3 * 32 + 32 * 32 + 32 * 64) + 2 * (32 + 32)
     plain = summary.counts(network(f"resnet{depth}")).trainable_params
-    found = summary.counts(network(f"resnet{depth}_d")).trainable_params
-    assert found == plain - 49 * 3 * 64 + stem
+    counts = summary.counts(network(f"resnet{depth}_d")).trainable_params
+    assert counts == plain - 49 * 3 * 64 + stem
 
 
 @pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
 def test_squeeze_and_excitation_by_hand(depth: int) -> None:
-    """Hu 2017, eq. 5: 2 / 16 of the square of each unit's width, and here biases."""
+    """Hu 2017, eq. 5: 2 / 16 of the square of each unit's width, plus biases here."""
     units = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
     wide = 1 if depth < 50 else 4
     more = 0
@@ -129,11 +129,11 @@ def test_squeeze_and_excitation_by_hand(depth: int) -> None:
     [(20, 40.55), (32, 68.86), (44, 97.17), (56, 125.49), (110, 252.89), (1202, 2829.24)],
 )
 def test_cifar_multiply_adds(depth: int, published: float) -> None:
-    """Millions, to the digits that are published."""
+    """Millions, to the published digits."""
     for name in (f"resnet{depth}", f"plain{depth}"):
-        found = summary.counts(network(name)).multiply_adds
-        assert found is not None
-        assert round(found / 1e6, 2) == published
+        counts = summary.counts(network(name)).multiply_adds
+        assert counts is not None
+        assert round(counts / 1e6, 2) == published
 
 
 @pytest.mark.parametrize("name", V2)
@@ -151,12 +151,12 @@ def test_preactivated_imagenet_by_hand(name: str) -> None:
             channels = 4 * width
     weights += 2048 * 1000 + 1000
     bn += 2048
-    found = summary.counts(network(name))
-    assert found.trainable_params == weights + 2 * bn
-    assert found.total_params == weights + 4 * bn
+    counts = summary.counts(network(name))
+    assert counts.trainable_params == weights + 2 * bn
+    assert counts.total_params == weights + 4 * bn
 
 
-def test_hundred_classes_add_what_the_paper_s_head_adds() -> None:
+def test_hundred_classes_add_as_many_parameters_as_in_the_paper() -> None:
     for depth, hundred in ((164, 1_726_388), (1001, 10_350_836)):
         net = with_classes(network(f"resnet{depth}_v2"), 100)
         assert summary.counts(net).trainable_params == hundred
@@ -168,15 +168,15 @@ def test_running_statistics() -> None:
     """BN channels of torchvision's ResNets; two statistics each."""
     channels = {18: 4_800, 34: 8_512, 50: 26_560, 101: 52_672, 152: 75_712}
     for depth, n in channels.items():
-        found = summary.counts(network(f"resnet{depth}"))
-        assert found.total_params - found.trainable_params == 2 * n
+        counts = summary.counts(network(f"resnet{depth}"))
+        assert counts.total_params - counts.trainable_params == 2 * n
 
 
 def test_depths_are_the_names() -> None:
     shortcuts = {"wrn": 2, "densenet264": -1}  # WRN counts projections; 264 has 265 to count
     for name in NETWORKS:
         if name.endswith("_d"):
-            continue  # a deep stem has two layers more
+            continue  # a deep stem has two more layers
         digits = re.search(r"\d+", name.removeprefix("keras_hub_").removesuffix("_2012"))
         if digits and not name.endswith(("_2014", "_printed")):
             off = next((n for start, n in shortcuts.items() if name.startswith(start)), 0)
@@ -198,8 +198,8 @@ def test_characters_printed_by_hand() -> None:
         channels = w
     count += (512 * 2 * 2) * 512 + 512 + 512 * 62 + 62
     adds += (512 * 2 * 2) * 512 + 512 * 62
-    found = summary.counts(network("characters_printed"))
-    assert (found.trainable_params, found.multiply_adds) == (count, adds)
+    counts = summary.counts(network("characters_printed"))
+    assert (counts.trainable_params, counts.multiply_adds) == (count, adds)
 
 
 def test_characters_by_hand() -> None:
@@ -214,5 +214,5 @@ def test_characters_by_hand() -> None:
         channels = w
     count += 2 * 512 + (512 * 2 * 2) * 512 + 512 + 512 * 62 + 62
     adds += (512 * 2 * 2) * 512 + 512 * 62
-    found = summary.counts(network("characters"))
-    assert (found.trainable_params, found.multiply_adds) == (count, adds)
+    counts = summary.counts(network("characters"))
+    assert (counts.trainable_params, counts.multiply_adds) == (count, adds)

@@ -1,4 +1,4 @@
-"""Descriptions: paths, shapes, transforms, and what is said of those that make no sense."""
+"""Networks as values: paths, shapes, transforms, JSON and errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from reslab.spec.transforms import headless, plain, row_names, stochastic, with_
 from reslab.zoo import NETWORKS, network
 
 
-def test_paths_say_where_a_layer_stands() -> None:
+def test_layer_paths() -> None:
     paths = {layer.path: layer for layer in walk(network("resnet50"))}
     fourth = paths["conv3_x_4_body_conv1"]
     assert fourth.part == Conv(128, 1)
@@ -79,7 +79,7 @@ def test_open_sizes_are_strides() -> None:
     assert summary.counts(network("resnet50"), (None, None, 3)).multiply_adds is None
 
 
-def test_plain_and_bare_twins() -> None:
+def test_plain_and_without_bn() -> None:
     twin = plain(network("resnet56"))
     assert not any(isinstance(layer.part, Add) for layer in walk(twin))
     assert summary.depth(twin) == 56
@@ -102,7 +102,7 @@ def test_stochastic_depth_follows_the_linear_rule() -> None:
         stochastic(network("resnet20"), 0)
 
 
-def test_squeeze_and_excitation_is_no_skip() -> None:
+def test_squeeze_and_excitation_is_not_a_skip() -> None:
     twin = walk(plain(network("seresnet50")))
     assert sum(isinstance(layer.part, Multiply) for layer in twin) == 16
     assert not any(isinstance(layer.part, Add) for layer in twin)
@@ -139,7 +139,7 @@ def test_json_and_back(name: str) -> None:
         {"name": "x", "rows": {}, "input_shape": 3},
     ],
 )
-def test_json_that_is_no_network(data: dict) -> None:
+def test_json_without_a_network_is_refused(data: dict) -> None:
     with pytest.raises(UserError):
         serialize.decode_network(data)
 
@@ -156,13 +156,13 @@ def test_json_that_is_no_network(data: dict) -> None:
         (MaxPool(3, 2, pad="odd"), "'even' or 'same'"),
     ],
 )
-def test_parts_that_do_not_fit_are_named(part: object, words: str) -> None:
+def test_errors_name_the_part_that_does_not_fit(part: object, words: str) -> None:
     with pytest.raises(UserError, match=words) as caught:
         walk(Network("n", {"row": part}, (4, 4, 3)))  # type: ignore[dict-item]
     assert str(caught.value).startswith("row")
 
 
-def test_unknown_names_come_with_the_nearest() -> None:
+def test_unknown_names_suggest_the_most_similar() -> None:
     with pytest.raises(UserError, match="did you mean 'resnet50'"):
         network("resnet51")
     with pytest.raises(UserError, match="conv4_x"):

@@ -1,4 +1,4 @@
-"""The deck's slide "Code", written out in Keras as it stands, against `characters_printed`."""
+"""The slide "Code" of the deck, copied to Keras literally, against `characters_printed`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONVOLUTION = keras.layers.Conv2D
 
 
 def slide() -> keras.Model:
-    """1x28x28 in channels_first; all that the slide leaves to Keras's defaults is left to them."""
+    """Images of 1x28x28 in channels_first; Keras's defaults wherever the slide uses them."""
 
     def conv(filters: int, strides: int, x: object) -> object:
         return CONVOLUTION(
@@ -54,12 +54,12 @@ def test_characters_printed_is_the_slide() -> None:
         [w for w in model.get_weights() if w.ndim == 4 and w.shape[0] == 3]
         for model in (ours, theirs)
     ]
-    for a, b in zip(*kernels, strict=True):  # the seeded ones start as on the slide
+    for a, b in zip(*kernels, strict=True):  # seeded kernels have the initial values of the slide
         np.testing.assert_array_equal(a, b)
     rng = np.random.default_rng(0)
     values = [rng.uniform(0.1, 0.2, w.shape).astype("float32") for w in theirs.get_weights()]
     theirs.set_weights(values)
     ours.set_weights(values)
     x = rng.normal(size=(4, 1, 28, 28)).astype("float32")
-    wanted = theirs.predict_on_batch(x)
-    assert np.abs(ours.predict_on_batch(x) - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    expected = theirs.predict_on_batch(x)
+    assert np.abs(ours.predict_on_batch(x) - expected).max() <= 1e-5 * np.abs(expected).max()
