@@ -19,7 +19,7 @@ from reslab.models.rules import Tensor, visitor
 from reslab.models.stacked import Stacked, slices
 from reslab.spec import Edge, Network, input_maps, iter_rows, leaves
 from reslab.spec.shapes import Vector, axes
-from reslab.spec.stacks import Stack, chain
+from reslab.spec.stacks import Stack, traverse_stacked
 from reslab.spec.transforms import headless, row_names, with_classes
 
 FORMATS = "channels_last", "channels_first"
@@ -117,7 +117,7 @@ def _rows(
     found: dict[str, Edge] = {}
     allow_depth(net)
     for row, part, is_aux in iter_rows(net, aux):
-        end = chain(part, value, row, visit, make)
+        end = traverse_stacked(part, value, row, visit, make)
         value = value if is_aux else end
         if row in taps or is_aux:
             found[row] = end

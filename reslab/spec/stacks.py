@@ -178,7 +178,7 @@ def rates_of(unit: Part) -> list[float]:
     return rates
 
 
-def chain(part: Part, x: Edge, path: str, visit: Visit, stacked: Any = None) -> Edge:
+def traverse_stacked(part: Part, x: Edge, path: str, visit: Visit, stacked: Any = None) -> Edge:
     """Traverse a part as `spec.traverse` does, but let a function compute stacks.
 
     Where units can be stacked, `stacked(stack, x)` returns the result for all of them. With None,
@@ -255,12 +255,14 @@ def stacks(network: Network, aux: bool = False) -> list[Stack]:
     all_stacks: list[Stack] = []
     value = Edge(input_maps(network))
     for row, part, is_aux in iter_rows(network, aux):
-        end = chain(part, value, row, lambda *_: None, lambda stack, _: all_stacks.append(stack))
+        end = traverse_stacked(
+            part, value, row, lambda *_: None, lambda stack, _: all_stacks.append(stack)
+        )
         value = value if is_aux else end
     return all_stacks
 
 
-def kept(network: Network) -> int | None:
+def kept_activations(network: Network) -> int | None:
     """Count the activations of one image that the backward pass needs with stacking and remat.
 
     These are the outputs of single layers, the input of every stacked unit, and the layers of the
@@ -272,7 +274,7 @@ def kept(network: Network) -> int | None:
     def visit(leaf: Leaf, path: str, inputs: tuple[Edge, ...], out: Shape) -> None:
         single.append(out)
 
-    def stacked(stack: Stack, made: Any) -> None:
+    def stacked(stack: Stack, result: Any) -> None:
         single.extend([stack.shape] * stack.times)
         outs: list[Shape] = []
         units.append(outs)
@@ -281,9 +283,10 @@ def kept(network: Network) -> int | None:
 
     value = Edge(input_maps(network))
     for row, part, is_aux in iter_rows(network, aux=True):
-        end = chain(part, value, row, visit, stacked)
+        end = traverse_stacked(part, value, row, visit, stacked)
         value = value if is_aux else end
-    kept, largest = summary.total(single), [summary.total(outs) for outs in units]
+    kept = summary.count_numbers(single)
+    largest = [summary.count_numbers(outs) for outs in units]
     if kept is None or None in largest:
         return None
     return kept + max((n or 0 for n in largest), default=0)

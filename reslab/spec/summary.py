@@ -132,12 +132,12 @@ def _size(tensors: Mapping[str, tuple[int, ...]]) -> int:
     return sum(math.prod(shape) for shape in tensors.values())
 
 
-def outputs(network: Network, input_shape: InputShape | None = None) -> int | None:
+def activations(network: Network, input_shape: InputShape | None = None) -> int | None:
     """Count the numbers in the outputs of all layers for one image; None where its size is open."""
-    return total(layer.out_shape for layer in walk(network, input_shape))
+    return count_numbers(layer.out_shape for layer in walk(network, input_shape))
 
 
-def total(shapes: Iterable[Shape]) -> int | None:
+def count_numbers(shapes: Iterable[Shape]) -> int | None:
     """Count the numbers in activations of these shapes; None where a size is open."""
     numbers = 0
     for shape in shapes:

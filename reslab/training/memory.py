@@ -50,7 +50,7 @@ def choose(
     free = _free()
     flat, recomputed = (
         None if n is None else width * n * batch / 2**30  # GiB
-        for n in (summary.outputs(net), spec_stacks.kept(net))
+        for n in (summary.activations(net), spec_stacks.kept_activations(net))
     )
     needed = KEPT * flat if flat is not None else 0.0
     short = bool(free and needed > SPARE * free)
