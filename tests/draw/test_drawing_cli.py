@@ -49,8 +49,8 @@ def test_draw_writes_both_files() -> None:
         ("draw resnet20 --out .", "choose another --out"),
         ("chart dpth", "no chart 'dpth'; did you mean 'depth'?"),
         ("chart depth nowhere", "nowhere is not a run"),
-        ("show", "name a network, or ask for --table"),
-        ("show resnet20 --table", "--table stands alone"),
+        ("show", "name a network, or use --table"),
+        ("show resnet20 --table", "--table takes no network"),
     ],
 )
 def test_refusals(words: str, says: str) -> None:
