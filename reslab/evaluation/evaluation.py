@@ -98,7 +98,7 @@ def reload(run: Run) -> Data:
     """
     if "source" not in run.info["data"]["provenance"]:
         raise UserError(
-            f"the data of {run.path} were made in Python: pass them again as `data=...` there"
+            f"the data of {run.path} were made in Python: pass them there as `data=...`"
         )
     data = datasets.load(**run.info["data"]["provenance"])
     if data.checksum != run.info["data"]["checksum"]:

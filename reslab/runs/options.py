@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -91,7 +91,6 @@ class TrainingOptions:
     @classmethod
     def of_run(cls, info: Mapping[str, Any]) -> Self:
         """The recorded options of a run, as far as a resumed training needs them."""
-        known = {field.name for field in fields(cls)}
-        recorded = {name: info[name] for name in RECORDED if name in info and name in known}
+        recorded = {name: info[name] for name in RECORDED if name in info}
         source = recorded.pop("weights", None)
         return cls(**recorded, weights=source and source["source"])

@@ -122,7 +122,7 @@ class Means:
 
 
 def main_logs(logs: dict[str, Any]) -> dict[str, Any]:
-    """With auxiliary heads "loss" is the sum over all heads: replaced by the classifier's own."""
+    """Logs of the main head alone; with auxiliary heads, "loss" is the sum over all heads."""
     if "head_loss" not in logs:
         return logs
     return logs | {

@@ -1,4 +1,4 @@
-"""How far a training is: the lines of log.jsonl, and what a watch is told."""
+"""How far a training is: the lines of log.jsonl, and the calls of a watch."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def train(
             "val_loss" and "val_accuracy". A callback that sets `model.stop_training` ends the
             training early; the run is then evaluated and reported. A callback that raises an error
             stops the run, and its status becomes "failed".
-        watch: Is told about the progress; see `reslab.core.progress.Watch`.
+        watch: Gets the progress; see `reslab.core.progress.Watch`.
 
     Returns:
         The finished run.
@@ -163,7 +163,7 @@ def resume(
         data: The run's data, if they were made in Python or are loaded already.
         callbacks: Keras callbacks, as in `train`. They begin with `on_train_begin` and continue
             with the epoch in which the run was interrupted.
-        watch: Is told about the progress; see `reslab.core.progress.Watch`.
+        watch: Gets the progress; see `reslab.core.progress.Watch`.
 
     Returns:
         The finished run.
@@ -295,8 +295,8 @@ def _save_model(training: Training) -> None:
     if summary.depth(run.network) <= memory.FLAT_FILE:
         model = stacked_weights.flatten(model)
     shape = training.data.image_shape
-    whole = saved.end_to_end(model, shape, normalization.mean, normalization.std)
-    saved.save(whole, run.model_path, card(run))
+    model = saved.end_to_end(model, shape, normalization.mean, normalization.std)
+    saved.save(model, run.model_path, card(run))
 
 
 def _evaluate(training: Training) -> None:

@@ -19,8 +19,8 @@ def task(name: str = DEFAULT) -> Task:
     """The task of this name; raises UserError if there is none."""
     if name not in TASKS:
         raise unknown("task", name, TASKS)
-    found: Task = import_module(TASKS[name]).TASK
-    return found
+    loaded: Task = import_module(TASKS[name]).TASK
+    return loaded
 
 
 def task_name(info: Mapping[str, Any]) -> str:
