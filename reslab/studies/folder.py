@@ -11,7 +11,6 @@ Running the same command again continues an interrupted study and repeats no mea
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reslab.core import environment
+from reslab.core import environment, locks
 from reslab.core.errors import UserError
 from reslab.core.files import STUDY_FILE, read_record, write_json, writing
 
@@ -49,7 +48,7 @@ class Study:
         if (path / STUDY_FILE).exists():
             return cls._continue(path, kind, settings)
         with writing(path, "choose another --out"):
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if path.exists() and (not path.is_dir() or not locks.is_empty(path)):
                 raise UserError(f"{path} already exists and is not a study: choose another --out")
             path.mkdir(parents=True, exist_ok=True)
         _lock(path)
@@ -121,9 +120,7 @@ class Study:
 
     def unlock(self) -> None:
         """Release the lock on the folder that `begin` took."""
-        descriptor = _LOCKS.pop(_identity(self.path), None)
-        if descriptor is not None:
-            os.close(descriptor)
+        locks.unlock(self.path)
 
     def read(self, name: str) -> Any:
         """Return the content of a JSON file of the study, or None if there is no such file.
@@ -142,40 +139,12 @@ class Study:
         write_json(self.path / name, data, RESUME_HINT)
 
 
-# Locks: two processes would mix their measurements ------------------------------------------------
-
-_LOCKS: dict[tuple[int, int], int] = {}  # folders locked by this process, and their descriptors
-
-
 def _lock(path: Path) -> None:
-    """Lock the folder until the process ends or `Study.unlock` is called.
-
-    Raises UserError if another process holds the lock. Does nothing where the system or the file
-    system has no such locks.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    if _identity(path) in _LOCKS:
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+    """Lock the folder until the process ends or `Study.unlock` is called."""
+    if not locks.lock(path):
         raise UserError(
             f"another process is writing to {path}: wait for it, or choose another --out"
-        ) from None
-    except OSError:  # a file system without locks
-        os.close(descriptor)
-        return
-    _LOCKS[_identity(path)] = descriptor
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
+        )
 
 
 def _difference(name: str, old: Any, new: Any) -> str:

@@ -86,7 +86,7 @@ def twin(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> run.Run:
 def test_several_runs_in_one_figure(trained: run.Run, twin: run.Run, tmp_path: Path) -> None:
     study = measure_responses([trained, twin], images=32, out=tmp_path / "study")
     assert {path.name for path in study.path.iterdir()} == {
-        *("study.json", "responses.json", "responses.png", "responses.svg", "page.html")
+        *("study.json", "responses.json", "responses.png", "responses.svg", "page.html", ".lock")
     }
     (section,) = registry.sections(study)
     (ordered, _), (descending, _) = section.charts
