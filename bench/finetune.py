@@ -4,11 +4,11 @@
     python bench/finetune.py OUT.json judge     # five draws of images; each test set read once
 
 A ResNet-20 learns the digits and the capitals of `glyphs` (36 classes, three epochs of `quick`).
-Then five images of each of ten small letters are drawn, and the same network, the same images,
-seeds and number of steps are given to every way of training. Validation and test are of type that
-is in no training image. All runs are listed, in the order they were made, those of two earlier
-designs too: four kinds of Fashion-MNIST after the six others, where weights of those were of no
-use.
+Then five images of each of ten small letters are drawn. All methods train the same network on the
+same images, with the same seeds and number of steps. Fonts of validation and test are in no
+training image. All runs are listed in the order in which they were made, also those of earlier
+designs: version 1 of `glyphs`, and four classes of Fashion-MNIST after the six others, where
+pretrained weights did not help.
 """
 
 from __future__ import annotations
@@ -128,8 +128,7 @@ def _how(row: dict[str, Any]) -> set[str]:
 def few(
     data: Data, classes: Sequence[str], each: int, validation: int, draw: int, test: bool
 ) -> Data:
-    """So many training and validation images of some classes, drawn anew, and all of their test
-    images."""
+    """A random selection of training and validation images of some classes, and all test images."""
     rng = np.random.default_rng(draw)
     numbers = [data.classes.index(name) for name in classes]
 
