@@ -74,8 +74,8 @@ def choose(
 def _check(batch: int, activations: float | None) -> None:
     """Refuse a batch whose activations, in GiB, cannot fit: the system would kill the process."""
     machine = environment.machine(keras.backend.backend())
-    memory = machine["memory_gib"]
-    if not machine["gpu"] and memory and activations and activations > memory:
+    memory = None if machine["gpu"] else machine["memory_gib"]
+    if memory and activations and activations > memory:
         raise UserError(
             f"a step of {batch:,} images would keep {activations:,.0f} GiB of activations, more "
             f"than the {memory:g} GiB of this machine: try a smaller --batch or --size"
