@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import keras
 
+from reslab.acceleration import keras_internals as internals
 from reslab.acceleration.stock_layers import has_own
 from reslab.core.errors import UserError
 
@@ -40,6 +41,7 @@ def accelerate(model: Model, undo: bool = False) -> Model:
     """
     if not isinstance(model, keras.layers.Layer):
         raise UserError(f"accelerate takes a Keras model, not {type(model).__name__}")
+    internals.check_layer(model)
     backend = keras.backend.backend()
     replacements: dict[str, Callable[[Any], Any]]
     parts = list(_parts(model))
@@ -52,7 +54,7 @@ def accelerate(model: Model, undo: bool = False) -> Model:
         replacements = {
             "call": call_of,
             "train_step": step_of,
-            "_should_torch_compile": compiles_whole,
+            internals.SHOULD_TORCH_COMPILE: compiles_whole,
         }
     elif backend == "tensorflow":
         from reslab.acceleration.tensorflow_rules import call_of
@@ -90,9 +92,11 @@ def making() -> AbstractContextManager[None]:
 
 def _parts(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     """Every layer and model inside; those too that a layer keeps from Keras's eyes (`unseen`)."""
-    for part in model._flatten_layers():
+    for part in internals.flatten_layers(model):
         yield part
-        if isinstance(part, keras.Sequential) and part._functional is not None:
-            yield part._functional
+        if isinstance(part, keras.Sequential):
+            graph = internals.sequential_graph(part)
+            if graph is not None:
+                yield graph
         for inner in getattr(part, "unseen", ()):
             yield from _parts(inner)

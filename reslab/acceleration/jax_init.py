@@ -17,7 +17,10 @@ from typing import Any
 import jax
 import keras
 import numpy as np
-from keras.src.backend.jax import random
+
+from reslab.acceleration.keras_internals import jax_random
+
+random = jax_random()
 
 # Short draws cost nothing, so the first steps are wide: a network's kernels take two or three
 LENGTHS = 4**6, 4**8, 4**10, 4**11, 4**12

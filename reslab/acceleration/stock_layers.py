@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from reslab.acceleration.keras_internals import DTYPE_POLICY, REMAT_MODE
+
 # what rules ask once of a layer, and a user may change: to see what it attends to, to quantise it
 _CHANGEABLE = (
-    "_dtype_policy",
+    DTYPE_POLICY,
     "activation",
     "activity_regularizer",
     "call",
@@ -21,7 +23,7 @@ def plain(layer: Any) -> bool:
     unusual = (
         getattr(layer, "activity_regularizer", None),
         getattr(layer, "quantization_mode", None),
-        getattr(layer, "_remat_mode", None),
+        getattr(layer, REMAT_MODE, None),
         getattr(layer, "lora_enabled", False),
         getattr(layer, "_forward_hooks", None),
         getattr(layer, "_forward_pre_hooks", None),

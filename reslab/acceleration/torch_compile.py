@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 from keras import StatelessScope
-from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch import Tensor
+
+from reslab.acceleration.keras_internals import in_stateless_scope
 
 Compute = Callable[[list[Tensor]], list[Tensor]]
 

@@ -12,6 +12,8 @@ import keras
 import torch
 from torch import Tensor
 
+from reslab.acceleration.keras_internals import optimizer_variables
+
 LAST = torch.channels_last
 
 # mallopt(3). Above the first, glibc maps fresh pages for every tensor and gives them back at once.
@@ -61,7 +63,7 @@ def match_slots(optimizer: Any) -> None:
     """Let an optimiser's variables lie as those that they belong to: sums of the two run on."""
     strides = {
         tuple(v.shape): v.value.stride()
-        for v in optimizer._trainable_variables
+        for v in optimizer_variables(optimizer)
         if len(v.shape) == 4 and not v.value.is_contiguous()
     }
     for slot in optimizer.variables:

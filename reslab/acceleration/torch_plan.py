@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 import keras
 import torch
 from keras import layers
-from keras.src.backend.common.variables import AutocastScope
-from keras.src.models.functional import Functional
 from torch import Tensor
 
+from reslab.acceleration import keras_internals as internals
+from reslab.acceleration.graph import call_nodes
+from reslab.acceleration.keras_internals import AutocastScope, Functional
 from reslab.acceleration.stock_layers import state
 from reslab.acceleration.torch_compile import Stretch, asked
 from reslab.acceleration.torch_memory import LAST, match
@@ -42,7 +43,9 @@ def call_of(layer: Any) -> Callable[..., Any] | None:
 
 def _masks(model: Any) -> bool:
     """Whether masks may flow beside the tensors: only Keras's own calls carry them on."""
-    return any(isinstance(x, layers.Masking | layers.Embedding) for x in model._flatten_layers())
+    return any(
+        isinstance(x, layers.Masking | layers.Embedding) for x in internals.flatten_layers(model)
+    )
 
 
 def _current(make: Callable[[Any], T], look: Callable[[Any], Any], of: Any) -> Callable[[], T]:
@@ -59,7 +62,7 @@ def _current(make: Callable[[Any], T], look: Callable[[Any], Any], of: Any) -> C
 
 
 def _states(model: Any) -> list[tuple[Any, ...]]:
-    return [state(layer) for layer in model._layers]
+    return [state(layer) for layer in internals.layers_of(model)]
 
 
 def _single(layer: Any) -> Callable[..., Any]:
@@ -145,10 +148,8 @@ class Plan:
         self.steps: list[Step | Stock] = []
         self.turned: dict[int, bool] = dict.fromkeys(self.inputs, False)
         self.last_use: list[list[int]] = []
-        for depth in sorted(model._nodes_by_depth, reverse=True):
-            for node in model._nodes_by_depth[depth]:
-                if node.operation and not node.is_input:
-                    self._add(node)
+        for node in call_nodes(model):
+            self._add(node)
         self._fuse()
         self._forget()
 
@@ -251,7 +252,7 @@ class Plan:
             for x in step.arguments.keras_tensors
         }
         args, kwargs = step.arguments.fill_in(straight)
-        known = getattr(step.operation, "_call_context_args", {})
+        known = getattr(step.operation, internals.CONTEXT_ARGUMENTS, {})
         for name, value in {"training": training, **context}.items():
             if name in known and value is not None:
                 kwargs[name] = value
@@ -333,7 +334,8 @@ def _added_in_place(run: Run) -> Run:
 
 def _planned(model: Any) -> Callable[..., Any]:
     now, matched = _current(Plan, _states, model), None
-    convolutions = [x for x in model._flatten_layers() if isinstance(x, layers.Conv2D)]
+    structure = internals.output_structure(model)
+    convolutions = [x for x in internals.flatten_layers(model) if isinstance(x, layers.Conv2D)]
     first = any(x.data_format == "channels_first" for x in convolutions)
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None, **context: Any) -> Any:
@@ -342,13 +344,13 @@ def _planned(model: Any) -> Callable[..., Any]:
             return Functional.call(model, inputs, training=training, mask=mask, **context)
         if training and matched is not (optimizer := getattr(model, "optimizer", None)):
             matched = optimizer if match(model) else None
-        flat = model._standardize_inputs(inputs)
+        flat = internals.standardize_inputs(model, inputs)
         if first:  # maps of Keras's order lie as channels_last already
             flat = [_last(x) for x in flat]
         # each reads its variables as they are, and casts them itself
         with AutocastScope(None), Statistics():
             outputs = now()(flat, training, context)
-        made = keras.tree.pack_sequence_as(model._outputs_struct, outputs)
+        made = keras.tree.pack_sequence_as(structure, outputs)
         return made[0] if isinstance(made, list | tuple) and len(made) == 1 else made
 
     return call

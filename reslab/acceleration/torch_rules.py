@@ -18,9 +18,9 @@ import keras
 import torch
 import torch.nn.functional as F
 from keras import layers
-from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch import Tensor
 
+from reslab.acceleration.keras_internals import in_stateless_scope, kernel_variable
 from reslab.acceleration.stock_layers import plain
 from reslab.acceleration.torch_memory import store_turned
 from reslab.spec.shapes import same_padding
@@ -90,7 +90,7 @@ def _conv(layer: Any) -> Made | None:
     activation = ACTIVATIONS.get(layer.activation)
     if activation is None:
         return None
-    store_turned(layer._kernel)
+    store_turned(kernel_variable(layer))
     into = cast(layer)
     bias = layer.bias if layer.use_bias else None
     stride, dilation, groups = layer.strides, layer.dilation_rate, layer.groups

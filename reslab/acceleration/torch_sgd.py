@@ -11,8 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from keras.src.backend.torch.optimizers.torch_sgd import SGD as KerasSGD
 from torch import Tensor
+
+from reslab.acceleration.keras_internals import PARALLEL_UPDATE, torch_sgd, variable_index
+
+KerasSGD = torch_sgd()
+_keras_update = getattr(KerasSGD, PARALLEL_UPDATE)
 
 
 @torch.no_grad()
@@ -76,20 +80,20 @@ def in_one_pass(optimizer: Any) -> Iterator[None]:
         return
 
     def step(gradients: list[Tensor], variables: list[Any], rate: Any) -> None:
-        velocities = (optimizer.momentums[optimizer._get_variable_index(v)] for v in variables)
+        velocities = (optimizer.momentums[variable_index(optimizer, v)] for v in variables)
         tensors = []
         for weight, gradient, velocity in zip(variables, gradients, velocities, strict=True):
             lying = as_it_lies(weight.value, gradient, velocity.value)
             if lying is None:
-                KerasSGD._parallel_update_step(optimizer, gradients, variables, rate)
+                _keras_update(optimizer, gradients, variables, rate)
                 return
             tensors.append(lying)
         m, nesterov = optimizer.momentum, optimizer.nesterov
         rate = getattr(rate, "value", rate)
         move(tensors, rate, m, rule="keras", nesterov=nesterov)
 
-    vars(optimizer)["_parallel_update_step"] = step
+    vars(optimizer)[PARALLEL_UPDATE] = step
     try:
         yield
     finally:
-        del vars(optimizer)["_parallel_update_step"]
+        del vars(optimizer)[PARALLEL_UPDATE]

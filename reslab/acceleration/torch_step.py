@@ -11,11 +11,12 @@ from typing import Any
 
 import keras
 import torch
-from keras.src.backend.torch.trainer import TorchTrainer
-from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sample_weight
 
+from reslab.acceleration import keras_internals as internals
 from reslab.acceleration.torch_compile import compiled
 from reslab.acceleration.torch_sgd import in_one_pass
+
+TorchTrainer = internals.torch_trainer()
 
 
 def step_of(model: Any) -> Callable[[Any], Any] | None:
@@ -37,23 +38,25 @@ def step_of(model: Any) -> Callable[[Any], Any] | None:
 
 
 def compiles_whole(model: Any) -> Callable[[], bool] | None:
-    """What to replace `model._should_torch_compile` by: no step is traced whole."""
+    """What to replace Keras's choice whether to trace whole steps by: no step is traced whole."""
     return (lambda: False) if isinstance(model, TorchTrainer) else None
 
 
 def _step(model: Any, data: Any) -> Any:
     if model.optimizer is None:
         return TorchTrainer.train_step(model, data)
-    x, y, sample_weight = unpack_x_y_sample_weight(data)
-    told = {"training": True} if model._call_has_training_arg else {}
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    told = {"training": True} if internals.has_training_argument(model) else {}
     y_pred = model(x, **told)
     weights = model.trainable_weights  # after the call, which may make some
     values = [weight.value for weight in weights]
     for value in values:  # nobody asks for the others'
         value.grad = None
-    loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+    loss = internals.compute_loss(
+        model, x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
+    )
     images = next(each for each in keras.tree.flatten(x) if each is not None).shape[0]
-    model._loss_tracker.update_state(loss, sample_weight=images)
+    internals.loss_tracker(model).update_state(loss, sample_weight=images)
     loss = model.optimizer.scale_loss(loss)
     if values:
         loss.backward()

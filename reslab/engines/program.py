@@ -14,6 +14,8 @@ import keras
 import numpy as np
 from keras import layers, tree
 
+from reslab.acceleration.graph import call_nodes
+
 IDENTITIES = (  # layers that return their input at inference
     layers.ActivityRegularization,
     layers.AlphaDropout,
@@ -117,14 +119,11 @@ def _append_calls(
 ) -> list[SymbolicTensor]:
     """Append the calls of a graph to `calls`; returns its outputs."""
     tensors = dict(zip(map(id, function.inputs), inputs, strict=True))
-    for depth in sorted(function._nodes_by_depth, reverse=True):
-        for node in function._nodes_by_depth[depth]:
-            if node.is_input or any(id(x) not in tensors for x in node.input_tensors):
-                continue
-            arguments = node.arguments.args, node.arguments.kwargs
-            args, kwargs = tree.map_structure(lambda x: tensors.get(id(x), x), arguments)
-            outputs = _append_node(node, tuple(args), kwargs, calls)
-            tensors.update(zip(map(id, node.outputs), outputs, strict=True))
+    for node in call_nodes(function):
+        arguments = node.arguments.args, node.arguments.kwargs
+        args, kwargs = tree.map_structure(lambda x: tensors.get(id(x), x), arguments)
+        outputs = _append_node(node, tuple(args), kwargs, calls)
+        tensors.update(zip(map(id, node.outputs), outputs, strict=True))
     return [tensors[id(x)] for x in function.outputs]
 
 

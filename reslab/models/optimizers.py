@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from reslab.acceleration import keras_internals as internals
 from reslab.runs.recipe import Recipe
 
 
@@ -44,6 +45,7 @@ class Shares:
     start: int = 0
 
 
+@internals.overrides(decay_weights=internals.apply_weight_decay)
 class Shared:
     """Mixed into an optimiser: its variables have rates of their own, and some begin later."""
 
@@ -59,24 +61,24 @@ class Shared:
         """The variable's own rate."""
         if self.shares is None:
             return rate
-        return rate * self.shares.factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
+        return rate * self.shares.factors[internals.variable_index(self, variable)]
 
     def held(self, change: Any, variable: Any) -> Any:
         """The change, or nothing while the variable stands still."""
         if self.shares is None or not self.shares.start:
             return change
-        if not self.shares.late[self._get_variable_index(variable)]:  # type: ignore[attr-defined]
+        if not self.shares.late[internals.variable_index(self, variable)]:
             return change
         begun = self.iterations >= self.shares.start  # type: ignore[attr-defined]
         return ops.where(begun, change, ops.zeros_like(change))
 
-    def _apply_weight_decay(self, variables: Any) -> None:
+    def decay_weights(self, variables: Any) -> None:
         """Keras's decay, which stands outside of `update_step`."""
         if self.shares is None or self.weight_decay is None:  # type: ignore[attr-defined]
-            super()._apply_weight_decay(variables)  # type: ignore[misc]
+            internals.apply_weight_decay(self, variables)
             return
         for v in variables:
-            if self._use_weight_decay(v):  # type: ignore[attr-defined]
+            if internals.uses_weight_decay(self, v):
                 rate = self.share(ops.cast(self.learning_rate, v.dtype), v)  # type: ignore[attr-defined]
                 self.assign_sub(v, self.held(v * (self.weight_decay * rate), v))  # type: ignore[attr-defined]
 
@@ -96,6 +98,7 @@ class Adadelta(Shared, keras.optimizers.Adadelta):
 
 
 @keras.saving.register_keras_serializable("reslab")
+@internals.overrides(update_all=internals.update_variables)
 class SGD(Shared, keras.optimizers.SGD):
     """SGD with momentum whose decay is part of the gradient, after Caffe's or Torch's rule.
 
@@ -110,7 +113,7 @@ class SGD(Shared, keras.optimizers.SGD):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         rate = self.share(ops.cast(learning_rate, variable.dtype), variable)
         gradient = ops.cast(gradient, variable.dtype)
-        if self.decay and self._use_weight_decay(variable):
+        if self.decay and internals.uses_weight_decay(self, variable):
             gradient = gradient + self.decay * variable
         gradient = self.held(gradient, variable)
         if not self.momentum:
@@ -118,18 +121,16 @@ class SGD(Shared, keras.optimizers.SGD):
             return
         # Caffe's velocity is in units of the weights, Torch's in units of the gradient
         inside, outside = (rate, 1.0) if self.rule == "caffe" else (1.0, rate)
-        velocity = self.momentums[self._get_variable_index(variable)]
+        velocity = self.momentums[internals.variable_index(self, variable)]
         moved = self.momentum * velocity + inside * gradient
         self.assign(velocity, moved)
         step = self.momentum * moved + inside * gradient if self.nesterov else moved
         self.assign_sub(variable, outside * step)
 
-    def _backend_update_step(
-        self, grads: Any, trainable_variables: Any, learning_rate: Any
-    ) -> None:
+    def update_all(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
         """On PyTorch all variables at once: of nets of small layers, half of a step is calls."""
         if keras.backend.backend() != "torch":
-            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            internals.update_variables(self, grads, trainable_variables, learning_rate)
             return
         from reslab.acceleration.torch_sgd import as_it_lies, move
 
@@ -137,7 +138,7 @@ class SGD(Shared, keras.optimizers.SGD):
         waits = self.shares is not None and int(self.iterations) < self.shares.start
         groups: dict[tuple[float, float], list[tuple[Any, ...]]] = {}
         for gradient, v in zip(grads, trainable_variables, strict=True):
-            place = self._get_variable_index(v)
+            place = internals.variable_index(self, v)
             if waits and self.shares.late[place]:
                 continue  # its velocity is nought till then
             velocity = (self.momentums[place].value,) if self.momentum else ()
@@ -145,7 +146,7 @@ class SGD(Shared, keras.optimizers.SGD):
             if tensors is None:
                 self.update_step(gradient, v, rate)
                 continue
-            decay = self.decay if self._use_weight_decay(v) else 0.0
+            decay = self.decay if internals.uses_weight_decay(self, v) else 0.0
             factor = 1.0 if self.shares is None else self.shares.factors[place]
             groups.setdefault((decay, factor), []).append(tensors)
         for (decay, factor), each in groups.items():

@@ -142,11 +142,7 @@ class Stacked(keras.layers.Layer):
         with policy(self.dtype_policy):
             return self.stack.traverse(Edge(self.stack.shape, x), visitor(self.data_format)).result
 
-    @property
-    def trainable(self) -> bool:
-        return self._trainable
-
-    @trainable.setter
+    @keras.layers.Layer.trainable.setter
     def trainable(self, value: bool) -> None:
         keras.layers.Layer.trainable.fset(self, value)
         if self._template is not None:

@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from reslab.acceleration.keras_internals import flatten_layers
+
 Tensor = Any
 
 
@@ -90,7 +92,7 @@ def _probed(
     An accelerated model does not call its layers. Inside of the block every layer and the model
     have Keras's own `call`.
     """
-    accelerated = [(part, vars(part).pop("call", None)) for part in model._flatten_layers()]
+    accelerated = [(part, vars(part).pop("call", None)) for part in flatten_layers(model)]
     outputs: dict[str, Tensor] = {}
 
     def call_with_probe(layer: Any, probe: Tensor) -> Callable[..., Tensor]:
