@@ -1,8 +1,8 @@
-"""Stretches of a plan in training as kernels that `torch.compile` makes, where a user asks for it.
+"""Segments of a plan compiled by `torch.compile` for training, if the user asks for it.
 
-Eager, batch norm, the ReLU behind it and an addition each go through the maps by themselves, and
-once more each on the way back. One graph of all of them reads the maps fewer times; what it costs
-is the compiling, and a C++ compiler.
+In eager mode, batch norm, the ReLU after it and an addition each read and write the maps in the
+forward pass and again in the backward pass. One graph of all of them does so fewer times. It needs
+time to compile, and a C++ compiler.
 """
 
 from __future__ import annotations
@@ -21,88 +21,88 @@ from reslab.acceleration.keras_internals import in_stateless_scope
 
 Compute = Callable[[list[Tensor]], list[Tensor]]
 
-_ASKED: ContextVar[bool] = ContextVar("reslab_compiled", default=False)
+_ENABLED: ContextVar[bool] = ContextVar("reslab_compiled", default=False)
 
 
-def asked() -> bool:
-    """Whether plans are compiled where they run in training."""
-    return _ASKED.get()
+def compilation_enabled() -> bool:
+    """Whether plans compile their segments in training."""
+    return _ENABLED.get()
 
 
 @contextmanager
-def compiled(wanted: bool) -> Iterator[None]:
-    """To run plans in, compiled or not."""
-    before = _ASKED.set(wanted)
+def compilation(enabled: bool) -> Iterator[None]:
+    """Compile the segments of plans that run in training inside, or do not."""
+    token = _ENABLED.set(enabled)
     try:
         yield
     finally:
-        _ASKED.reset(before)
+        _ENABLED.reset(token)
 
 
-class Stretch:
-    """What layers make of tensors in training, compiled for each shape that it meets.
+class CompiledSegment:
+    """A function of tensors in training, compiled for each combination of shapes.
 
-    The first shape is compiled at once, and another when it comes twice running: the smaller batch
+    The first shapes are compiled at once, others when they come twice in a row: the smaller batch
     at the end of an epoch is not worth it. `compute` reads the variables of `layers` through Keras
-    and may move their statistics.
+    and may update their running statistics.
     """
 
     def __init__(self, compute: Compute, layers: Sequence[Any]) -> None:
         self.compute, self.layers = compute, layers
         self.variables = list({id(v): v for layer in layers for v in layer.variables}.values())
-        self.made: dict[Any, Compute] = {}
-        self.last: Any = None
+        self.functions: dict[Any, Compute] = {}
+        self.last_key: Any = None
 
     def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
-        # a user may change either between two steps, and a graph has them in it
-        layers = tuple((each.trainable, getattr(each, "momentum", None)) for each in self.layers)
-        now = layers, tuple((x.shape, x.dtype, x.device) for x in inputs)
-        again, self.last = now == self.last or not self.made, now
-        if now not in self.made and again:
-            return self._first(now, inputs)
-        return self.made.get(now, self.compute)(inputs)
+        # a graph has these two as constants, and a user may change either between two steps
+        layers = tuple((layer.trainable, getattr(layer, "momentum", None)) for layer in self.layers)
+        key = layers, tuple((x.shape, x.dtype, x.device) for x in inputs)
+        repeated, self.last_key = key == self.last_key or not self.functions, key
+        if key not in self.functions and repeated:
+            return self._compile_and_call(key, inputs)
+        return self.functions.get(key, self.compute)(inputs)
 
-    def _first(self, now: Any, inputs: list[Tensor]) -> list[Tensor]:
-        self.made[now] = made = self._compiled(inputs)
+    def _compile_and_call(self, key: Any, inputs: list[Tensor]) -> list[Tensor]:
+        self.functions[key] = function = self._compiled(inputs)
         try:
-            return made(inputs)
+            return function(inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
-            why = str(error).partition("\n")[0]
+            reason = str(error).partition("\n")[0]
             warnings.warn(
-                f"torch.compile failed, and training goes on without: {why}", stacklevel=2
+                f"torch.compile failed, and training continues without it: {reason}", stacklevel=2
             )
-            self.made[now] = self.compute
+            self.functions[key] = self.compute
             return self.compute(inputs)
 
     def _compiled(self, inputs: list[Tensor]) -> Compute:
-        from functorch import make_fx  # torch.compile's tools take a second to load
+        from functorch import make_fx  # loading it takes a second
 
-        variables, moved = self.variables, list[Any]()
+        variables, updated = self.variables, list[Any]()
 
         def pure(tensors: list[Tensor]) -> list[Tensor]:
-            """Of the variables' values and the inputs: the outputs, and the moved statistics."""
-            given = list(zip(variables, tensors, strict=False))
-            with StatelessScope(given) as scope:
+            """Map values of variables and inputs to outputs and updated running statistics."""
+            before = list(zip(variables, tensors, strict=False))
+            with StatelessScope(before) as scope:
                 outputs = self.compute(tensors[len(variables) :])
                 after = [scope.get_current_value(v) for v in variables]
             changes = [
-                (v, new) for (v, old), new in zip(given, after, strict=True) if new is not old
+                (v, new) for (v, old), new in zip(before, after, strict=True) if new is not old
             ]
-            moved[:] = [v for v, _ in changes]
+            updated[:] = [v for v, _ in changes]
             return [*outputs, *(new for _, new in changes)]
 
         def tensors(inputs: list[Tensor]) -> list[Tensor]:
             return [*(v.value for v in variables), *inputs]
 
-        # Traced here, not by torch.compile: for it all that Keras looks up would be a guard
+        # Traced here: torch.compile would make a guard of everything that Keras looks up
         with torch.no_grad():
             graph = make_fx(pure, tracing_mode="fake")([x.detach() for x in tensors(inputs)])
         kernels = torch.compile(graph, dynamic=False)
 
         def run(inputs: list[Tensor]) -> list[Tensor]:
             results = kernels(tensors(inputs))
-            n = len(results) - len(moved)
-            _assign(moved, results[n:])
+            n = len(results) - len(updated)
+            _assign(updated, results[n:])
             return results[:n]
 
         return run

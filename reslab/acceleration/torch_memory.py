@@ -1,4 +1,4 @@
-"""How tensors lie in memory on PyTorch."""
+"""The memory format of tensors on PyTorch, and the reuse of freed memory."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from reslab.acceleration.keras_internals import optimizer_variables
 
 LAST = torch.channels_last
 
-# mallopt(3). Above the first, glibc maps fresh pages for every tensor and gives them back at once.
-# What is free at the end of the heap, once it is more than the second, is given back but for the
-# third. A step frees nearly all that it took: without them, the next begins with a page fault for
-# each 4 KiB again.
+# mallopt(3). For a tensor larger than the first, glibc maps new pages and returns them when it is
+# freed. When more than the second is free at the end of the heap, glibc returns all but the third.
+# A step frees nearly all of its memory: with the defaults, the next step has a page fault for each
+# 4 KiB.
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_TOP_PAD = -3, -1, -2
-_MOST = 32 << 20  # the highest of the first that glibc takes
-_KEPT = 2**31 - 1  # the highest number that mallopt takes
-_SHARE = 8  # of a small machine's memory
+_MAX_THRESHOLD = 32 << 20  # the largest mmap threshold that glibc accepts
+_MAX_VALUE = 2**31 - 1  # mallopt takes an int
+_FRACTION = 8  # at most an eighth of the machine's memory is kept
 
 
 @cache
 def keep_freed_memory() -> bool:
-    """Let glibc use freed memory again instead of returning it to the system.
+    """Let glibc reuse freed memory instead of returning it to the system.
 
-    Up to 2 GiB, or an eighth of the machine's memory where that is less. For the whole process,
-    and once; where there is no glibc, nothing happens, and the answer is False.
+    It keeps up to 2 GiB, or an eighth of the machine's memory if that is less, in the whole
+    process. Without glibc nothing happens, and the result is False.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -39,28 +39,29 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    kept = min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _SHARE, _KEPT)
-    wanted = {_M_MMAP_THRESHOLD: _MOST, _M_TRIM_THRESHOLD: kept, _M_TOP_PAD: kept}
-    return all(mallopt(*each) for each in wanted.items())
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    kept = min(memory // _FRACTION, _MAX_VALUE)
+    options = {_M_MMAP_THRESHOLD: _MAX_THRESHOLD, _M_TRIM_THRESHOLD: kept, _M_TOP_PAD: kept}
+    return all(mallopt(*option) for option in options.items())
 
 
-def store_turned(kernel: Any) -> None:
-    """Let a kernel's memory lie as oneDNN and cuDNN read it in channels_last: (out, h, w, in).
+def store_transposed(kernel: Any) -> None:
+    """Store a kernel as oneDNN and cuDNN read it in channels_last: (out, h, w, in).
 
-    Its shape stays Keras's (h, w, in, out), and assigning to it works as ever.
+    Its shape stays Keras's (h, w, in, out), and it can be assigned to as before.
     """
     value = kernel.value
-    wanted = _turned(value.data)
-    if value.data.stride() != wanted.stride():
-        value.data = wanted
+    transposed = _transposed(value.data)
+    if value.data.stride() != transposed.stride():
+        value.data = transposed
 
 
-def _turned(x: Tensor) -> Tensor:
+def _transposed(x: Tensor) -> Tensor:
     return x.permute(3, 2, 0, 1).contiguous(memory_format=LAST).permute(2, 3, 1, 0)
 
 
 def match_slots(optimizer: Any) -> None:
-    """Let an optimiser's variables lie as those that they belong to: sums of the two run on."""
+    """Store an optimiser's variables in the memory format of their weights, for one fast pass."""
     strides = {
         tuple(v.shape): v.value.stride()
         for v in optimizer_variables(optimizer)
@@ -68,11 +69,11 @@ def match_slots(optimizer: Any) -> None:
     }
     for slot in optimizer.variables:
         if strides.get(tuple(slot.shape), slot.value.stride()) != slot.value.stride():
-            slot.value.data = _turned(slot.value.data)
+            slot.value.data = _transposed(slot.value.data)
 
 
 def match(model: keras.Model) -> bool:
-    """`match_slots` of a compiled model's optimiser; whether that is done."""
+    """Apply `match_slots` to the optimiser of a model; False if it has none that is built."""
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None or not optimizer.built:
         return False

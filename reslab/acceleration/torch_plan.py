@@ -1,7 +1,8 @@
-"""A functional model as a list of PyTorch calls, and single layers as one of them each.
+"""A functional model as a list of PyTorch calls, and single layers as one call each.
 
-Keras sends each layer through scopes, checks and casts that cost more than a small layer's sums.
-A plan resolves all of that once, from the model's graph; layers without a rule are called as ever.
+Keras runs scopes, checks and casts around each layer, which cost more than the arithmetic of a
+small layer. A plan resolves them once, from the graph of the model. Layers without a rule are
+called through Keras.
 """
 
 from __future__ import annotations
@@ -22,43 +23,43 @@ from reslab.acceleration import keras_internals as internals
 from reslab.acceleration.graph import call_nodes
 from reslab.acceleration.keras_internals import AutocastScope, Functional
 from reslab.acceleration.stock_layers import state
-from reslab.acceleration.torch_compile import Stretch, asked
+from reslab.acceleration.torch_compile import CompiledSegment, compilation_enabled
 from reslab.acceleration.torch_memory import LAST, match
-from reslab.acceleration.torch_rules import Made, Run, Statistics, back, made_of, turn
+from reslab.acceleration.torch_rules import Run, Statistics, TorchOp, lowered, to_nchw, to_nhwc
 
 T = TypeVar("T")
-ANY = None  # maps in either order of axes
+ANY = None  # the layer takes maps in either order of axes
 _SLOW = layers.Conv2D, layers.BatchNormalization
 
 
 def call_of(layer: Any) -> Callable[..., Any] | None:
-    """What to replace `layer.call` by; None where Keras's own stays."""
+    """Make the function that replaces `layer.call`; None if Keras's own stays."""
     if isinstance(layer, Functional):
         if type(layer).call is not Functional.call or _masks(layer):
             return None
         return _planned(layer)
-    # the other kinds are as fast as they are
-    return _single(layer) if isinstance(layer, _SLOW) and made_of(layer) else None
+    # Keras's own call of the other kinds is as fast
+    return _single(layer) if isinstance(layer, _SLOW) and lowered(layer) else None
 
 
 def _masks(model: Any) -> bool:
-    """Whether masks may flow beside the tensors: only Keras's own calls carry them on."""
+    """Whether the model may pass masks between its layers, which only Keras's own calls do."""
     return any(
         isinstance(x, layers.Masking | layers.Embedding) for x in internals.flatten_layers(model)
     )
 
 
-def _current(make: Callable[[Any], T], look: Callable[[Any], Any], of: Any) -> Callable[[], T]:
-    """What is made of a layer or model, made again where what `look` sees of it has changed."""
-    made, seen = make(of), look(of)
+def _cached(make: Callable[[Any], T], key: Callable[[Any], Any], layer: Any) -> Callable[[], T]:
+    """Return a function that gives `make(layer)`, made again when `key(layer)` has changed."""
+    result, last_key = make(layer), key(layer)
 
-    def now() -> T:
-        nonlocal made, seen
-        if seen != (sees := look(of)):
-            made, seen = make(of), sees
-        return made
+    def get() -> T:
+        nonlocal result, last_key
+        if last_key != (current_key := key(layer)):
+            result, last_key = make(layer), current_key
+        return result
 
-    return now
+    return get
 
 
 def _states(model: Any) -> list[tuple[Any, ...]]:
@@ -66,32 +67,34 @@ def _states(model: Any) -> list[tuple[Any, ...]]:
 
 
 def _single(layer: Any) -> Callable[..., Any]:
-    own, now = type(layer).call, _current(made_of, state, layer)
+    keras_call, get = type(layer).call, _cached(lowered, state, layer)
 
     if isinstance(layer, layers.Conv2D):
-        last = layer.data_format == "channels_last"
+        nhwc = layer.data_format == "channels_last"
 
         def convolve(inputs: Any) -> Any:
-            if (made := now()) is None:
-                return own(layer, inputs)
-            return back(made.run(False, turn(inputs))) if last else made.run(False, inputs)
+            if (op := get()) is None:
+                return keras_call(layer, inputs)
+            return to_nhwc(op.run(False, to_nchw(inputs))) if nhwc else op.run(False, inputs)
 
         return convolve
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        turned = _wants(layer, inputs.dim())
-        if mask is not None or turned is NotImplemented or (made := now()) is None:
-            return own(layer, inputs, training=training, mask=mask)
+        transposes = _transposes(layer, inputs.dim())
+        if mask is not None or transposes is NotImplemented or (op := get()) is None:
+            return keras_call(layer, inputs, training=training, mask=mask)
         with Statistics():
-            return back(made.run(training, turn(inputs))) if turned else made.run(training, inputs)
+            if transposes:
+                return to_nhwc(op.run(training, to_nchw(inputs)))
+            return op.run(training, inputs)
 
     return call
 
 
-def _wants(layer: Any, rank: int) -> Any:
-    """Whether the rule of a layer wants maps of Keras's order turned to PyTorch's.
+def _transposes(layer: Any, rank: int) -> Any:
+    """Whether the rule of a layer needs its input transposed from NHWC to NCHW.
 
-    `ANY` where it is all one to it, NotImplemented where it is no input for the rule.
+    `ANY` if either order will do, NotImplemented if the rule does not cover such an input.
     """
     if isinstance(layer, layers.BatchNormalization | layers.Concatenate):
         axis = layer.axis % rank
@@ -107,20 +110,20 @@ def _wants(layer: Any, rank: int) -> Any:
 
 @dataclass
 class Step:
-    """One call of what was made of a layer; inputs and output are keys of values."""
+    """One call of a fused operation; inputs and output are keys of values."""
 
     layer: Any
-    made: Made
+    op: TorchOp
     run: Run
     inputs: tuple[int, ...]
     output: int
-    turned: bool  # what it takes, and what it makes where that is maps
+    transposed: bool  # whether it takes NHWC maps as NCHW, and gives its maps so
     dtype: str  # in which it computes
 
 
 @dataclass
-class Stock:
-    """A call of Keras's own, with everything around it."""
+class KerasStep:
+    """One call through Keras, with its scopes, checks and casts."""
 
     operation: Any
     arguments: Any
@@ -128,49 +131,51 @@ class Stock:
 
 
 @dataclass
-class Part:
-    """Steps that follow each other: as they are, or a stretch that can be compiled, with the keys
-    of the values that it takes, gives, and is the last to take."""
+class Segment:
+    """Consecutive steps, compiled or not.
+
+    A compiled segment has the keys of its inputs, of its outputs, and of the inputs that no later
+    step uses.
+    """
 
     steps: range
-    stretch: Stretch | None = None
-    taken: Sequence[int] = ()
-    given: Sequence[int] = ()
-    done: Sequence[int] = ()
+    compiled: CompiledSegment | None = None
+    inputs: Sequence[int] = ()
+    outputs: Sequence[int] = ()
+    last_used: Sequence[int] = ()
 
 
-class Plan:
-    """A model's graph, resolved. `__call__` takes and gives flat lists of tensors."""
+class TorchPlan:
+    """The graph of a model as steps in order. `__call__` takes and gives flat lists of tensors."""
 
     def __init__(self, model: Any) -> None:
         self.inputs = [id(x) for x in model.inputs]
         self.outputs = [id(x) for x in model.outputs]
-        self.steps: list[Step | Stock] = []
-        self.turned: dict[int, bool] = dict.fromkeys(self.inputs, False)
+        self.steps: list[Step | KerasStep] = []
+        self.transposed: dict[int, bool] = dict.fromkeys(self.inputs, False)
         self.last_use: list[list[int]] = []
         for node in call_nodes(model):
             self._add(node)
         self._fuse()
-        self._forget()
+        self._find_last_uses()
 
     def _add(self, node: Any) -> None:
-        outputs = tuple(node.outputs)
-        taken = node.input_tensors
-        made = made_of(node.operation) if len(outputs) == 1 and _only_tensors(node) else None
-        if made and made.adds and len(taken) == 1:
-            made = None  # what it makes is what it takes, and that is another's
-        wanted = _wants(node.operation, len(taken[0].shape)) if made else NotImplemented
-        if made is None or wanted is NotImplemented or len({len(x.shape) for x in taken}) > 1:
-            self.steps.append(Stock(node.operation, node.arguments, outputs))
-            self.turned |= {id(x): False for x in outputs}
+        outputs, inputs = tuple(node.outputs), node.input_tensors
+        op = lowered(node.operation) if len(outputs) == 1 and _only_tensors(node) else None
+        if op and op.adds and len(inputs) == 1:
+            op = None  # its output is its input, which another step owns
+        transposed = _transposes(node.operation, len(inputs[0].shape)) if op else NotImplemented
+        if op is None or transposed is NotImplemented or len({len(x.shape) for x in inputs}) > 1:
+            self.steps.append(KerasStep(node.operation, node.arguments, outputs))
+            self.transposed |= {id(x): False for x in outputs}
             return
-        inputs = tuple(id(x) for x in taken)
-        if wanted is ANY:
-            wanted = any(self.turned[i] for i in inputs)
+        keys = tuple(id(x) for x in inputs)
+        if transposed is ANY:
+            transposed = any(self.transposed[key] for key in keys)
         dtype = node.operation.compute_dtype
-        step = Step(node.operation, made, made.run, inputs, id(outputs[0]), wanted, dtype)
+        step = Step(node.operation, op, op.run, keys, id(outputs[0]), transposed, dtype)
         self.steps.append(step)
-        self.turned[step.output] = wanted and len(outputs[0].shape) == 4
+        self.transposed[step.output] = transposed and len(outputs[0].shape) == 4
 
     # Two steps in one --------------------------------------------------------------------------
 
@@ -178,36 +183,37 @@ class Plan:
         uses = Counter(self.outputs)
         for step in self.steps:
             uses.update(_inputs(step))
-        maker = {s.output: s for s in self.steps if isinstance(s, Step)}
-        gone: set[int] = set()
+        producers = {step.output: step for step in self.steps if isinstance(step, Step)}
+        fused: set[int] = set()  # outputs of steps that the next step includes
         for step in self.steps:
-            before = maker.get(step.inputs[0]) if isinstance(step, Step) else None
+            before = producers.get(step.inputs[0]) if isinstance(step, Step) else None
             if not isinstance(step, Step) or before is None or uses[before.output] > 1:
                 continue
             if step.dtype != before.dtype:
                 continue
-            this, last, alike = step.made, before.made, step.turned == before.turned
-            if this.takes_frame and last.frame and alike:
-                step.run = _with(this.run, last.frame)
-            elif this.picks and last.takes_stride and alike:
-                step.run = _with(last.run, this.picks)
+            op, before_op = step.op, before.op
+            same_order = step.transposed == before.transposed
+            if op.takes_padding and before_op.padding and same_order:
+                step.run = _with(op.run, before_op.padding)
+            elif op.subsamples and before_op.takes_stride and same_order:
+                step.run = _with(before_op.run, op.subsamples)
             else:
-                if this.rectifies and last.fresh:
-                    step.run = _rectified_in_place
-                elif this.adds and last.fresh and len(step.inputs) == 2:
-                    step.run = _added_in_place(this.run)
+                if op.rectifies and before_op.owns_output:
+                    step.run = _relu_in_place
+                elif op.adds and before_op.owns_output and len(step.inputs) == 2:
+                    step.run = _add_in_place(op.run)
                 continue
             step.inputs = before.inputs
-            gone.add(before.output)
-        self.steps = [s for s in self.steps if not (isinstance(s, Step) and s.output in gone)]
+            fused.add(before.output)
+        self.steps = [s for s in self.steps if not (isinstance(s, Step) and s.output in fused)]
 
-    def _forget(self) -> None:
-        """For each step the values that nothing after it asks for: memory is free for the next."""
-        last: dict[int, int] = {}
+    def _find_last_uses(self) -> None:
+        """List, for each step, the values that no later step uses: their memory is freed."""
+        last_step: dict[int, int] = {}
         for n, step in enumerate(self.steps):
-            last |= dict.fromkeys(_inputs(step), n)
+            last_step |= dict.fromkeys(_inputs(step), n)
         self.last_use = [[] for _ in self.steps]
-        for value, n in last.items():
+        for value, n in last_step.items():
             if value not in self.outputs:
                 self.last_use[n].append(value)
 
@@ -216,114 +222,124 @@ class Plan:
     def __call__(
         self, inputs: list[Any], training: bool | None, context: dict[str, Any]
     ) -> list[Any]:
-        """`training` None is for Keras's own layers, which may have been told at the call."""
+        """Run the steps. With `training` None, Keras's own layers decide, as at its own calls."""
         values = dict(zip(self.inputs, inputs, strict=True))
-        if training and asked():
-            for part in self._parts:
-                if part.stretch is None:
-                    self._run(part.steps, values, training, context)
+        if training and compilation_enabled():
+            for segment in self._segments:
+                if segment.compiled is None:
+                    self._run(segment.steps, values, training, context)
                     continue
-                outputs = part.stretch([values[i] for i in part.taken])
-                values.update(zip(part.given, outputs, strict=True))
-                for place in part.done:
-                    del values[place]
+                outputs = segment.compiled([values[key] for key in segment.inputs])
+                values.update(zip(segment.outputs, outputs, strict=True))
+                for key in segment.last_used:
+                    del values[key]
         else:
             self._run(range(len(self.steps)), values, training, context)
-        return [_other(values[i], False) if self.turned[i] else values[i] for i in self.outputs]
+        return [
+            _transpose(values[key], False) if self.transposed[key] else values[key]
+            for key in self.outputs
+        ]
 
     def _run(self, steps: range, values: dict[int, Any], training: Any, context: Any) -> None:
-        turned = self.turned
+        transposed = self.transposed
         for n in steps:
             step = self.steps[n]
             if isinstance(step, Step):
-                taken = [
-                    values[i] if turned[i] == step.turned else _other(values[i], step.turned)
-                    for i in step.inputs
+                inputs = [
+                    values[key]
+                    if transposed[key] == step.transposed
+                    else _transpose(values[key], step.transposed)
+                    for key in step.inputs
                 ]
-                values[step.output] = step.run(training, *taken)
+                values[step.output] = step.run(training, *inputs)
             else:
-                self._stock(step, values, training, context)
-            for place in self.last_use[n]:
-                del values[place]
+                self._call_keras(step, values, training, context)
+            for key in self.last_use[n]:
+                del values[key]
 
-    def _stock(self, step: Stock, values: dict[int, Any], training: Any, context: Any) -> None:
-        straight = {
-            id(x): _other(values[id(x)], False) if self.turned[id(x)] else values[id(x)]
+    def _call_keras(
+        self, step: KerasStep, values: dict[int, Any], training: Any, context: Any
+    ) -> None:
+        inputs = {
+            id(x): _transpose(values[id(x)], False) if self.transposed[id(x)] else values[id(x)]
             for x in step.arguments.keras_tensors
         }
-        args, kwargs = step.arguments.fill_in(straight)
-        known = getattr(step.operation, internals.CONTEXT_ARGUMENTS, {})
+        args, kwargs = step.arguments.fill_in(inputs)
+        names = getattr(step.operation, internals.CONTEXT_ARGUMENTS, {})
         for name, value in {"training": training, **context}.items():
-            if name in known and value is not None:
+            if name in names and value is not None:
                 kwargs[name] = value
-        made = step.operation(*args, **kwargs)
-        for x, value in zip(step.outputs, keras.tree.flatten(made), strict=True):
+        results = keras.tree.flatten(step.operation(*args, **kwargs))
+        for x, value in zip(step.outputs, results, strict=True):
             values[id(x)] = value
 
-    # Stretches --------------------------------------------------------------------------------
+    # Compiled segments -------------------------------------------------------------------------
 
     @cached_property
-    def _parts(self) -> list[Part]:
-        parts, start = [], 0
-        for ours, steps in groupby(self.steps, _compiles):
-            part = range(start, start := start + len(list(steps)))
-            parts.append(self._stretch(part) if ours else Part(part))
-        return parts
+    def _segments(self) -> list[Segment]:
+        segments, start = [], 0
+        for compiles, steps in groupby(self.steps, _compiles):
+            span = range(start, start := start + len(list(steps)))
+            segments.append(self._compile(span) if compiles else Segment(span))
+        return segments
 
-    def _stretch(self, part: range) -> Part:
-        steps = [step for step in self.steps[part.start : part.stop] if isinstance(step, Step)]
-        made = [step.output for step in steps]
-        taken = list(dict.fromkeys(i for step in steps for i in step.inputs if i not in made))
-        done = {i for n in part for i in self.last_use[n]}
-        given = [i for i in made if i not in done]
+    def _compile(self, span: range) -> Segment:
+        steps = [step for step in self.steps[span.start : span.stop] if isinstance(step, Step)]
+        results = [step.output for step in steps]
+        inputs = list(dict.fromkeys(i for step in steps for i in step.inputs if i not in results))
+        last_used = {key for n in span for key in self.last_use[n]}
+        outputs = [key for key in results if key not in last_used]
 
         def compute(tensors: list[Tensor]) -> list[Tensor]:
-            values = dict(zip(taken, tensors, strict=True))
-            self._run(part, values, True, {})
-            return [values[i] for i in given]
+            values = dict(zip(inputs, tensors, strict=True))
+            self._run(span, values, True, {})
+            return [values[key] for key in outputs]
 
-        stretch = Stretch(compute, [step.layer for step in steps])
-        return Part(part, stretch, taken, given, [i for i in taken if i in done])
-
-
-def _compiles(step: Step | Stock) -> bool:
-    return isinstance(step, Step) and step.made.compiles
+        compiled = CompiledSegment(compute, [step.layer for step in steps])
+        return Segment(span, compiled, inputs, outputs, [i for i in inputs if i in last_used])
 
 
-def _inputs(step: Step | Stock) -> list[int]:
+def _compiles(step: Step | KerasStep) -> bool:
+    return isinstance(step, Step) and step.op.compiles
+
+
+def _inputs(step: Step | KerasStep) -> list[int]:
     if isinstance(step, Step):
         return list(step.inputs)
     return list({id(x) for x in step.arguments.keras_tensors})
 
 
-def _last(x: Any) -> Any:
+def _channels_last(x: Any) -> Any:
     maps = isinstance(x, Tensor) and x.dim() == 4
     return x.contiguous(memory_format=LAST) if maps else x
 
 
-def _other(x: Tensor, turned: bool) -> Tensor:
+def _transpose(x: Tensor, nchw: bool) -> Tensor:
+    """Maps in the other order of axes: NCHW, or NHWC."""
     if x.dim() != 4:
         return x
-    return turn(x) if turned else back(x)
+    return to_nchw(x) if nchw else to_nhwc(x)
 
 
 def _only_tensors(node: Any) -> bool:
-    """Called as `layer(x)` or `layer([x, y])`, with nothing else said; Keras adds `mask=None`."""
+    """Whether the call is `layer(x)` or `layer([x, y])`; Keras adds `mask=None`."""
     args, kwargs = node.arguments.args, node.arguments.kwargs
-    said = any(value is not None for value in kwargs.values())
+    has_options = any(value is not None for value in kwargs.values())
     flat = keras.tree.flatten(args)
-    return not said and len(args) == 1 and all(isinstance(x, keras.KerasTensor) for x in flat)
+    return (
+        not has_options and len(args) == 1 and all(isinstance(x, keras.KerasTensor) for x in flat)
+    )
 
 
-def _with(run: Run, more: tuple[int, int]) -> Run:
-    return lambda training, x: run(training, x, more)
+def _with(run: Run, argument: tuple[int, int]) -> Run:
+    return lambda training, x: run(training, x, argument)
 
 
-def _rectified_in_place(training: bool, x: Tensor) -> Tensor:
+def _relu_in_place(training: bool, x: Tensor) -> Tensor:
     return torch.relu_(x)
 
 
-def _added_in_place(run: Run) -> Run:
+def _add_in_place(run: Run) -> Run:
     def add(training: bool, x: Tensor, y: Tensor) -> Tensor:
         if x.dtype is not y.dtype or x.shape != y.shape:
             return run(training, x, y)
@@ -333,10 +349,10 @@ def _added_in_place(run: Run) -> Run:
 
 
 def _planned(model: Any) -> Callable[..., Any]:
-    now, matched = _current(Plan, _states, model), None
+    get_plan, matched = _cached(TorchPlan, _states, model), None
     structure = internals.output_structure(model)
     convolutions = [x for x in internals.flatten_layers(model) if isinstance(x, layers.Conv2D)]
-    first = any(x.data_format == "channels_first" for x in convolutions)
+    nchw = any(x.data_format == "channels_first" for x in convolutions)
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None, **context: Any) -> Any:
         nonlocal matched
@@ -345,12 +361,12 @@ def _planned(model: Any) -> Callable[..., Any]:
         if training and matched is not (optimizer := getattr(model, "optimizer", None)):
             matched = optimizer if match(model) else None
         flat = internals.standardize_inputs(model, inputs)
-        if first:  # maps of Keras's order lie as channels_last already
-            flat = [_last(x) for x in flat]
-        # each reads its variables as they are, and casts them itself
+        if nchw:  # NHWC maps are in the memory format channels_last already
+            flat = [_channels_last(x) for x in flat]
+        # each operation reads its variables uncast, and casts them itself
         with AutocastScope(None), Statistics():
-            outputs = now()(flat, training, context)
-        made = keras.tree.pack_sequence_as(structure, outputs)
-        return made[0] if isinstance(made, list | tuple) and len(made) == 1 else made
+            outputs = get_plan()(flat, training, context)
+        packed = keras.tree.pack_sequence_as(structure, outputs)
+        return packed[0] if isinstance(packed, list | tuple) and len(packed) == 1 else packed
 
     return call

@@ -1,7 +1,8 @@
 """SGD with momentum on PyTorch in one pass over weights, gradients and velocities.
 
-As sums over whole lists, a step goes through memory for each sum: for a rule of `runs.recipe`
-with decay it reads or writes every number of a net thirteen times, and five times here.
+An operation over a whole list reads and writes memory each time. With one operation per term, a
+rule of `runs.recipe` with decay reads or writes each number of a network thirteen times; here it
+is five times.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _keras_update = getattr(KerasSGD, PARALLEL_UPDATE)
 
 
 @torch.no_grad()
-def move(
+def update(
     tensors: Sequence[tuple[Tensor, ...]],
     rate: Tensor | float,
     momentum: float,
@@ -29,18 +30,18 @@ def move(
     decay: float = 0.0,
     nesterov: bool = False,
 ) -> None:
-    """A step of all weights, in place, by one of the rules of `reslab.runs.recipe`.
+    """Update all weights in place by one of the rules of `reslab.runs.recipe`.
 
-    `tensors` has each weight, its gradient and, with momentum, its velocity, `as_it_lies`. Decay is
-    part of the gradient. A rate on a device stays there, by the rule "torch".
+    `tensors` has each weight, its gradient and, with momentum, its velocity, as `contiguous_views`.
+    Decay is part of the gradient. A rate on a device stays there with the rule "torch".
     """
-    columns: list[list[Tensor]] = [list(each) for each in zip(*tensors, strict=True)]
+    columns: list[list[Tensor]] = [list(column) for column in zip(*tensors, strict=True)]
     weights, gradients, *velocities = columns
     # v = m v + inside (g + decay w);  w -= outside v, or by Nesterov outside (m v + inside (...))
     inside, outside = {"torch": (1.0, rate), "caffe": (rate, 1.0), "keras": (-rate, -1.0)}[rule]
     if not momentum:
         inside, outside = 1.0, inside * outside
-    elif nesterov and rule != "torch":  # PyTorch's dampens what goes into v alone
+    elif nesterov and rule != "torch":  # PyTorch dampens only the term that enters v
         gradients = list(torch._foreach_mul(gradients, inside))
         inside, decay = 1.0, decay * float(inside)
     torch._fused_sgd_(
@@ -57,24 +58,24 @@ def move(
     )
 
 
-def as_it_lies(*tensors: Tensor) -> tuple[Tensor, ...] | None:
-    """Views of a weight and of what belongs to it, for `move`; None where they lie differently.
+def contiguous_views(*tensors: Tensor) -> tuple[Tensor, ...] | None:
+    """Contiguous views of a weight, its gradient and its velocity; None if their formats differ.
 
-    PyTorch's kernel runs through memory and checks nothing. It is slow on tensors that it does not
-    see to be contiguous, as our kernels' (out, h, w, in) is not by their shape.
+    PyTorch's fused kernel walks through memory without checking strides, and is slow on tensors
+    that are not contiguous: kernels stored as (out, h, w, in) are not, by their shape.
     """
     if len({x.dtype for x in tensors}) > 1:
         return None
-    # strides say less: along one single number they may be any
+    # strides alone do not tell: along an axis of size one they are arbitrary
     if all(x.is_contiguous() for x in tensors):
         return tensors
-    turned = tuple(x.permute(3, 0, 1, 2) for x in tensors if x.dim() == 4)
-    return turned if turned and all(x.is_contiguous() for x in turned) else None
+    views = tuple(x.permute(3, 0, 1, 2) for x in tensors if x.dim() == 4)
+    return views if views and all(x.is_contiguous() for x in views) else None
 
 
 @contextmanager
 def in_one_pass(optimizer: Any) -> Iterator[None]:
-    """To apply an optimiser's gradients in: Keras's own SGD with momentum goes by `move`."""
+    """Let Keras's own SGD with momentum apply its gradients by `update` inside."""
     if type(optimizer) is not KerasSGD or not optimizer.momentum:
         yield
         return
@@ -83,14 +84,14 @@ def in_one_pass(optimizer: Any) -> Iterator[None]:
         velocities = (optimizer.momentums[variable_index(optimizer, v)] for v in variables)
         tensors = []
         for weight, gradient, velocity in zip(variables, gradients, velocities, strict=True):
-            lying = as_it_lies(weight.value, gradient, velocity.value)
-            if lying is None:
+            views = contiguous_views(weight.value, gradient, velocity.value)
+            if views is None:
                 _keras_update(optimizer, gradients, variables, rate)
                 return
-            tensors.append(lying)
+            tensors.append(views)
         m, nesterov = optimizer.momentum, optimizer.nesterov
         rate = getattr(rate, "value", rate)
-        move(tensors, rate, m, rule="keras", nesterov=nesterov)
+        update(tensors, rate, m, rule="keras", nesterov=nesterov)
 
     vars(optimizer)[PARALLEL_UPDATE] = step
     try:

@@ -132,7 +132,7 @@ class SGD(Shared, keras.optimizers.SGD):
         if keras.backend.backend() != "torch":
             internals.update_variables(self, grads, trainable_variables, learning_rate)
             return
-        from reslab.acceleration.torch_sgd import as_it_lies, move
+        from reslab.acceleration.torch_sgd import contiguous_views, update
 
         rate = getattr(learning_rate, "value", learning_rate)
         waits = self.shares is not None and int(self.iterations) < self.shares.start
@@ -142,7 +142,7 @@ class SGD(Shared, keras.optimizers.SGD):
             if waits and self.shares.late[place]:
                 continue  # its velocity is nought till then
             velocity = (self.momentums[place].value,) if self.momentum else ()
-            tensors = as_it_lies(v.value, gradient, *velocity)
+            tensors = contiguous_views(v.value, gradient, *velocity)
             if tensors is None:
                 self.update_step(gradient, v, rate)
                 continue
@@ -150,7 +150,7 @@ class SGD(Shared, keras.optimizers.SGD):
             factor = 1.0 if self.shares is None else self.shares.factors[place]
             groups.setdefault((decay, factor), []).append(tensors)
         for (decay, factor), each in groups.items():
-            move(
+            update(
                 each,
                 rate * factor,
                 self.momentum,

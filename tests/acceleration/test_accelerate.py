@@ -206,10 +206,10 @@ OURS = "resnet20", "resnet50", "resnet110_v2", "resnet50_d", "seresnet50", "dens
 @pytest.mark.parametrize("name", OURS)
 def test_a_plan_leaves_no_layer_of_ours_to_keras(name: str) -> None:
     torch_only()
-    from reslab.acceleration.torch_plan import Plan, Stock
+    from reslab.acceleration.torch_plan import KerasStep, TorchPlan
 
-    steps = Plan(create(name)).steps
-    assert [step.operation.name for step in steps if isinstance(step, Stock)] == []
+    steps = TorchPlan(create(name)).steps
+    assert [step.operation.name for step in steps if isinstance(step, KerasStep)] == []
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet18_d", "seresnet18", "densenet40_k12"])
@@ -368,11 +368,11 @@ def test_sgd_of_any_kernel_goes_in_one_pass(sgd: Any, monkeypatch: pytest.Monkey
     lying = []
 
     def looked(*tensors: Any) -> Any:
-        lying.append(as_it_lies(*tensors))
+        lying.append(contiguous_views(*tensors))
         return lying[-1]
 
-    as_it_lies = torch_sgd.as_it_lies
-    monkeypatch.setattr(torch_sgd, "as_it_lies", looked)
+    contiguous_views = torch_sgd.contiguous_views
+    monkeypatch.setattr(torch_sgd, "contiguous_views", looked)
     inputs = keras.Input((8, 8, 1))
     x = layers.Conv2D(4, 1)(layers.Conv2D(4, 3, use_bias=False)(inputs))
     x = layers.Conv2D(1, 3)(layers.BatchNormalization()(x))

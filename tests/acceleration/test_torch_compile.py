@@ -93,15 +93,15 @@ def batch(n: int = 16, shape: tuple[int, ...] = (8, 8, 3)) -> tuple[np.ndarray, 
 @pytest.fixture
 def shapes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Of what came in first, for each stretch that was compiled."""
-    from reslab.acceleration.torch_compile import Stretch
+    from reslab.acceleration.torch_compile import CompiledSegment
 
-    own, seen = Stretch._compiled, []
+    own, seen = CompiledSegment._compiled, []
 
     def spied(stretch: Any, inputs: list[Any]) -> Any:
         seen.append(tuple(inputs[0].shape))
         return own(stretch, inputs)
 
-    monkeypatch.setattr(Stretch, "_compiled", spied)
+    monkeypatch.setattr(CompiledSegment, "_compiled", spied)
     return seen
 
 
@@ -134,7 +134,7 @@ def test_what_is_computed_anew_in_another_thread_is_compiled_too(shapes: list[An
     """A GPU's way back has its own thread: an eager unit there would not fit the compiled one."""
     import torch
 
-    from reslab.acceleration.torch_compile import compiled as compiling
+    from reslab.acceleration.torch_compile import compilation as compiling
 
     model, found = NETS["stacked, computed anew"](), []
     x = torch.from_numpy(batch()[0])
@@ -198,7 +198,9 @@ def test_without_a_compiler_training_goes_on(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True
     )
-    assert "torch.compile failed, and training goes on without: InvalidCxxCompiler" in done.stderr
+    assert (
+        "torch.compile failed, and training continues without it: InvalidCxxCompiler" in done.stderr
+    )
     assert done.stdout
 
 
