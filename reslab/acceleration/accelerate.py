@@ -1,11 +1,11 @@
-"""Any Keras model, faster, by the same numbers: `accelerate(model)`.
+"""`accelerate(model)`: run any Keras model faster, with the same results.
 
-Keras composes batch norm of a dozen operations and, on PyTorch, copies each convolution's kernel
-at every call; and every layer of a model costs it tenths of a millisecond before any sum is done.
-Here the layers are left as they are, stock ones that save as such, and only what their `call` does
-is replaced: on PyTorch by its fused operations, and for a functional model by a plan of them (and
-the step of `fit` by one that looks things up once); on TensorFlow, whose graph is free of the rest,
-batch norm alone; on JAX, which fuses operations itself, the convolutions in a loop.
+Keras composes batch norm of a dozen operations and, on PyTorch, copies the kernel of a convolution
+at every call. Each layer of a model costs it tenths of a millisecond before any arithmetic. Here
+the layers stay the stock layers that they are, and are saved as such; only their `call` is
+replaced. On PyTorch it uses fused operations, functional models run a plan of these, and the
+training step of `fit` looks things up once. On TensorFlow, whose graphs have no such overhead, only
+batch norm is replaced. JAX fuses operations itself; only convolutions inside a loop are replaced.
 """
 
 from __future__ import annotations
@@ -18,26 +18,37 @@ from typing import Any, TypeVar
 import keras
 
 from reslab.acceleration import keras_internals as internals
-from reslab.acceleration.stock_layers import has_own
+from reslab.acceleration.stock_layers import has_user_value
 from reslab.core.errors import UserError
 
-# what a compiled model keeps of its calls; made again when it is None
+# what a compiled model caches of its calls; made again if it is None
 TRACED = {"train_function", "test_function", "predict_function"}
 Model = TypeVar("Model", bound=keras.layers.Layer)
 
 
 def accelerate(model: Model, undo: bool = False) -> Model:
-    """Make a Keras model faster in place, its layers and the models inside it; returns it.
+    """Make a Keras model or layer run faster, in place.
 
-    What it computes stays the same within float error, forward and backward, in training and at
-    inference, running statistics included, in float32 and mixed precision; what it saves are the
-    same stock layers. Layers that are not known stay as they are. `undo` gives every layer its own
-    `call` again, and every model Keras's step; two things stay that change no number: kernels lie
-    in memory as (out, h, w, in), and the process keeps up to 2 GiB of freed memory for later (with
-    glibc). On JAX only stacked units are changed, on a CPU; they know reverse mode alone then.
-    With `compile(jit_compile=True)` on PyTorch, torch.compile makes kernels of functional models,
-    where their layers are known here, and in training alone; such gradients have no gradients.
-    Raises UserError for what is no Keras model or layer.
+    The results stay the same within float error: forward and backward pass, training and inference,
+    running statistics, float32 and mixed precision. Layers and models inside the model are included;
+    layers of unknown kinds stay as they are. The model saves the same stock layers.
+
+    On PyTorch, `compile(jit_compile=True)` afterwards compiles functional models by torch.compile,
+    in training only; the gradients of such a model have no gradients. On JAX, only stacked units
+    change, on a CPU only; they support reverse-mode differentiation only.
+
+    Args:
+        model: A Keras model or layer.
+        undo: If True, restore Keras's own `call` of every layer and its training step. Two changes
+            that affect no number remain: kernels are stored as (out, h, w, in), and with glibc the
+            process keeps up to 2 GiB of freed memory for reuse.
+
+    Returns:
+        The same model.
+
+    Raises:
+        UserError: `model` is not a Keras model or layer, or this version of Keras lacks a private
+            name that is needed.
     """
     if not isinstance(model, keras.layers.Layer):
         raise UserError(f"accelerate takes a Keras model, not {type(model).__name__}")
@@ -61,28 +72,28 @@ def accelerate(model: Model, undo: bool = False) -> Model:
 
         replacements = {"call": call_of}
     else:
-        from reslab.acceleration.jax_rules import loops_convolution
+        from reslab.acceleration.jax_rules import loop_convolution
 
-        replacements = {"convolution_op": loops_convolution}
-        looped = [inner for part in parts for inner in getattr(part, "unseen", ())]
-        parts = [layer for inner in looped for layer in _parts(inner)]
+        replacements = {"convolution_op": loop_convolution}
+        templates = [inner for part in parts for inner in getattr(part, "untracked_models", ())]
+        parts = [layer for template in templates for layer in _parts(template)]
     for part in _parts(model):
         for traced in TRACED & vars(part).keys():
             setattr(part, traced, None)
-    # a plan looks at what its layers have
+    # inner layers first: a plan depends on what its layers have
     for part, (attribute, replacement) in product(reversed(parts), replacements.items()):
-        if has_own(part, attribute):
+        if has_user_value(part, attribute):
             continue
         vars(part).pop(attribute, None)
-        made = None if undo else replacement(part)
-        if made is not None:
-            made.by_reslab = True
-            setattr(part, attribute, made)
+        function = None if undo else replacement(part)
+        if function is not None:
+            function.by_reslab = True
+            setattr(part, attribute, function)
     return model
 
 
-def making() -> AbstractContextManager[None]:
-    """To make models in: Keras draws the same first weights, and JAX compiles less for it."""
+def fast_initialisation() -> AbstractContextManager[None]:
+    """Create models inside: the initial weights are the same, and JAX compiles fewer programs."""
     if keras.backend.backend() != "jax":
         return nullcontext()
     from reslab.acceleration.jax_init import few_programs
@@ -91,12 +102,12 @@ def making() -> AbstractContextManager[None]:
 
 
 def _parts(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    """Every layer and model inside; those too that a layer keeps from Keras's eyes (`unseen`)."""
+    """Every layer and model inside, with those that Keras does not track (`untracked_models`)."""
     for part in internals.flatten_layers(model):
         yield part
         if isinstance(part, keras.Sequential):
             graph = internals.sequential_graph(part)
             if graph is not None:
                 yield graph
-        for inner in getattr(part, "unseen", ()):
+        for inner in getattr(part, "untracked_models", ()):
             yield from _parts(inner)

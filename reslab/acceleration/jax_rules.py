@@ -1,10 +1,10 @@
-"""Convolutions inside of JAX's loops, on a CPU.
+"""Convolutions inside JAX's loops, on a CPU.
 
-XLA brings the convolutions of both gradients into a form that its fast routine takes, but not
-those inside of a loop, which take forty times as long (`bench/convolutions.py`; `bench/depth.py`
-has whole nets). Here the gradients are written in forms that need no such help: the input's as a
-convolution of the outer gradient with the turned kernel, the kernel's as one matrix product for
-each of its places.
+XLA rewrites the convolutions of both gradients for its fast routine, but not inside a loop, where
+they take forty times as long (`bench/convolutions.py`; `bench/depth.py` measures whole networks).
+Here the gradients are in a form that needs no rewriting: that of the input is a convolution of the
+output's gradient with the flipped and transposed kernel, and that of the kernel is one matrix
+product for each of its positions.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from reslab.acceleration.stock_layers import plain
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
-def loops_convolution(layer: Any) -> Callable[[Any, Any], Any] | None:
-    """What to replace `layer.convolution_op` by inside of a loop; None where Keras's own stays.
+def loop_convolution(layer: Any) -> Callable[[Any, Any], Any] | None:
+    """Make the function that replaces `layer.convolution_op` in a loop; None if Keras's own stays.
 
-    Units that repeat keep the size of their maps, so only strides of one are here.
+    Repeated units keep the size of their maps, so that only stride 1 is covered.
     """
-    known = type(layer) is layers.Conv2D and plain(layer) and jax.default_backend() == "cpu"
-    if not known or layer.data_format != "channels_last":
+    stock = type(layer) is layers.Conv2D and plain(layer) and jax.default_backend() == "cpu"
+    if not stock or layer.data_format != "channels_last":
         return None
     if (layer.strides, layer.dilation_rate, layer.groups) != ((1, 1), (1, 1), 1):
         return None
-    around = [k - 1 if layer.padding == "same" else 0 for k in layer.kernel_size]
-    top, left = (n // 2 for n in around)
-    pads = (top, around[0] - top), (left, around[1] - left)
+    total = [k - 1 if layer.padding == "same" else 0 for k in layer.kernel_size]
+    top, left = (n // 2 for n in total)
+    pads = (top, total[0] - top), (left, total[1] - left)
 
     def convolution(x: Any, kernel: Any) -> Any:
         kernel = jnp.asarray(kernel, x.dtype)
@@ -55,25 +55,25 @@ def _convolved(pads: Pads, x: Any, kernel: Any) -> Any:
     return _forward(x, kernel, pads)
 
 
-def _kept(pads: Pads, x: Any, kernel: Any) -> tuple[Any, tuple[Any, Any]]:
+def _forward_rule(pads: Pads, x: Any, kernel: Any) -> tuple[Any, tuple[Any, Any]]:
     return _forward(x, kernel, pads), (x, kernel)
 
 
-def _gradients(pads: Pads, kept: tuple[Any, Any], outer: Any) -> tuple[Any, Any]:
-    x, kernel = kept
-    down, across, channels, out = kernel.shape
+def _backward_rule(pads: Pads, residuals: tuple[Any, Any], dy: Any) -> tuple[Any, Any]:
+    x, kernel = residuals
+    rows, columns, channels, filters = kernel.shape
     (top, bottom), (left, right) = pads
-    turned = jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
-    back = (down - 1 - top, down - 1 - bottom), (across - 1 - left, across - 1 - right)
+    flipped = jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
+    dy_pads = (rows - 1 - top, rows - 1 - bottom), (columns - 1 - left, columns - 1 - right)
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    _, height, width, _ = outer.shape
-    flat = outer.reshape(-1, out)
-    places = [
+    _, height, width, _ = dy.shape
+    flat = dy.reshape(-1, filters)
+    positions = [
         padded[:, i : i + height, j : j + width].reshape(-1, channels).T @ flat
-        for i in range(down)
-        for j in range(across)
+        for i in range(rows)
+        for j in range(columns)
     ]
-    return _forward(outer, turned, back), jnp.stack(places).reshape(kernel.shape)
+    return _forward(dy, flipped, dy_pads), jnp.stack(positions).reshape(kernel.shape)
 
 
-_convolved.defvjp(_kept, _gradients)
+_convolved.defvjp(_forward_rule, _backward_rule)

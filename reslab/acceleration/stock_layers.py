@@ -1,4 +1,4 @@
-"""Which layers do no more than their kind does."""
+"""Which layers do nothing beyond what their class does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from reslab.acceleration.keras_internals import DTYPE_POLICY, REMAT_MODE
 
-# what rules ask once of a layer, and a user may change: to see what it attends to, to quantise it
+# Rules read these once, and a user may change them, to quantise a layer for example.
 _CHANGEABLE = (
     DTYPE_POLICY,
     "activation",
@@ -19,7 +19,7 @@ _CHANGEABLE = (
 
 
 def plain(layer: Any) -> bool:
-    """Nothing about the layer goes beyond what its kind does."""
+    """Whether the layer does nothing beyond what its class does."""
     unusual = (
         getattr(layer, "activity_regularizer", None),
         getattr(layer, "quantization_mode", None),
@@ -28,19 +28,19 @@ def plain(layer: Any) -> bool:
         getattr(layer, "_forward_hooks", None),
         getattr(layer, "_forward_pre_hooks", None),
         not getattr(layer, "autocast", True),
-        has_own(layer, "call"),
+        has_user_value(layer, "call"),
     )
     return layer.built and not any(unusual)
 
 
-def has_own(layer: Any, attribute: str) -> bool:
-    """Whether the user gave this one layer a `call`, say, of its own."""
-    own = vars(layer).get(attribute)
-    return own is not None and not hasattr(own, "by_reslab")
+def has_user_value(layer: Any, attribute: str) -> bool:
+    """Whether the user has set an attribute, such as `call`, on this layer."""
+    value = vars(layer).get(attribute)
+    return value is not None and not hasattr(value, "by_reslab")
 
 
 def state(layer: Any) -> tuple[Any, ...]:
-    """What a rule goes by, to be compared: where it differs, the rule is asked again."""
+    """The attributes that a rule depends on: if they change, the rule is applied again."""
     get = vars(layer).get
     hooks = len(get("_forward_hooks", ())), len(get("_forward_pre_hooks", ()))
     return *map(get, _CHANGEABLE), *hooks

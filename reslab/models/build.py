@@ -1,4 +1,4 @@
-"""From description to `keras.Model`; `rules` says what layers each leaf is made of."""
+"""From a description to a `keras.Model`; `rules` has the Keras layers of each part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from reslab import zoo
-from reslab.acceleration.accelerate import accelerate, making
+from reslab.acceleration.accelerate import accelerate, fast_initialisation
 from reslab.core.errors import UserError
 from reslab.models.rules import Tensor, visitor
 from reslab.models.stacked import Stacked, slices
@@ -45,7 +45,7 @@ def create(
     # PyTorch keeps one parameter for each path of a variable, and its names have no dots
     scope = nullcontext() if name is None else keras.name_scope(_checked(name).replace(".", "_"))
     if remat and not stacked:
-        raise UserError("remat computes stacked units anew: it needs stacked=True")
+        raise UserError("remat recomputes the activations of stacked units: it needs stacked=True")
     if classes is not None and top and not taps:
         net = with_classes(net, classes)
     whole = net
@@ -63,7 +63,7 @@ def create(
     )
     taps = row_names(net, taps)
     make = partial(_stacked, data_format=inside, remat=remat) if stacked else None
-    with making(), scope:
+    with fast_initialisation(), scope:
         rows = _rows(net, Edge(maps, x), inside, taps, aux and not taps, make)
     outputs = {
         row: value.result if inside == data_format else _to_channels_first(row, value)
@@ -76,7 +76,7 @@ def create(
 
 
 def main_output(model: keras.Model) -> keras.Model:
-    """The model without its auxiliary heads; the layers are shared."""
+    """The model without its auxiliary heads, with the same layers."""
     if not isinstance(model.output, dict):
         return model
     main = keras.Model(model.input, model.output["head"], name=model.name)
@@ -85,15 +85,15 @@ def main_output(model: keras.Model) -> keras.Model:
 
 
 def allow_depth(network: Network) -> None:
-    """Let Python recurse as deep as the network: Keras follows a graph recursively, one by one.
+    """Raise Python's recursion limit to the depth of the network: Keras recurses through a graph.
 
-    The limit stays up, so that cloning, saving and loading work as well.
+    The limit stays raised, so that cloning, saving and loading work as well.
     """
     allow_layers(sum(1 for part in network.rows.values() for _ in leaves(part)))
 
 
 def allow_layers(layers: int) -> None:
-    """Let Python recurse through a graph of so many layers."""
+    """Raise Python's recursion limit to a graph of this many layers."""
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 3 * layers))
 
 
@@ -109,21 +109,21 @@ def _rows(
     aux: bool,
     make: Callable[[Stack, Tensor], Tensor] | None,
 ) -> dict[str, Edge]:
-    """The values at the taps; without taps those of the auxiliary heads and of the end.
+    """The outputs of the taps; without taps, those of the auxiliary heads and of the last row.
 
-    `make` builds what can be stacked; None writes it out.
+    `make` builds stacked units; None builds them one by one.
     """
     visit = visitor(data_format)
-    found: dict[str, Edge] = {}
+    outputs: dict[str, Edge] = {}
     allow_depth(net)
     for row, part, is_aux in iter_rows(net, aux):
         end = traverse_stacked(part, value, row, visit, make)
         value = value if is_aux else end
         if row in taps or is_aux:
-            found[row] = end
-        if taps and len(found) == len(taps):
-            return {row: found[row] for row in taps}
-    return {**found, row: value}
+            outputs[row] = end
+        if taps and len(outputs) == len(taps):
+            return {row: outputs[row] for row in taps}
+    return {**outputs, row: value}
 
 
 def _data_format(wanted: str | None) -> str:
@@ -134,7 +134,7 @@ def _data_format(wanted: str | None) -> str:
 
 
 def _runs(data_format: str) -> bool:
-    """TensorFlow has no channels_first convolution on a CPU: there the model turns its input."""
+    """Whether convolutions run in this order: TensorFlow on a CPU has none in channels_first."""
     if data_format == "channels_last" or keras.backend.backend() != "tensorflow":
         return True
     import tensorflow as tf
@@ -149,7 +149,7 @@ def _channels_last(shape: Any, data_format: str) -> tuple[int | None, int | None
         raise UserError(f"input_shape is (height, width, channels) in some order, not {shape!r}")
     for n in shape:
         if n is not None and (isinstance(n, bool) or not isinstance(n, SupportsIndex)):
-            raise UserError(f"input_shape {tuple(shape)} has {n!r}, which is no whole number")
+            raise UserError(f"input_shape {tuple(shape)} has {n!r}, which is not an integer")
     shape = [None if n is None else index(n) for n in shape]
     height, width, channels = (
         shape if data_format == "channels_last" else (shape[1], shape[2], shape[0])
@@ -179,10 +179,10 @@ def _checked(name: str) -> str:
 
 
 def variables(model: keras.Model) -> dict[str, Any]:
-    """All variables of a model by `layer/variable`: `conv3_x_4_body_conv1/kernel`.
+    """All variables of a model by `layer/variable`, such as `conv3_x_4_body_conv1/kernel`.
 
-    Running statistics and the states of random generators are among them. Unlike Keras's own
-    paths, these do not depend on what else was built in the process. Stacked units are here layer
-    by layer, as if they were written out: `stacked.read` and `stacked.assign` move many at once.
+    They include running statistics and the states of random generators. Unlike Keras's own paths,
+    these names do not depend on what else the process has built. Stacked units are listed layer by
+    layer, as if they were not stacked: `stacked.read` and `stacked.assign` copy many at once.
     """
     return slices.variables(model)

@@ -1,5 +1,4 @@
-"""The few Keras layers that Keras lacks, registered so that saved models load; and what layers are
-made and called in: `policy` and `without_gradients`."""
+"""Layers that Keras lacks, registered so that saved models load."""
 
 from __future__ import annotations
 
@@ -11,10 +10,11 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("reslab")
 class LocalResponseNormalization(keras.layers.Layer):
-    """x / (k + alpha * sum of x^2 over `size` neighbouring channels) ^ beta (Krizhevsky 2012).
+    """Local response normalisation across channels (Krizhevsky 2012, Sec. 3.3).
 
-    Maps (n, h, w, c), or (n, c, h, w) with `data_format="channels_first"`, to the same shape.
-    Near the first and the last channel the sum has fewer terms.
+    The output is x / (k + alpha * sum of x^2 over `size` neighbouring channels) ^ beta, and has the
+    shape of the input: (n, h, w, c), or (n, c, h, w) with `data_format="channels_first"`. Near the
+    first and the last channel the sum has fewer terms.
     """
 
     def __init__(
@@ -47,5 +47,5 @@ class LocalResponseNormalization(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        own = ("size", "alpha", "beta", "k", "data_format")
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+        names = ("size", "alpha", "beta", "k", "data_format")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,4 +1,4 @@
-"""The optimisers of the recipes, as Keras optimisers. The rules are written out in `recipes`."""
+"""The optimisers of recipes as Keras optimisers. `reslab.runs.recipe` has their rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reslab.runs.recipe import Recipe
 
 @keras.saving.register_keras_serializable("reslab")
 class Rates(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of every step, from a table: one float32 a step."""
+    """The learning rate of every step, from a table of one float32 per step."""
 
     def __init__(self, rates: Sequence[float]) -> None:
         super().__init__()
@@ -34,10 +34,10 @@ class Rates(keras.optimizers.schedules.LearningRateSchedule):
 
 @dataclass(frozen=True)
 class Shares:
-    """How the rate is shared out over the variables, in the order that the optimiser has them in.
+    """Learning-rate multipliers of the trainable variables, in the optimiser's order.
 
-    The rate of each is the optimiser's times its factor. Those that are `late` stand still, and
-    their velocity and decay with them, in the first `start` steps.
+    The rate of a variable is the optimiser's times its factor. In the first `start` steps, the
+    variables marked in `late` are frozen, with their velocity and decay.
     """
 
     factors: tuple[float, ...]
@@ -47,40 +47,40 @@ class Shares:
 
 @internals.overrides(decay_weights=internals.apply_weight_decay)
 class Shared:
-    """Mixed into an optimiser: its variables have rates of their own, and some begin later."""
+    """A mixin for optimisers: variables have multipliers of the rate, and some unfreeze later."""
 
     def __init__(self, *args: Any, shares: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.shares = Shares(**shares) if isinstance(shares, dict) else shares
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        rate = self.share(learning_rate, variable)
-        super().update_step(self.held(gradient, variable), variable, rate)  # type: ignore[misc]
+        rate = self.rate_of(learning_rate, variable)
+        super().update_step(self.or_zero(gradient, variable), variable, rate)  # type: ignore[misc]
 
-    def share(self, rate: Any, variable: Any) -> Any:
-        """The variable's own rate."""
+    def rate_of(self, rate: Any, variable: Any) -> Any:
+        """The rate of a variable."""
         if self.shares is None:
             return rate
         return rate * self.shares.factors[internals.variable_index(self, variable)]
 
-    def held(self, change: Any, variable: Any) -> Any:
-        """The change, or nothing while the variable stands still."""
+    def or_zero(self, change: Any, variable: Any) -> Any:
+        """The change of a variable, or zero while it is frozen."""
         if self.shares is None or not self.shares.start:
             return change
         if not self.shares.late[internals.variable_index(self, variable)]:
             return change
-        begun = self.iterations >= self.shares.start  # type: ignore[attr-defined]
-        return ops.where(begun, change, ops.zeros_like(change))
+        unfrozen = self.iterations >= self.shares.start  # type: ignore[attr-defined]
+        return ops.where(unfrozen, change, ops.zeros_like(change))
 
     def decay_weights(self, variables: Any) -> None:
-        """Keras's decay, which stands outside of `update_step`."""
+        """Apply Keras's weight decay, which is separate from `update_step`."""
         if self.shares is None or self.weight_decay is None:  # type: ignore[attr-defined]
             internals.apply_weight_decay(self, variables)
             return
         for v in variables:
             if internals.uses_weight_decay(self, v):
-                rate = self.share(ops.cast(self.learning_rate, v.dtype), v)  # type: ignore[attr-defined]
-                self.assign_sub(v, self.held(v * (self.weight_decay * rate), v))  # type: ignore[attr-defined]
+                rate = self.rate_of(ops.cast(self.learning_rate, v.dtype), v)  # type: ignore[attr-defined]
+                self.assign_sub(v, self.or_zero(v * (self.weight_decay * rate), v))  # type: ignore[attr-defined]
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()  # type: ignore[misc]
@@ -89,20 +89,20 @@ class Shared:
 
 @keras.saving.register_keras_serializable("reslab")
 class KerasSGD(Shared, keras.optimizers.SGD):
-    """Keras's own rule, with shares."""
+    """Keras's SGD with learning-rate multipliers."""
 
 
 @keras.saving.register_keras_serializable("reslab")
 class Adadelta(Shared, keras.optimizers.Adadelta):
-    """Keras's Adadelta, with shares."""
+    """Keras's Adadelta with learning-rate multipliers."""
 
 
 @keras.saving.register_keras_serializable("reslab")
 @internals.overrides(update_all=internals.update_variables)
 class SGD(Shared, keras.optimizers.SGD):
-    """SGD with momentum whose decay is part of the gradient, after Caffe's or Torch's rule.
+    """SGD with momentum whose decay is part of the gradient, by the rule of Caffe or Torch.
 
-    Variables named to `exclude_from_weight_decay` do not decay.
+    Variables given to `exclude_from_weight_decay` do not decay.
     """
 
     def __init__(self, *args: Any, rule: str = "torch", decay: float = 0.0, **kwargs: Any) -> None:
@@ -111,47 +111,49 @@ class SGD(Shared, keras.optimizers.SGD):
         self.decay = decay
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        rate = self.share(ops.cast(learning_rate, variable.dtype), variable)
+        rate = self.rate_of(ops.cast(learning_rate, variable.dtype), variable)
         gradient = ops.cast(gradient, variable.dtype)
         if self.decay and internals.uses_weight_decay(self, variable):
             gradient = gradient + self.decay * variable
-        gradient = self.held(gradient, variable)
+        gradient = self.or_zero(gradient, variable)
         if not self.momentum:
             self.assign_sub(variable, rate * gradient)
             return
         # Caffe's velocity is in units of the weights, Torch's in units of the gradient
         inside, outside = (rate, 1.0) if self.rule == "caffe" else (1.0, rate)
         velocity = self.momentums[internals.variable_index(self, variable)]
-        moved = self.momentum * velocity + inside * gradient
-        self.assign(velocity, moved)
-        step = self.momentum * moved + inside * gradient if self.nesterov else moved
+        new_velocity = self.momentum * velocity + inside * gradient
+        self.assign(velocity, new_velocity)
+        step = new_velocity
+        if self.nesterov:
+            step = self.momentum * new_velocity + inside * gradient
         self.assign_sub(variable, outside * step)
 
     def update_all(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
-        """On PyTorch all variables at once: of nets of small layers, half of a step is calls."""
+        """Update all variables at once on PyTorch: with small layers, calls take half a step."""
         if keras.backend.backend() != "torch":
             internals.update_variables(self, grads, trainable_variables, learning_rate)
             return
         from reslab.acceleration.torch_sgd import contiguous_views, update
 
         rate = getattr(learning_rate, "value", learning_rate)
-        waits = self.shares is not None and int(self.iterations) < self.shares.start
+        some_frozen = self.shares is not None and int(self.iterations) < self.shares.start
         groups: dict[tuple[float, float], list[tuple[Any, ...]]] = {}
         for gradient, v in zip(grads, trainable_variables, strict=True):
-            place = internals.variable_index(self, v)
-            if waits and self.shares.late[place]:
-                continue  # its velocity is nought till then
-            velocity = (self.momentums[place].value,) if self.momentum else ()
+            index = internals.variable_index(self, v)
+            if some_frozen and self.shares.late[index]:
+                continue  # its velocity is zero until it unfreezes
+            velocity = (self.momentums[index].value,) if self.momentum else ()
             tensors = contiguous_views(v.value, gradient, *velocity)
             if tensors is None:
                 self.update_step(gradient, v, rate)
                 continue
             decay = self.decay if internals.uses_weight_decay(self, v) else 0.0
-            factor = 1.0 if self.shares is None else self.shares.factors[place]
+            factor = 1.0 if self.shares is None else self.shares.factors[index]
             groups.setdefault((decay, factor), []).append(tensors)
-        for (decay, factor), each in groups.items():
+        for (decay, factor), group in groups.items():
             update(
-                each,
+                group,
                 rate * factor,
                 self.momentum,
                 rule=self.rule,
@@ -169,25 +171,26 @@ def optimizer(
     model: keras.Model,
     shares: Shares | None = None,
 ) -> keras.optimizers.Optimizer:
-    """The recipe's optimiser for this model.
+    """Create the optimiser of a recipe for this model.
 
     `rates` holds the rate of every step; None leaves a rate that can be assigned ("plateau").
-    `shares` are those of the model's trainable variables; without them all move alike.
+    `shares` has the multipliers of the model's trainable variables; None means 1 for all.
     """
     rate = recipe.rate if rates is None else Rates(rates)
     decay, momentum = recipe.weight_decay, (recipe.momentum, recipe.nesterov)
-    shared: dict[str, Any] = {} if shares is None else {"shares": shares}  # Keras's own is faster
+    # without multipliers, Keras's own classes are faster
+    options: dict[str, Any] = {} if shares is None else {"shares": shares}
     if recipe.optimizer == "adadelta":
-        adadelta = Adadelta if shared else keras.optimizers.Adadelta
-        made = adadelta(rate, weight_decay=decay or None, **shared)
+        adadelta = Adadelta if options else keras.optimizers.Adadelta
+        result = adadelta(rate, weight_decay=decay or None, **options)
     elif recipe.rule == "keras":
-        sgd = KerasSGD if shared else keras.optimizers.SGD
-        made = sgd(rate, *momentum, weight_decay=decay or None, **shared)
+        sgd = KerasSGD if options else keras.optimizers.SGD
+        result = sgd(rate, *momentum, weight_decay=decay or None, **options)
     else:
-        made = SGD(rate, *momentum, rule=recipe.rule, decay=decay, **shared)
-    held = [
+        result = SGD(rate, *momentum, rule=recipe.rule, decay=decay, **options)
+    excluded = [
         v for v in model.trainable_variables if recipe.decay == "kernels" and v.name != "kernel"
     ]
-    if decay and held:
-        made.exclude_from_weight_decay(var_list=held)
-    return made
+    if decay and excluded:
+        result.exclude_from_weight_decay(var_list=excluded)
+    return result

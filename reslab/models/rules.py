@@ -1,7 +1,7 @@
-"""What Keras layers a leaf is made of: one rule per leaf, every layer named by its path.
+"""The Keras layers of each leaf: one rule per kind of leaf. Layers are named by their path.
 
-Only stock Keras layers come out wherever there is one, so that a saved file opens anywhere.
-Padding is written out where Keras's "same" would be lopsided.
+Rules use stock Keras layers wherever there is one, so that a saved file opens anywhere. They pad
+explicitly where Keras's "same" would be asymmetric.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Rule = Callable[[Sequence[Tensor]], Tensor]
 
 @singledispatch
 def rule(leaf: Leaf, site: Site) -> Rule:
-    """What Keras layers a leaf is made of: a function from its input tensors to its output."""
+    """Return a function from the input tensors of a leaf to its output, by Keras layers."""
     return user_layer(leaf, site)
 
 
@@ -126,7 +126,7 @@ def _(leaf: MaxPool, site: Site) -> Rule:
         raise UserError(f"{site.path}: a max pool fills with '0' or '-inf', not {leaf.fill!r}")
     centred = leaf.pad == "even" and leaf.size % 2 and leaf.stride > 1
     if leaf.fill == "-inf" and centred:
-        # Keras pads with -inf, evenly at stride 1 only: so every maximum, then each stride-th
+        # Keras pads evenly with -inf at stride 1 only: take all maxima, then every stride-th
         dense = _pool(layers.MaxPooling2D, leaf.size, 1, "same", site, "_dense")
         pick = _pool(layers.MaxPooling2D, 1, leaf.stride, "valid", site)
         return lambda x: pick(dense(x[0]))
@@ -135,7 +135,7 @@ def _(leaf: MaxPool, site: Site) -> Rule:
             raise UserError(f"{site.path}: Keras has no max pool padded with -inf like this")
         pool = _pool(layers.MaxPooling2D, leaf.size, 1, "same", site)
         return lambda x: pool(x[0])
-    pad, keras_padding = _split_padding(leaf.pad, leaf.size, leaf.stride, site, written_out=True)
+    pad, keras_padding = _split_padding(leaf.pad, leaf.size, leaf.stride, site, explicit=True)
     pool = _pool(layers.MaxPooling2D, leaf.size, leaf.stride, keras_padding, site)
     return lambda x: pool(pad(x[0]))
 
@@ -146,8 +146,8 @@ def _pads(leaf: MaxPool) -> bool:
 
 @rule.register
 def _(leaf: AvgPool, site: Site) -> Rule:
-    # written out, the zeros of the padding count in the mean, as in Caffe and PyTorch
-    pad, keras_padding = _split_padding(leaf.pad, leaf.size, leaf.stride, site, written_out=True)
+    # padded explicitly, the zeros count in the mean, as in Caffe and PyTorch
+    pad, keras_padding = _split_padding(leaf.pad, leaf.size, leaf.stride, site, explicit=True)
     pool = _pool(layers.AveragePooling2D, leaf.size, leaf.stride, keras_padding, site)
     return lambda x: pool(pad(x[0]))
 
@@ -168,12 +168,14 @@ def _(leaf: AdaptiveAvgPool, site: Site) -> Rule:
 
 @rule.register
 def _(leaf: Flatten, site: Site) -> Rule:
-    flatten = layers.Flatten(data_format="channels_last", name=site.path)  # as the axes lie
-    turns = {("chw", "channels_last"): (3, 1, 2), ("hwc", "channels_first"): (2, 3, 1)}
-    turn = turns.get((leaf.order, site.data_format))
-    if turn is None:
+    flatten = layers.Flatten(
+        data_format="channels_last", name=site.path
+    )  # in the order of its input
+    orders = {("chw", "channels_last"): (3, 1, 2), ("hwc", "channels_first"): (2, 3, 1)}
+    order = orders.get((leaf.order, site.data_format))
+    if order is None:
         return lambda x: flatten(x[0])
-    permute = layers.Permute(turn, name=f"{site.path}_{leaf.order}")
+    permute = layers.Permute(order, name=f"{site.path}_{leaf.order}")
     return lambda x: flatten(permute(x[0]))
 
 
@@ -198,7 +200,7 @@ def _(leaf: Dropout | StochasticDepth, site: Site) -> Rule:
 def drop(
     leaf: Dropout | StochasticDepth, site: Site, kind: type[layers.Dropout] = layers.Dropout
 ) -> layers.Dropout:
-    """The layer that drops single numbers, or all of an image's maps."""
+    """The layer that drops single elements, or all maps of an image."""
     noise_shape = None
     if isinstance(leaf, StochasticDepth):
         noise_shape = (None,) + (1,) * (3 if isinstance(site.out_shape, Maps) else 1)
@@ -212,17 +214,17 @@ def _(leaf: ZeroPadShortcut, site: Site) -> Rule:
     first = site.in_shapes[0]
     assert isinstance(first, Maps)
     if leaf.stride == 1 and leaf.channels == first.channels:
-        same = layers.Identity(name=site.path)
-        return lambda x: same(x[0])
+        identity = layers.Identity(name=site.path)
+        return lambda x: identity(x[0])
     pick = _pool(layers.MaxPooling2D, 1, leaf.stride, "valid", site, "_pick")
-    # ZeroPadding2D pads two axes of its choice. Told the other data format, one of the two is the
-    # channels: (n, h, w, c) read as "channels_first" has its "width" where the channels are.
+    # ZeroPadding2D pads the two spatial axes of its data format. Given the other data format, one
+    # of them is the channels: (n, h, w, c) read as "channels_first" has the channels as its width.
     more = (0, leaf.channels - first.channels)
     if site.data_format == "channels_last":
-        pads, told = ((0, 0), more), "channels_first"
+        pads, data_format = ((0, 0), more), "channels_first"
     else:
-        pads, told = (more, (0, 0)), "channels_last"
-    pad = layers.ZeroPadding2D(pads, data_format=told, name=site.path)
+        pads, data_format = (more, (0, 0)), "channels_last"
+    pad = layers.ZeroPadding2D(pads, data_format=data_format, name=site.path)
     return lambda x: pad(pick(x[0]))
 
 
@@ -252,8 +254,8 @@ def _(leaf: Gate, site: Site) -> Rule:
         name=site.path,
     )
     subtract, multiply, add = (
-        kind(name=f"{site.path}_{word}")
-        for kind, word in (
+        kind(name=f"{site.path}_{suffix}")
+        for kind, suffix in (
             (layers.Subtract, "difference"),
             (layers.Multiply, "gated"),
             (layers.Add, "sum"),
@@ -291,19 +293,19 @@ def _pool(
 
 
 def _split_padding(
-    pad: int | str, reach: int, stride: int, site: Site, written_out: bool = False
+    pad: int | str, reach: int, stride: int, site: Site, explicit: bool = False
 ) -> tuple[Callable[[Tensor], Tensor], str]:
-    """A layer that pads, and what is left for Keras's own `padding`."""
+    """A layer that pads, and the `padding` argument of the layer behind it."""
     if pad == "same":
         return lambda x: x, "same"
-    if pad == "ceil":  # a stride less one is behind all that the last window can want
+    if pad == "ceil":  # the last window reaches at most stride - 1 beyond the edge
         behind = ((0, stride - 1), (0, stride - 1))
         name = f"{site.path}_pad"
         return layers.ZeroPadding2D(behind, data_format=site.data_format, name=name), "valid"
     rows = padding(reach, pad)
     if rows == 0:
         return lambda x: x, "valid"
-    if stride == 1 and 2 * rows == reach - 1 and not written_out:
-        return lambda x: x, "same"  # the two agree here, and Keras need not copy the maps
+    if stride == 1 and 2 * rows == reach - 1 and not explicit:
+        return lambda x: x, "same"  # the same here, and without a copy of the maps
     layer = layers.ZeroPadding2D(rows, data_format=site.data_format, name=f"{site.path}_pad")
     return layer, "valid"

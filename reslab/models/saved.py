@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from reslab.acceleration.accelerate import accelerate, making
+from reslab.acceleration.accelerate import accelerate, fast_initialisation
 from reslab.core import files
 from reslab.core.errors import UserError
 from reslab.models import optimizers as _optimizers  # noqa: F401  registers the optimisers of compiled models
@@ -147,7 +147,7 @@ def _load(path: Path, compile: bool = True) -> keras.Model:
             allow_layers(
                 file.read("config.json").count(b'"class_name"')
             )  # at least the number of layers
-        with making():
+        with fast_initialisation():
             return keras.saving.load_model(path, compile=compile, safe_mode=True)
     except FileNotFoundError:
         raise UserError(f"there is no model at {path}") from None

@@ -10,10 +10,10 @@ import keras
 
 
 @contextmanager
-def policy(wanted: Any) -> Iterator[None]:
-    """Layers made inside have this dtype policy: Keras's name of one, or one itself."""
+def policy(value: Any) -> Iterator[None]:
+    """Give this dtype policy, or the policy of this name, to layers created inside."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(wanted)
+    keras.config.set_dtype_policy(value)
     try:
         yield
     finally:
@@ -21,7 +21,7 @@ def policy(wanted: Any) -> Iterator[None]:
 
 
 def without_gradients() -> AbstractContextManager[Any]:
-    """PyTorch keeps nothing for a way back of what is computed inside; the others never do."""
+    """Record nothing for a backward pass inside, on PyTorch; the other backends never do."""
     if keras.backend.backend() != "torch":
         return nullcontext()
     import torch

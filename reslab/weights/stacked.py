@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from reslab.acceleration.accelerate import accelerate, making
+from reslab.acceleration.accelerate import accelerate, fast_initialisation
 from reslab.core.errors import UserError
 from reslab.models import build, stacked
 from reslab.models.scopes import policy
@@ -43,7 +43,7 @@ def flatten(model: keras.Model) -> keras.Model:
             return layer.written_out(args[0])
         return layer(*args, **kwargs)
 
-    with making():
+    with fast_initialisation():
         flat = keras.models.clone_model(model, clone_function=clone, call_function=call)
     return _copy_state(model, accelerate(flat))
 

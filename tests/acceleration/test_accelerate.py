@@ -260,7 +260,7 @@ def test_what_a_layer_was_told_at_the_call_stands() -> None:
 def test_stacked_units_are_accelerated_too() -> None:
     fast_only()
     model = create("resnet20", input_shape=(8, 8, 3), stacked=True)
-    inner = [m for held in stacked.holders(model) for m in held.unseen]
+    inner = [m for layer in stacked.holders(model) for m in layer.untracked_models]
     assert inner
     assert all(any("call" in vars(x) for x in m._flatten_layers()) for m in inner)
     reslab.accelerate(model, undo=True)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from reslab.acceleration.accelerate import making
+from reslab.acceleration.accelerate import fast_initialisation
 from tests.acceleration.test_accelerate import array
 
 pytestmark = [
@@ -31,7 +31,7 @@ INITIALISERS = [
 def test_weights_start_from_keras_s_own_numbers(
     initialiser: Any, shape: tuple[int, ...], dtype: str
 ) -> None:
-    with making():
+    with fast_initialisation():
         found = initialiser(shape, dtype)
     assert keras.backend.standardize_dtype(found.dtype) == dtype
     np.testing.assert_array_equal(array(found), array(initialiser(shape, dtype)))
@@ -41,8 +41,8 @@ def test_bounds_of_each_number_s_own_are_heeded() -> None:
     """As a context in a context is, which leaves the outer one as it was."""
     means = keras.ops.reshape(keras.ops.arange(6.0), (2, 3))
     wanted = keras.random.normal((2, 3), mean=means, seed=1)
-    with making():
-        with making():
+    with fast_initialisation():
+        with fast_initialisation():
             pass
         found = keras.random.normal((2, 3), mean=means, seed=1)
     np.testing.assert_array_equal(array(found), array(wanted))
@@ -61,13 +61,13 @@ def test_jax_compiles_its_draws_for_few_lengths() -> None:
     jax.monitoring.register_event_duration_secs_listener(heard)
     draw = INITIALISERS[0]
     try:
-        with making():
+        with fast_initialisation():
             draw((3, 3, 3, 2))
             first = len(compiled)
             for n in range(3, 30):
                 draw((3, 3, 3, n))
             several = len(compiled)
-            with making():  # nothing is compiled inside of another, nor behind it
+            with fast_initialisation():  # nothing is compiled inside of another, nor behind it
                 draw((3, 3, 3, 30))
             draw((3, 3, 3, 31))
             nested = len(compiled)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import reslab
-from reslab.acceleration.accelerate import making
+from reslab.acceleration.accelerate import fast_initialisation
 from reslab.core.errors import UserError
 from reslab.models.build import create
 from reslab.spec import (
@@ -344,7 +344,7 @@ def test_every_network_trains_a_step_saves_and_loads(name: str, tmp_path: Path) 
     assert np.isfinite(float(model.train_on_batch(x, np.arange(2))))
     assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
     model.save(tmp_path / "model.keras")
-    with making():
+    with fast_initialisation():
         again = reslab.accelerate(keras.saving.load_model(tmp_path / "model.keras"))
     np.testing.assert_array_equal(again.predict_on_batch(x), model.predict_on_batch(x))
 

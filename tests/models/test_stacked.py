@@ -322,7 +322,7 @@ def test_a_convolution_of_a_loop_is_that_of_keras(size: object, padding: str) ->
     """Its values, both gradients, and both of the gradients' squares."""
     import jax
 
-    from reslab.acceleration.jax_rules import loops_convolution
+    from reslab.acceleration.jax_rules import loop_convolution
 
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 6, 7, 3)).astype("float32")
@@ -340,7 +340,7 @@ def test_a_convolution_of_a_loop_is_that_of_keras(size: object, padding: str) ->
         first, second = (jax.grad(f, (0, 1))(x, kernel) for f in (loss, steep))
         return [convolution(x, kernel), *first, *second]
 
-    own = found(loops_convolution(layer))
+    own = found(loop_convolution(layer))
     for ours, theirs in zip(own, found(layer.convolution_op), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
 

@@ -1,4 +1,4 @@
-"""The layer that holds a run of like units: one template, and variables with a leading axis."""
+"""A layer of repeated units: one template, and variables with a leading axis."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from reslab.spec.stacks import Stack
 
 @keras.saving.register_keras_serializable("reslab")
 class Stacked(keras.layers.Layer):
-    """`times` units of one kind, each with weights of its own, as one layer.
+    """`times` units of one kind, each with its own weights, as one layer.
 
-    Takes and gives maps or vectors of the stack's shape, in the order of `data_format`. Every
-    variable of a unit is one with a leading axis of `times`. The units run one after the other: as
-    a scan on JAX and TensorFlow, whose programs then do not grow with depth, as a loop on
-    PyTorch. With `remat` they are computed anew on the way back, and only what goes from unit to
-    unit is kept until then.
+    Maps maps or vectors to the same shape, in the order of `data_format`. Each variable of a unit
+    is stacked along a leading axis of `times`. The units run in sequence: as a scan on JAX and a
+    while loop on TensorFlow, whose programs then do not grow with depth, as a Python loop on
+    PyTorch. With `remat` the backward pass recomputes the activations inside units, and only the
+    tensors between units are kept.
 
-    `stack` is a `repeats.Stack` or its JSON. `frozen` are layers of the unit (numbers in
-    `template_layers`) that stand still although the rest is trained.
+    `stack` is a `Stack` or its JSON. `frozen` are layers of the unit (indices into
+    `template_layers`) that are not trained although the rest is.
     """
 
     def __init__(
@@ -51,27 +51,27 @@ class Stacked(keras.layers.Layer):
         with policy(self.dtype_policy):
             template = Template(self.stack, self.data_format)
         for i, values in enumerate(template.initial_values()):
-            template.wholes.append(self._whole(i, template, values))
+            template.wholes.append(self._stacked_variable(i, template, values))
         self._template = template
         if not self.trainable:
             template.model.trainable = False
         self.freeze([template.model.layers[i] for i in self._frozen])
 
-    def _whole(self, i: int, template: Template, values: np.ndarray) -> Any:
+    def _stacked_variable(self, i: int, template: Template, values: np.ndarray) -> Any:
         v, (leaf, name) = template.variables[i], self.stack.variables[i]
-        # Not `add_weight`: it gives all kernels one path, by which Keras tells the parameters of a
-        # layer apart on PyTorch
+        # Not `add_weight`: it gives all kernels the same path, and on PyTorch Keras keeps one
+        # parameter of a layer for each path
         with keras.name_scope(self.stack.leaves[leaf][1]):
-            whole = keras.Variable(
+            stacked = keras.Variable(
                 lambda shape, dtype: ops.convert_to_tensor(values, dtype),
                 shape=values.shape,
                 dtype=v.dtype,
                 trainable=v.trainable,
-                autocast=False,  # each layer of the unit knows which of its variables it casts
+                autocast=False,  # the layers of the unit cast their own variables
                 name=name,
             )
-        setattr(self, f"whole_{i}", whole)  # Keras tracks what is an attribute
-        return whole
+        setattr(self, f"whole_{i}", stacked)  # Keras tracks attributes; files have this name
+        return stacked
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
         template = self.template
@@ -81,9 +81,9 @@ class Stacked(keras.layers.Layer):
             x: Tensor, weights: Sequence[Tensor], states: Sequence[Tensor], rates: Sequence[Any]
         ) -> tuple[Tensor, States]:
             for (layer, _), rate in zip(template.varying, rates, strict=True):
-                layer.now = rate
-            given = zip(template.variables, (*weights, *states), strict=True)
-            with keras.StatelessScope(list(given)) as scope:
+                layer.current_rate = rate
+            replaced = zip(template.variables, (*weights, *states), strict=True)
+            with keras.StatelessScope(list(replaced)) as scope:
                 before = [scope.get_current_value(v) for v in template.variables[n:]]
                 y = template.model.call(x, training=bool(training))
                 after = [scope.get_current_value(v) for v in template.variables[n:]]
@@ -104,8 +104,12 @@ class Stacked(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         layers = [] if self._template is None else self.template_layers
         frozen = [i for i, layer in enumerate(layers) if self.trainable and not layer.trainable]
-        own = {"stack": self.stack.encode(), "data_format": self.data_format, "remat": self.remat}
-        return {**super().get_config(), **own, "frozen": frozen}
+        config = {
+            "stack": self.stack.encode(),
+            "data_format": self.data_format,
+            "remat": self.remat,
+        }
+        return {**super().get_config(), **config, "frozen": frozen}
 
     # One unit, and single layers of all of them -------------------------------------------------
 
@@ -115,30 +119,29 @@ class Stacked(keras.layers.Layer):
         return self._template
 
     @property
-    def unseen(self) -> list[keras.Model]:
-        """For `reslab.accelerate`: models that Keras does not find in this layer."""
+    def untracked_models(self) -> list[keras.Model]:
+        """Models that Keras does not track in this layer, for `reslab.accelerate`."""
         return [] if self._template is None else [self._template.model]
 
     @property
     def template_layers(self) -> list[keras.layers.Layer]:
-        """The layers of one unit, stock Keras ones: their variables only stand for the slices."""
+        """The stock layers of one unit, whose variables are placeholders for slices."""
         return list(self.template.model.layers)
 
     @property
     def wholes(self) -> list[tuple[Any, int, str]]:
-        """The stacked variables, each with the leaf that it belongs to (its number in
-        `stack.leaves`) and its name there."""
+        """The stacked variables, each with the index of its leaf in `stack.leaves` and its name."""
         both = zip(self.template.wholes, self.stack.variables, strict=True)
         return [(whole, leaf, name) for whole, (leaf, name) in both]
 
     def of(self, layer: keras.layers.Layer) -> dict[str, Any]:
         """The stacked variables of a template layer, by name."""
-        own = {id(v) for v in layer.variables}
+        ids = {id(v) for v in layer.variables}
         both = zip(self.template.variables, self.template.wholes, strict=True)
-        return {v.name: whole for v, whole in both if id(v) in own}
+        return {v.name: whole for v, whole in both if id(v) in ids}
 
     def written_out(self, x: Tensor) -> Tensor:
-        """The units one by one on x, as stock layers of their own with fresh weights."""
+        """Build the units one by one on x, as separate stock layers with new weights."""
         with policy(self.dtype_policy):
             return self.stack.traverse(Edge(self.stack.shape, x), visitor(self.data_format)).result
 
@@ -149,7 +152,7 @@ class Stacked(keras.layers.Layer):
             self._template.model.trainable = bool(value)
 
     def freeze(self, layers: Sequence[keras.layers.Layer], frozen: bool = True) -> None:
-        """Hold these template layers still in every unit, or let them move again."""
+        """Freeze these template layers in every unit, or unfreeze them."""
         for layer in layers:
             layer.trainable = not frozen
         both = zip(self.template.variables, self.template.wholes, strict=True)
@@ -158,21 +161,22 @@ class Stacked(keras.layers.Layer):
 
 
 class Template:
-    """One unit as a Keras model of its own, whose variables only stand for the slices in turn.
+    """One unit as a Keras model, whose variables are placeholders for the slices of each unit.
 
-    It is no layer, so that Keras tracks none of its variables: what is trained and saved are the
-    stacked ones, in `wholes`, in the same order as `variables`: the first `trained` are weights.
+    It is not a layer, so that Keras does not track its variables. The stacked variables, which
+    are trained and saved, are in `wholes`, in the order of `variables`. The first `trained` of them
+    are weights.
     """
 
     def __init__(self, stack: Stack, data_format: str) -> None:
         self.stack = stack
-        alike = visitor(data_format)
+        visit_stock = visitor(data_format)
 
         def visit(leaf: Leaf, path: str, given: tuple[Edge, ...], out: Shape) -> Tensor:
             if isinstance(leaf, Dropout | StochasticDepth) and len(set(stack.drops[path])) > 1:
                 site = Site(path, tuple(v.shape for v in given), out, data_format)
                 return drop(leaf, site, VaryingDropout)(given[0].result)
-            return alike(leaf, path, given, out)
+            return visit_stock(leaf, path, given, out)
 
         compute = keras.config.dtype_policy().compute_dtype
         inputs = keras.Input(axes(stack.shape, data_format), dtype=compute, name="unit")
@@ -196,37 +200,38 @@ class Template:
         return next(v for v in owner.variables if v.name == name)
 
     def initial_values(self) -> list[np.ndarray]:
-        """What the variables start from, stacked, in the order of `variables`: the numbers that
-        the same units would start from were they written out, for the same seeds are drawn."""
+        """The stacked initial values, in the order of `variables`.
+
+        The same seeds are drawn as for units built one by one, so that the values are the same.
+        """
         first = [_numpy(v) for v in self.variables]
         values = [[value] for value in first]
-        place = {where: i for i, where in enumerate(self.stack.variables)}
-        drawn = [
-            (place[leaf, name], draw)
+        index = {variable: i for i, variable in enumerate(self.stack.variables)}
+        random_values = [
+            (index[leaf, name], draw)
             for leaf, owner in enumerate(self.owners)
             for name, draw in _draws(owner)
-            if (leaf, name) in place
+            if (leaf, name) in index
         ]
         for _ in range(1, self.stack.times):
-            fresh = {i: draw(self.variables[i]) for i, draw in drawn}
-            for i, mine in enumerate(values):
-                mine.append(fresh.get(i, first[i]))
-        return [np.stack(each) for each in values]
+            new = {i: draw(self.variables[i]) for i, draw in random_values}
+            for i, slices in enumerate(values):
+                slices.append(new.get(i, first[i]))
+        return [np.stack(slices) for slices in values]
 
 
 def _draws(layer: Any) -> list[tuple[str, Callable[[Any], np.ndarray]]]:
-    """The variables of a layer that start from random numbers, and how these are drawn anew."""
+    """The variables of a layer with random initial values, and functions that draw new ones."""
     if isinstance(layer, keras.layers.Dropout):
         return [("seed_generator_state", lambda v: np.array([random.getrandbits(31), 0], v.dtype))]
-    known = getattr(layer, "kernel_initializer", None)
-    if known is None:
+    initializer = getattr(layer, "kernel_initializer", None)
+    if initializer is None:
         return []
 
     def kernel(v: Any) -> np.ndarray:
-        again = type(known).from_config(
-            known.get_config()
-        )  # without a seed of its own it draws one
-        return np.asarray(keras.ops.convert_to_numpy(again(v.shape, v.dtype)))
+        # without a seed in its configuration, the copy draws one
+        copy = type(initializer).from_config(initializer.get_config())
+        return np.asarray(keras.ops.convert_to_numpy(copy(v.shape, v.dtype)))
 
     return [("kernel", kernel)]
 
@@ -236,24 +241,25 @@ def _numpy(variable: Any) -> np.ndarray:
 
 
 class VaryingDropout(keras.layers.Dropout):
-    """Dropout at a rate that is set before each call: `now`, a number or a scalar tensor.
+    """Dropout with a rate that is set before each call: `current_rate`, a number or scalar tensor.
 
-    Its `rate` is one of those that it will have; where it is 0, nothing is dropped, as in Dropout.
+    `rate` is one of the rates that it will have. If it is 0, nothing is dropped, as in Dropout.
     """
 
-    now: Any = 0.0
+    current_rate: Any = 0.0
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if not training or not self.rate:
             return inputs
-        if isinstance(self.now, float):
+        if isinstance(self.current_rate, float):
             return keras.random.dropout(
-                inputs, self.now, noise_shape=self.noise_shape, seed=self.seed_generator
+                inputs, self.current_rate, noise_shape=self.noise_shape, seed=self.seed_generator
             )
-        # What Keras does with a number for a rate, with the same draws; it asks whether it is 0
-        given = self.noise_shape or (None,) * len(inputs.shape)
-        shape = [ops.shape(inputs)[i] if n is None else n for i, n in enumerate(given)]
-        drawn = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
-        keep = 1.0 - self.now
-        kept = drawn >= self.now if keras.backend.backend() == "tensorflow" else drawn < keep
+        # Keras's dropout with the same draws; Keras itself tests whether the rate is 0
+        noise_shape = self.noise_shape or (None,) * len(inputs.shape)
+        shape = [ops.shape(inputs)[i] if n is None else n for i, n in enumerate(noise_shape)]
+        noise = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        keep = 1.0 - self.current_rate
+        tensorflow = keras.backend.backend() == "tensorflow"
+        kept = noise >= self.current_rate if tensorflow else noise < keep
         return ops.where(kept, inputs / ops.cast(keep, inputs.dtype), ops.zeros_like(inputs))

@@ -1,4 +1,4 @@
-"""Single layers of a stacked net, under the names that they have in a flat one."""
+"""Single layers of a stacked network, by the names that they have in a network without stacks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from reslab.models.stacked.layer import Stacked
 
 @dataclass(frozen=True)
 class Slice:
-    """One unit's part of a stacked variable. It is read and assigned to as a variable is.
+    """One unit's slice of a stacked variable, which can be read and assigned like a variable.
 
-    To read or assign many, use `read` and `assign`: each stacked variable is moved as a whole.
+    To read or assign many, use `read` and `assign`, which copy each stacked variable once.
     """
 
     whole: Any
@@ -50,28 +50,30 @@ class Slice:
 
 
 def holders(model: keras.Model) -> list[Stacked]:
-    """The layers of a model that hold stacked units, those of models inside it too."""
-    found: list[Stacked] = []
+    """The layers of stacked units in a model and in the models inside it."""
+    stacked_layers: list[Stacked] = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            found += holders(layer)
+            stacked_layers += holders(layer)
         elif isinstance(layer, Stacked):
-            found.append(layer)
-    return found
+            stacked_layers.append(layer)
+    return stacked_layers
 
 
 def variables(model: keras.Model) -> dict[str, Any]:
-    """All variables of a model by `layer/variable`, slices where units are stacked; those of a
-    model inside it behind its name."""
-    found: dict[str, Any] = {}
+    """All variables of a model by `layer/variable`, as slices where units are stacked.
+
+    The variables of a model inside have its name in front.
+    """
+    named: dict[str, Any] = {}
     for layer in model.layers:
         if isinstance(layer, Stacked):
-            found.update(_slices(layer))
+            named.update(_slices(layer))
         elif isinstance(layer, keras.Function | keras.Sequential):
-            found |= {f"{layer.name}/{path}": v for path, v in variables(layer).items()}
+            named |= {f"{layer.name}/{path}": v for path, v in variables(layer).items()}
         else:
-            found |= {f"{layer.name}/{v.name}": v for v in layer.variables}
-    return found
+            named |= {f"{layer.name}/{v.name}": v for v in layer.variables}
+    return named
 
 
 def _slices(layer: Stacked) -> Iterator[tuple[str, Slice]]:
@@ -83,15 +85,15 @@ def _slices(layer: Stacked) -> Iterator[tuple[str, Slice]]:
 def read(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The values of variables and slices; each stacked variable is converted once."""
     wholes: dict[int, np.ndarray] = {}
-    found = {}
+    arrays = {}
     for name, v in variables.items():
         if isinstance(v, Slice):
             if id(v.whole) not in wholes:
                 wholes[id(v.whole)] = np.asarray(keras.ops.convert_to_numpy(v.whole))
-            found[name] = wholes[id(v.whole)][v.index]
+            arrays[name] = wholes[id(v.whole)][v.index]
         else:
-            found[name] = np.asarray(keras.ops.convert_to_numpy(v))
-    return found
+            arrays[name] = np.asarray(keras.ops.convert_to_numpy(v))
+    return arrays
 
 
 def assign(variables: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
@@ -109,9 +111,9 @@ def assign(variables: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
         if tuple(array.shape) != v.shape:
             raise ValueError(f"{name} has shape {v.shape}, not {tuple(array.shape)}")
         parts.setdefault(id(v.whole), []).append((v, array))
-    for each in parts.values():
-        whole = each[0][0].whole
+    for slices in parts.values():
+        whole = slices[0][0].whole
         values = np.array(keras.ops.convert_to_numpy(whole))
-        for v, array in each:
+        for v, array in slices:
             values[v.index] = array
         whole.assign(values)
