@@ -30,8 +30,8 @@ def accelerate(model: Model, undo: bool = False) -> Model:
     """Make a Keras model or layer run faster, in place.
 
     The results stay the same within float error: forward and backward pass, training and inference,
-    running statistics, float32 and mixed precision. Layers and models inside the model are included;
-    layers of unknown kinds stay as they are. The model saves the same stock layers.
+    running statistics, float32 and mixed precision. Layers and models inside are included; layers
+    of unknown kinds stay as they are. The model saves the same stock layers.
 
     On PyTorch, `compile(jit_compile=True)` afterwards compiles functional models by torch.compile,
     in training only; the gradients of such a model have no gradients. On JAX, only stacked units
