@@ -41,11 +41,11 @@ def both(model: keras.Model, x: np.ndarray, **how: Any) -> list[dict[str, np.nda
         model.set_weights(before)
         reslab.accelerate(model, undo=undo)
         y, to_input, gradients = derivatives(model, x, **how)
-        found = {"output": y, "input gradient": to_input}
+        arrays = {"output": y, "input gradient": to_input}
         paths = [v.path for v in model.trainable_variables]
-        found |= {f"gradient of {p}": g for p, g in zip(paths, gradients, strict=True)}
-        found |= {v.path: v.value for v in model.non_trainable_variables if "seed" not in v.path}
-        results.append({k: array(v) for k, v in found.items()})
+        arrays |= {f"gradient of {p}": g for p, g in zip(paths, gradients, strict=True)}
+        arrays |= {v.path: v.value for v in model.non_trainable_variables if "seed" not in v.path}
+        results.append({k: array(v) for k, v in arrays.items()})
     model.set_weights(before)
     return results
 
@@ -115,8 +115,8 @@ def agree(model: keras.Model, **how: Any) -> None:
             assert np.abs(fast[name] - value).max() <= 2e-5 * np.abs(value).max(), name
         greatest = max(np.linalg.norm(v) for v in gradients.values())
         off = [np.linalg.norm(fast[k] - v) / greatest for k, v in gradients.items()]
-        own = "input gradient"
-        off.append(np.linalg.norm(fast[own] - stock[own]) / np.linalg.norm(stock[own]))
+        key = "input gradient"
+        off.append(np.linalg.norm(fast[key] - stock[key]) / np.linalg.norm(stock[key]))
         errors.append(max(off))
     assert min(errors) <= 1e-4, errors
 
@@ -133,7 +133,7 @@ def nets() -> dict[str, Any]:
     vector = layers.Dense(5, activation="tanh")(layers.Flatten()(both))
     vector = layers.BatchNormalization()(vector)
     inner = keras.Model(i, layers.Dense(4)(vector), name="inner")
-    # what an activation gave is asked for on the way back: no sum and no ReLU may overwrite it
+    # the backward pass reads the output of an activation: no sum and no ReLU may overwrite it
     k = keras.Input((9, 8, 6))
     guide = layers.Conv2D(6, 3, padding="same", activation="relu")(k)
     guide = layers.Add()([guide, k])
@@ -192,8 +192,8 @@ def test_mixed_gradients_are_as_near_to_float32s_as_stock_kerass() -> None:
     model.set_weights(exact.get_weights())
     x = np.random.default_rng(1).normal(size=(16, 8, 8, 3)).astype("float32")
 
-    def gradient(found: dict[str, np.ndarray]) -> np.ndarray:
-        return np.concatenate([v.ravel() for k, v in found.items() if "gradient of" in k])
+    def gradient(arrays: dict[str, np.ndarray]) -> np.ndarray:
+        return np.concatenate([v.ravel() for k, v in arrays.items() if "gradient of" in k])
 
     true = gradient(both(exact, x, training=True)[0])
     stock, fast = (np.linalg.norm(gradient(f) - true) for f in both(model, x, training=True))
@@ -215,19 +215,19 @@ def test_a_plan_leaves_no_layer_of_ours_to_keras(name: str) -> None:
 @pytest.mark.parametrize("name", ["resnet20", "resnet18_d", "seresnet18", "densenet40_k12"])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_gradients_lie_in_memory_as_the_maps_do(name: str, data_format: str) -> None:
-    """One that does not is turned again by each operation on its way."""
+    """A gradient in another memory format is converted by each operation that it passes."""
     torch = torch_only()
     shape = (32, 32, 3) if data_format == "channels_last" else (3, 32, 32)
     model = create(name, input_shape=shape, data_format=data_format)
     y = model(torch.rand(2, *shape), training=True)
-    nodes, seen = [y.grad_fn], {}
+    nodes, strides_by_kind = [y.grad_fn], {}
 
     def look(node: Any) -> Any:
         kind = node.name()
 
         def hook(gradients: tuple[Any, ...]) -> None:
             maps = [g for g in gradients if g is not None and g.dim() == 4 and g[0, 0].numel() > 1]
-            seen.setdefault(kind, []).extend(g.stride(1) for g in maps)
+            strides_by_kind.setdefault(kind, []).extend(g.stride(1) for g in maps)
 
         return hook
 
@@ -240,8 +240,10 @@ def test_gradients_lie_in_memory_as_the_maps_do(name: str, data_format: str) -> 
             if node.name() in ("ConvolutionBackward0", "NativeBatchNormBackward0", "ReluBackward0"):
                 node.register_prehook(look(node))
     y.sum().backward()
-    assert len(seen) == 3
-    assert {kind: set(strides) for kind, strides in seen.items()} == {kind: {1} for kind in seen}
+    assert len(strides_by_kind) == 3
+    assert {kind: set(strides) for kind, strides in strides_by_kind.items()} == {
+        kind: {1} for kind in strides_by_kind
+    }
 
 
 @pytest.mark.core
@@ -268,7 +270,7 @@ def test_stacked_units_are_accelerated_too() -> None:
 
 
 def test_second_derivatives_are_those_of_stock_keras() -> None:
-    torch_only()  # TensorFlow's own are wrong, see below
+    torch_only()  # stock Keras's are wrong on TensorFlow, see below
     model = create("resnet20", input_shape=(8, 8, 3), classes=3)
     x = np.random.default_rng(1).normal(size=(8, 8, 8, 3)).astype("float32")
     products = []
@@ -282,8 +284,8 @@ def test_second_derivatives_are_those_of_stock_keras() -> None:
 
 @pytest.mark.core
 def test_second_derivatives_are_differences_of_first_ones() -> None:
-    """Those of stock Keras on TensorFlow are not: tf.nn.moments holds the mean still inside the
-    variance."""
+    """Those of stock Keras on TensorFlow are not: tf.nn.moments takes the mean inside the
+    variance as a constant."""
     fast_only()
     i = x = keras.Input((8, 8, 3))
     for _ in range(2):
@@ -339,7 +341,7 @@ def test_saved_files_are_stock_and_undo_restores(tmp_path: Path) -> None:
 def test_fits_like_stock_keras(options: dict[str, Any]) -> None:
     """Two epochs of SGD with momentum from one start: the weights end together.
 
-    Where a ReLU's input is nought but for its last bits, either may let the gradient of one
+    Where a ReLU's input is zero but for its last bits, either may let the gradient of one
     position through. At this rate that is a tenth of the tolerance, and a rule's term is not.
     """
     fast_only()
@@ -378,7 +380,7 @@ def test_sgd_of_any_kernel_goes_in_one_pass(sgd: Any, monkeypatch: pytest.Monkey
     x = layers.Conv2D(1, 3)(layers.BatchNormalization()(x))
     model = reslab.accelerate(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x))))
     model.compile(sgd(0.01, 0.9), "mse")
-    for _ in range(2):  # the velocities are made in the first step, and matched in the second
+    for _ in range(2):  # the velocities are created in the first step, and transposed in the second
         lying.clear()
         model.train_on_batch(np.ones((2, 8, 8, 1)), np.ones((2, 2)))
     assert len(lying) == len(model.trainable_variables)
@@ -401,7 +403,7 @@ def test_layers_beyond_the_rules_stay_as_they_are() -> None:
 
 
 def test_freed_memory_is_used_again_without_page_faults() -> None:
-    """Counted by the system, in a process of its own, which keeps its memory as it is told."""
+    """Counted by the system, in a separate process with the default settings of glibc."""
     torch_only()
     script = (
         "import sys, torch\n"

@@ -43,13 +43,13 @@ def mixed() -> Iterator[None]:
 def test_float32_layers_in_a_mixed_model(what: str) -> None:
     image = keras.Input((8, 8, 3))
     one, other = (layers.BatchNormalization()(layers.Conv2D(8, 3)(image)) for _ in range(2))
-    made = {
+    output = {
         "head": lambda: layers.Dense(10, dtype="float32")(layers.GlobalAveragePooling2D()(one)),
         "convolution": lambda: layers.Conv2D(8, 3, dtype="float32")(image),
         "sum": lambda: layers.Add(dtype="float32")([one, other]),
         "rectifier": lambda: layers.ReLU(dtype="float32")(one),
     }[what]()
-    same(keras.Model(image, made), MAPS)
+    same(keras.Model(image, output), MAPS)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "mixed_float16", "bfloat16"])
@@ -74,9 +74,9 @@ def test_whole_numbers_stay_whole(kind: Any, wanted: int) -> None:
     """Float32 knows no 2^24 + 1."""
     numbers = keras.Input((4,), dtype="int32")
     model = reslab.accelerate(keras.Model(numbers, kind()([numbers, numbers])))
-    found = model(np.array([[2**24 + 1, 2, 3, 4]], "int32"))
-    assert keras.backend.standardize_dtype(found.dtype) == "int32"
-    assert int(found[0][0]) == wanted
+    results = model(np.array([[2**24 + 1, 2, 3, 4]], "int32"))
+    assert keras.backend.standardize_dtype(results.dtype) == "int32"
+    assert int(results[0][0]) == wanted
 
 
 def test_what_came_in_is_not_written_over() -> None:
@@ -115,7 +115,7 @@ def small() -> keras.Model:
     return keras.Model(image, layers.Dense(16, name="head")(x))
 
 
-@pytest.mark.parametrize("change", ["activation", "epsilon", "lora", "own call"])
+@pytest.mark.parametrize("change", ["activation", "epsilon", "lora", "call"])
 def test_what_a_layer_becomes_later_is_seen(change: str) -> None:
     model = reslab.accelerate(small())
     before = array(model(MAPS))
@@ -159,7 +159,7 @@ def test_hooks_that_are_set_afterwards_fire() -> None:
     model(MAPS)
     fired: list[tuple[int, ...]] = []
     handle = model.get_layer("bn").register_forward_hook(
-        lambda layer, given, made: fired.append(tuple(made.shape))
+        lambda layer, given, output: fired.append(tuple(output.shape))
     )
     model(MAPS)
     handle.remove()
@@ -201,7 +201,7 @@ def test_a_step_of_the_user_s_own_stays() -> None:
 
 
 def test_a_step_heeds_what_changes_between_steps() -> None:
-    """What stands still and trains again, or nothing; losses of layers, weights of samples."""
+    """Layers that are frozen and unfrozen, all layers frozen, losses of layers, sample weights."""
     torch_only()
 
     def history(undo: bool) -> list[Any]:
@@ -217,16 +217,16 @@ def test_a_step_heeds_what_changes_between_steps() -> None:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
         x, y = rng.normal(size=(6, 8, 8, 3)).astype("float32"), np.arange(6) % 3
-        found = []
+        results = []
         how: Any = {"sample_weight": 1 + y, "batch_size": 3, "shuffle": False, "verbose": 0}
         for trains in (True, False, True):
             model.get_layer("conv").trainable = trains
-            found += [*model.fit(x, y, **how).history.values(), *model.get_weights()]
+            results += [*model.fit(x, y, **how).history.values(), *model.get_weights()]
         model.trainable = False
         model.get_layer("bn").trainable = True  # its statistics move all the same
         with pytest.warns(UserWarning, match="any trainable weights"):
-            found += model.fit(x, y, **how).history.values()
-        return found + model.get_weights()
+            results += model.fit(x, y, **how).history.values()
+        return results + model.get_weights()
 
     for stock, fast in zip(history(True), history(False), strict=True):
         np.testing.assert_allclose(fast, stock, rtol=1e-5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""First weights on JAX: Keras's own numbers, of few compiled programs."""
+"""Initial weights on JAX: Keras's numbers, from few compiled programs."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def test_weights_start_from_keras_s_own_numbers(
     initialiser: Any, shape: tuple[int, ...], dtype: str
 ) -> None:
     with fast_initialisation():
-        found = initialiser(shape, dtype)
-    assert keras.backend.standardize_dtype(found.dtype) == dtype
-    np.testing.assert_array_equal(array(found), array(initialiser(shape, dtype)))
+        numbers = initialiser(shape, dtype)
+    assert keras.backend.standardize_dtype(numbers.dtype) == dtype
+    np.testing.assert_array_equal(array(numbers), array(initialiser(shape, dtype)))
 
 
 def test_bounds_of_each_number_s_own_are_heeded() -> None:
@@ -44,8 +44,8 @@ def test_bounds_of_each_number_s_own_are_heeded() -> None:
     with fast_initialisation():
         with fast_initialisation():
             pass
-        found = keras.random.normal((2, 3), mean=means, seed=1)
-    np.testing.assert_array_equal(array(found), array(wanted))
+        numbers = keras.random.normal((2, 3), mean=means, seed=1)
+    np.testing.assert_array_equal(array(numbers), array(wanted))
 
 
 def test_jax_compiles_its_draws_for_few_lengths() -> None:

@@ -32,7 +32,7 @@ from tests.training.test_train import same_bits
 if keras.backend.backend() != "torch":
     pytest.skip("torch.compile is PyTorch's", allow_module_level=True)
 
-# what PyTorch's own compiler does
+# what PyTorch's compiler does
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
@@ -56,7 +56,7 @@ def mixed() -> keras.Model:
 
 
 def nested() -> keras.Model:
-    """A backbone whose batch norm stands still, a layer that no rule knows, and dropout."""
+    """A backbone with frozen batch norm, a layer without a rule, and dropout."""
     i = keras.Input((8, 8, 3))
     x = layers.Conv2D(4, 3, padding="same", use_bias=False)(i)
     x = layers.Add()([layers.ReLU()(layers.BatchNormalization()(x)), x])
@@ -72,7 +72,7 @@ NETS: dict[str, Callable[[], keras.Model]] = {
     "residual": lambda: create(SMALL),
     "stochastic depth": lambda: create(stochastic(SMALL, 0.5)),
     "stacked": lambda: create(SMALL, stacked=True),
-    "stacked, computed anew": lambda: create(SMALL, stacked=True, remat=True),
+    "stacked, recomputed": lambda: create(SMALL, stacked=True, remat=True),
     "mixed": mixed,
     "nested": nested,
     "all rules": lambda: reslab.accelerate(nets()["guide"]),
@@ -95,14 +95,14 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Of what came in first, for each stretch that was compiled."""
     from reslab.acceleration.torch_compile import CompiledSegment
 
-    own, seen = CompiledSegment._compiled, []
+    compile_segment, shapes = CompiledSegment._compiled, []
 
-    def spied(stretch: Any, inputs: list[Any]) -> Any:
-        seen.append(tuple(inputs[0].shape))
-        return own(stretch, inputs)
+    def spied(segment: Any, inputs: list[Any]) -> Any:
+        shapes.append(tuple(inputs[0].shape))
+        return compile_segment(segment, inputs)
 
     monkeypatch.setattr(CompiledSegment, "_compiled", spied)
-    return seen
+    return shapes
 
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in NETS if name != "nested"]
@@ -130,22 +130,22 @@ def test_a_compiled_net_trains_as_an_eager_one(name: str, shapes: list[Any]) -> 
 
 
 @pytest.mark.slow
-def test_what_is_computed_anew_in_another_thread_is_compiled_too(shapes: list[Any]) -> None:
-    """A GPU's way back has its own thread: an eager unit there would not fit the compiled one."""
+def test_recomputation_in_another_thread_is_compiled_too(shapes: list[Any]) -> None:
+    """On a GPU the backward pass has its own thread: an eager unit would not fit a compiled one."""
     import torch
 
     from reslab.acceleration.torch_compile import compilation as compiling
 
-    model, found = NETS["stacked, computed anew"](), []
+    model, gradients = NETS["stacked, recomputed"](), []
     x = torch.from_numpy(batch()[0])
     for wanted in (False, True):
         with compiling(wanted):
             total = model(x, training=True).square().sum()
         weights = [v.value for v in model.trainable_variables]
         with ThreadPoolExecutor(1) as pool:
-            found.append(pool.submit(torch.autograd.grad, total, weights).result())
+            gradients.append(pool.submit(torch.autograd.grad, total, weights).result())
     assert shapes
-    for eager, fused in zip(*found, strict=True):
+    for eager, fused in zip(*gradients, strict=True):
         assert (eager - fused).abs().max() <= 1e-4 * max(float(eager.abs().max()), 1e-3)
 
 

@@ -84,7 +84,7 @@ LATER = {  # one of a family, on PyTorch: `tests/weights` compares these with ot
     "resnet110_constant_scaling": (8, 8, 3),
     "resnet110_relu_only_v2": (8, 8, 3),
 }
-# flat, the giants are built in a test of their own; the small sizes on every backend
+# the giants have a separate test when not stacked; the small sizes run on every backend
 GIANTS = "resnet1202", "resnet1202_b", "plain1202", "resnet1001_v2"
 REST = [
     pytest.param(name, marks=pytest.mark.slow)
@@ -97,11 +97,11 @@ ON_EVERY_BACKEND = [pytest.param(name, marks=pytest.mark.core) for name in SMALL
 @pytest.mark.parametrize("name", [*REST, *LATER, *ON_EVERY_BACKEND])
 def test_built_model_agrees_with_walk(name: str) -> None:
     layers = {layer.name: layer for layer in create(name).layers}
-    channels_first = network(name).data_format == "channels_first" and not turned(layers)
+    channels_first = network(name).data_format == "channels_first" and not transposes(layers)
     for line in walk(network(name)):
         layer = layers.pop(line.path)
-        found = {v.name: tuple(v.shape) for v in layer.variables if "seed" not in v.name}
-        assert found == {**line.weights, **line.state}, line.path
+        shapes = {v.name: tuple(v.shape) for v in layer.variables if "seed" not in v.name}
+        assert shapes == {**line.weights, **line.state}, line.path
         shape = line.out_shape
         size = (
             (shape.features,)
@@ -114,7 +114,7 @@ def test_built_model_agrees_with_walk(name: str) -> None:
     assert not any(layer.variables for layer in layers.values()), "layers that walk does not know"
 
 
-def turned(layers: dict) -> bool:
+def transposes(layers: dict) -> bool:
     return "to_channels_last" in layers
 
 
@@ -185,12 +185,12 @@ def test_paddings_pools_branches_and_rare_parts(
     values = randomise(model)
     x = np.random.default_rng(1).normal(size=(2, 33, 30, 3)).astype("float32")
     given = x if data_format == "channels_last" else x.transpose(0, 3, 1, 2)
-    found = model.predict_on_batch(given)
-    close(found, forward(walk(net), values, x))
+    outputs = model.predict_on_batch(given)
+    close(outputs, forward(walk(net), values, x))
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    close(again.predict_on_batch(given), found)
-    np.testing.assert_array_equal(reslab.accelerate(again).predict_on_batch(given), found)
+    close(again.predict_on_batch(given), outputs)
+    np.testing.assert_array_equal(reslab.accelerate(again).predict_on_batch(given), outputs)
 
 
 @pytest.mark.core
@@ -198,12 +198,12 @@ def test_auxiliary_heads_are_there_to_train_and_gone_at_inference() -> None:
     whole = create(RARE, data_format="channels_last", aux=True)
     values = randomise(whole)
     x = np.random.default_rng(1).normal(size=(2, *RARE.input_shape)).astype("float32")
-    found = whole.predict_on_batch(x)
-    assert set(found) == {"head", "b_aux"}
+    outputs = whole.predict_on_batch(x)
+    assert set(outputs) == {"head", "b_aux"}
     layers = walk(RARE, aux=True)
     end = next(i for i, layer in enumerate(layers) if layer.path == "b_aux_dense1")
-    close(found["b_aux"], forward(layers[: end + 1], values, x))
-    close(found["head"], forward(layers, values, x))
+    close(outputs["b_aux"], forward(layers[: end + 1], values, x))
+    close(outputs["head"], forward(layers, values, x))
     bare = create(RARE, data_format="channels_last")
     assert {layer.name for layer in whole.layers} - {layer.name for layer in bare.layers} == {
         "b_aux_globalaverage1",
@@ -242,7 +242,7 @@ def test_open_size_taps_and_no_top() -> None:
 
 @pytest.mark.core
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ({"network": "resnet51"}, "did you mean 'resnet50'"),
         ({"network": "resnet20", "classes": 0}, "at least one class"),
@@ -254,8 +254,8 @@ def test_open_size_taps_and_no_top() -> None:
         ({"network": "characters", "input_shape": (None, None, 1)}, "known size"),
     ],
 )
-def test_what_does_not_fit_is_said(arguments: dict, words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_an_argument_that_does_not_fit_is_an_error(arguments: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         create(**arguments)
 
 

@@ -55,7 +55,7 @@ def model() -> keras.Model:
 
 
 def given(gradients: list[np.ndarray], variables: list[keras.Variable], laid: bool) -> list[Any]:
-    """As tensors; on PyTorch those for turned kernels lie `laid` as they do, or as their shape."""
+    """As tensors; on PyTorch, those of transposed kernels have their memory format if `laid`."""
     tensors = [keras.ops.convert_to_tensor(g, "float32") for g in gradients]
     if laid and keras.backend.backend() == "torch":
         from torch import empty_like
@@ -90,8 +90,8 @@ def test_rule(rule: str, reference: object, decay: str, nesterov: bool) -> None:
     for i, step in enumerate(gradients):
         sgd.apply(given([step[v.path] for v in variables], variables, laid=i % 3 > 0), variables)
     for v in net.trainable_variables:
-        own = D if decay == "all" or v.name == "kernel" else 0.0
-        wanted = reference(start[v.path], [g[v.path] for g in gradients], own, nesterov)  # type: ignore[operator]
+        decayed = D if decay == "all" or v.name == "kernel" else 0.0
+        wanted = reference(start[v.path], [g[v.path] for g in gradients], decayed, nesterov)  # type: ignore[operator]
         np.testing.assert_allclose(keras.ops.convert_to_numpy(v), wanted, rtol=2e-5, atol=2e-6)
 
 
@@ -123,9 +123,9 @@ def test_without_momentum_all_is_plain_descent() -> None:
 
 
 def test_adadelta_is_keras_s() -> None:
-    made = optimizer(Recipe("r", epochs=1, optimizer="adadelta", rate=0.1), [0.1], model())
-    assert isinstance(made, keras.optimizers.Adadelta)
-    assert (made.rho, made.epsilon) == (0.95, 1e-7)
+    result = optimizer(Recipe("r", epochs=1, optimizer="adadelta", rate=0.1), [0.1], model())
+    assert isinstance(result, keras.optimizers.Adadelta)
+    assert (result.rho, result.epsilon) == (0.95, 1e-7)
 
 
 def test_rates_survive_serialisation_and_hold_their_last() -> None:
@@ -137,7 +137,7 @@ HEAD_STEPS, FACTOR = 2, 0.25
 
 
 def staged(rule: str, w: np.ndarray, gradients: list[np.ndarray], decay: float) -> np.ndarray:
-    """A variable that stands still for two steps, and then moves at a quarter of the rate."""
+    """A variable that is frozen for two steps, and then trains at a quarter of the rate."""
     v = np.zeros_like(w)
     for step, (rate, g) in enumerate(zip(RATES, gradients, strict=True)):
         if step < HEAD_STEPS:  # neither the weight nor the velocity
@@ -190,12 +190,12 @@ def test_adadelta_has_shares_too_and_they_survive_serialisation() -> None:
     n = len(net.trainable_variables)
     shares = Shares((1.0,) * n, (True,) + (False,) * (n - 1), 1)
     recipe = Recipe("r", epochs=1, optimizer="adadelta", rate=0.1)
-    made = optimizer(recipe, [0.1, 0.1], net, shares)
+    result = optimizer(recipe, [0.1, 0.1], net, shares)
     before = keras.ops.convert_to_numpy(net.trainable_variables[0])
     for stands in (True, False):
         ones = [keras.ops.ones(v.shape) for v in net.trainable_variables]
-        made.apply(ones, net.trainable_variables)
+        result.apply(ones, net.trainable_variables)
         now = keras.ops.convert_to_numpy(net.trainable_variables[0])
         assert (now == before).all() == stands
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(result))
     assert again.shares == shares

@@ -1,4 +1,4 @@
-"""Stacked units: the same net as written out, to the last layer's name and weight."""
+"""Stacked units: the same network as without stacks, to the last layer's name and weight."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ Y = np.arange(6) % 3
 WAYS = [{"stacked": True}, {"stacked": True, "remat": True}]
 
 
-def made(net: Network, **how: bool) -> keras.Model:
+def build(net: Network, **how: bool) -> keras.Model:
     """Compiled; the same seed for all."""
     keras.utils.set_random_seed(5)
     model = create(net, data_format="channels_last", **how)
@@ -102,7 +102,7 @@ def close(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
 @pytest.mark.parametrize("net", [SMALL, DROPPING], ids=lambda net: net.name)
 def test_training_is_that_of_the_flat_net(net: Network, how: dict[str, bool]) -> None:
     """First weights, gradients, running statistics, what dropout drops: three steps of each."""
-    flat, model = made(net), made(net, **how)
+    flat, model = build(net), build(net, **how)
     assert stacked.holders(model)
     assert not any(
         layer.name in dict.fromkeys(x.path for x in walk(net)) for layer in stacked.holders(model)
@@ -120,11 +120,11 @@ def test_training_is_that_of_the_flat_net(net: Network, how: dict[str, bool]) ->
 
 @pytest.mark.core
 def test_statistics_move_once_a_step_with_remat() -> None:
-    model = made(SMALL, stacked=True, remat=True)
+    model = build(SMALL, stacked=True, remat=True)
     norm = variables(model)["b_2_body_bn1/moving_variance"]
     assert norm.numpy() == pytest.approx(np.ones(4))
     model.train_on_batch(X, Y)
-    fresh = made(SMALL)
+    fresh = build(SMALL)
     fresh.train_on_batch(X, Y)
     close({"v": norm.numpy()}, {"v": values(fresh)["b_2_body_bn1/moving_variance"]})
 
@@ -133,13 +133,13 @@ def test_statistics_move_once_a_step_with_remat() -> None:
 def test_the_same_function_as_written_by_hand() -> None:
     """Against numpy, which reads every single layer's weights by its flat name."""
     model = create(SMALL, data_format="channels_last", stacked=True)
-    known = randomise(model)
-    close({"y": model.predict_on_batch(X)}, {"y": forward(walk(SMALL), known, X)})
+    weights = randomise(model)
+    close({"y": model.predict_on_batch(X)}, {"y": forward(walk(SMALL), weights, X)})
 
 
 @pytest.mark.core
 def test_saves_loads_and_clones(tmp_path: Path) -> None:
-    model = made(DROPPING, stacked=True, remat=True)
+    model = build(DROPPING, stacked=True, remat=True)
     model.train_on_batch(X, Y)
     model.save(tmp_path / "model.keras")
     again = reslab.accelerate(keras.saving.load_model(tmp_path / "model.keras"))
@@ -159,12 +159,12 @@ def test_files_of_weights_know_no_difference(ending: str, tmp_path: Path) -> Non
     randomise(model)
     weights.save(model, tmp_path / f"a{ending}")
     weights.load(flat, tmp_path / f"a{ending}", network=SMALL)
-    known = {k: v for k, v in values(model).items() if "seed" not in k}
-    same({k: v for k, v in values(flat).items() if "seed" not in k}, known)
+    before = {k: v for k, v in values(model).items() if "seed" not in k}
+    same({k: v for k, v in values(flat).items() if "seed" not in k}, before)
     weights.save(flat, tmp_path / f"b{ending}")
     randomise(model, 1)
     weights.load(model, tmp_path / f"b{ending}", network=SMALL)
-    same({k: v for k, v in values(model).items() if "seed" not in k}, known)
+    same({k: v for k, v in values(model).items() if "seed" not in k}, before)
 
 
 @pytest.mark.core
@@ -173,9 +173,9 @@ def test_files_of_weights_know_no_difference(ending: str, tmp_path: Path) -> Non
 def test_any_description_stacks(net: Network) -> None:
     flat = create(net, data_format="channels_last")
     model = create(net, data_format="channels_last", stacked=True)
-    known = randomise(flat)
-    assert {k for k in variables(model) if "seed" not in k} == known.keys()
-    stacked.assign(variables(model), known)
+    weights = randomise(flat)
+    assert {k for k in variables(model) if "seed" not in k} == weights.keys()
+    stacked.assign(variables(model), weights)
     x = np.random.default_rng(0).normal(size=(2, *net.input_shape)).astype("float32")
     close({"y": model.predict_on_batch(x)}, {"y": flat.predict_on_batch(x)})
 
@@ -183,12 +183,12 @@ def test_any_description_stacks(net: Network) -> None:
 @given(networks())
 @few
 def test_stacks_survive_json_and_know_their_paths(net: Network) -> None:
-    known = {layer.path: layer for layer in walk(net)}
+    by_path = {layer.path: layer for layer in walk(net)}
     for stack in stacks.stacks(net):
         assert stacks.decode(json.loads(json.dumps(stack.encode()))) == stack
         for unit in stack.paths:
             for path, (leaf, _, _) in zip(unit, stack.leaves, strict=True):
-                assert type(known.pop(path).part) is type(leaf)
+                assert type(by_path.pop(path).part) is type(leaf)
 
 
 def test_what_is_stacked() -> None:
@@ -211,7 +211,7 @@ def test_what_is_stacked() -> None:
 @pytest.mark.core
 def test_mixed_precision() -> None:
     with precision("mixed"):
-        flat, model = made(SMALL), made(SMALL, stacked=True, remat=True)
+        flat, model = build(SMALL), build(SMALL, stacked=True, remat=True)
     assert {v.dtype for v in model.trainable_variables} == {"float32"}
     randomise(flat)
     stacked.assign(variables(model), values(flat))
@@ -222,8 +222,8 @@ def test_mixed_precision() -> None:
 
 
 @pytest.mark.core
-def test_what_is_frozen_stands_still(tmp_path: Path) -> None:
-    model = made(SMALL, stacked=True)
+def test_frozen_layers_do_not_change(tmp_path: Path) -> None:
+    model = build(SMALL, stacked=True)
     norms = [k for k in variables(model) if "_bn" in k]
     freeze_bn(model)
     model.compile("sgd", model.loss)
@@ -236,7 +236,7 @@ def test_what_is_frozen_stands_still(tmp_path: Path) -> None:
     assert len(clone.trainable_variables) == len(model.trainable_variables)
     freeze_bn(model, False)
     count = len(model.trainable_variables)
-    assert count == len(made(SMALL, stacked=True).trainable_variables)
+    assert count == len(build(SMALL, stacked=True).trainable_variables)
     model.trainable = False
     assert not model.trainable_variables
     assert not any(x.trainable for h in stacked.holders(model) for x in h.template_layers)
@@ -248,7 +248,7 @@ def test_recalibration_measures_every_layer() -> None:
     images = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 1)).astype("uint8")
     split = ArraySplit.of(images, np.arange(40) % 3)
     net = Network("n", SMALL.rows, (6, 6, 1))
-    flat, model = made(net), made(net, stacked=True)
+    flat, model = build(net), build(net, stacked=True)
     assert recalibrate(flat, split, batch=20) == recalibrate(model, split, batch=20) > 5
     close(values(model), values(flat))
 
@@ -285,8 +285,8 @@ def test_a_gpu_s_own_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, whole))
     elif keras.backend.backend() == "jax":
         jax = pytest.importorskip("jax")
-        told = {"bytes_limit": whole, "bytes_in_use": whole - free}
-        device = SimpleNamespace(memory_stats=lambda: told)
+        stats = {"bytes_limit": whole, "bytes_in_use": whole - free}
+        device = SimpleNamespace(memory_stats=lambda: stats)
         monkeypatch.setattr(jax, "local_devices", lambda: [device])
     else:
         assert memory.choose(network("resnet1001_v2"), 16, 4).remat is False
@@ -315,7 +315,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(thirds: Path, tmp_path: 
 
 
 @pytest.mark.core
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's loops alone need their own")
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX's loops need it")
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("size", [1, 3, (2, 5)])
 def test_a_convolution_of_a_loop_is_that_of_keras(size: object, padding: str) -> None:
@@ -330,7 +330,7 @@ def test_a_convolution_of_a_loop_is_that_of_keras(size: object, padding: str) ->
     layer.build(x.shape)
     kernel = layer.kernel.numpy()
 
-    def found(convolution) -> list:
+    def gradients(convolution) -> list:
         def loss(*args):
             return (convolution(*args) ** 3).sum()
 
@@ -340,15 +340,15 @@ def test_a_convolution_of_a_loop_is_that_of_keras(size: object, padding: str) ->
         first, second = (jax.grad(f, (0, 1))(x, kernel) for f in (loss, steep))
         return [convolution(x, kernel), *first, *second]
 
-    own = found(loop_convolution(layer))
-    for ours, theirs in zip(own, found(layer.convolution_op), strict=True):
+    results = gradients(loop_convolution(layer))
+    for ours, theirs in zip(results, gradients(layer.convolution_op), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
 
 
 @pytest.mark.core
 def test_only_what_loops_is_replaced_and_it_can_be_undone() -> None:
     flat, deep = (reslab.create(network("resnet20"), stacked=way) for way in (False, True))
-    inner = [layer for held in stacked.holders(deep) for layer in held.template_layers]
+    inner = [layer for stack in stacked.holders(deep) for layer in stack.template_layers]
     name = "convolution_op" if keras.backend.backend() == "jax" else "call"
     assert any(name in vars(layer) for layer in inner)
     if keras.backend.backend() == "jax":
