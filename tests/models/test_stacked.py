@@ -278,7 +278,9 @@ def test_what_a_training_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.core
 def test_a_gpu_s_own_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """As PyTorch and JAX tell it."""
-    monkeypatch.setattr(memory.environment, "machine", lambda backend: {"gpu": "a GPU"})
+    monkeypatch.setattr(
+        memory.environment, "machine", lambda backend: {"gpu": "a GPU", "memory_gib": 64.0}
+    )
     free, whole = 3 * 2**30, 8 * 2**30
     if keras.backend.backend() == "torch":
         torch = pytest.importorskip("torch")
