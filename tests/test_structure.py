@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -79,6 +80,40 @@ def test_every_package_has_a_layer() -> None:
 def test_files_stay_short() -> None:
     for path in MODULES:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
+def test_inits_are_empty_or_lazy() -> None:
+    """So `reslab list` loads neither Keras nor NumPy."""
+    for path in ROOT.rglob("__init__.py"):
+        if path.parent == ROOT:
+            continue
+        statements = ast.parse(path.read_text(encoding="utf-8")).body
+        names = [ast.unparse(statement) for statement in statements[1:]]
+        lazy = [
+            "from __future__ import annotations",
+            "import lazy_loader",
+            "__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)",
+        ]
+        assert names in ([], lazy), path
+
+
+UNIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "syslog"}
+
+
+def test_no_unix_only_module_at_import_time() -> None:
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {name.name for name in node.names} | {getattr(node, "module", None)}
+                assert not names & UNIX_ONLY, path
+
+
+def test_no_test_imports_another_test() -> None:
+    """What several tests need is in tests/helpers."""
+    for path in (ROOT.parent / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            module = getattr(node, "module", None) or ""
+            assert not re.match(r"tests\.(?!helpers).*test_", module), f"{path}: {module}"
 
 
 HEAVY = "keras", "torch", "jax", "tensorflow", "numpy", "plotly", "grain", "PIL", "jinja2"

@@ -12,7 +12,7 @@ from keras import layers
 
 import reslab
 from reslab.models.scopes import policy
-from tests.acceleration.test_accelerate import array, torch_only
+from tests.helpers.models import array, torch_only
 
 pytestmark = pytest.mark.core
 RNG = np.random.default_rng(0)

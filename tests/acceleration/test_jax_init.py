@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reslab.acceleration.accelerate import fast_initialisation
-from tests.acceleration.test_accelerate import array
+from tests.helpers.models import array
 
 pytestmark = [
     pytest.mark.core,

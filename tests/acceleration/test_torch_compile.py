@@ -24,10 +24,10 @@ from reslab.spec.transforms import stochastic
 from reslab.training.setup import precision
 from reslab.training.train import resume
 from reslab.zoo.resnet import basic
-from tests.acceleration.test_accelerate import nets
 from tests.helpers import tiny
+from tests.helpers.models import nets
 from tests.helpers.reference import randomise
-from tests.training.test_train import same_bits
+from tests.helpers.training import same_bits
 
 if keras.backend.backend() != "torch":
     pytest.skip("torch.compile is PyTorch's", allow_module_level=True)

@@ -33,7 +33,7 @@ from reslab.spec import (
 )
 from reslab.spec.joins import Join
 from reslab.zoo import NETWORKS
-from tests.models.test_random_nets import few, networks
+from tests.helpers.random_nets import few, networks
 
 DRAWN = Conv | MaxPool | AvgPool | GlobalAverage | Dense
 FIGURE_3 = [NETWORKS["vgg19"], NETWORKS["plain34"], NETWORKS["resnet34"]]

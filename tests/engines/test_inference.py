@@ -28,8 +28,8 @@ from reslab.runs.run import Run
 from reslab.training.setup import precision
 from reslab.zoo import NETWORKS
 from tests.helpers.cli import refused, told
+from tests.helpers.odd_nets import LATER, ODD, RARE, SMALL, close
 from tests.helpers.reference import randomise
-from tests.models.test_build import LATER, ODD, RARE, SMALL, close
 
 ENGINES = "openvino", "onnxruntime", "backend"
 EACH = [

@@ -21,8 +21,6 @@ from reslab.spec import (
     BN,
     Conv,
     Dense,
-    Dropout,
-    Gate,
     GlobalAvgPool,
     Network,
     ReLU,
@@ -37,23 +35,11 @@ from reslab.training import memory
 from reslab.training.batchnorm import freeze_bn, recalibrate
 from reslab.training.setup import precision
 from reslab.zoo import network
-from reslab.zoo.identity_mappings import first_stage, preact_released
 from tests.helpers import tiny
+from tests.helpers.random_nets import few, networks
 from tests.helpers.reference import forward, randomise
-from tests.models.test_random_nets import few, networks
+from tests.helpers.stacked_nets import SMALL, X, build, close, same, values
 
-UNIT = Residual((Conv(4, 3, bias=True), BN(), ReLU, Dropout(0.3)), (), join=Gate("exclusive", -1.0))
-SMALL = Network(
-    "small",
-    {
-        "conv1": Conv(4, 3),
-        "a": Repeat((Conv(4, 3), BN(), ReLU), 2),
-        "b": (Repeat(UNIT, 3), Conv(8, 3, 2), ReLU),
-        "c": first_stage(preact_released, 4, 4),
-        "head": (GlobalAvgPool, Dense(3)),
-    },
-    (6, 6, 2),
-)
 DROPPING = stochastic(
     Network(
         "d",
@@ -66,35 +52,8 @@ DROPPING = stochastic(
     ),
     0.4,
 )
-X = np.random.default_rng(0).normal(size=(6, 6, 6, 2)).astype("float32")
 Y = np.arange(6) % 3
 WAYS = [{"stacked": True}, {"stacked": True, "remat": True}]
-
-
-def build(net: Network, **how: bool) -> keras.Model:
-    """Compiled; the same seed for all."""
-    keras.utils.set_random_seed(5)
-    model = create(net, data_format="channels_last", **how)
-    sgd = keras.optimizers.SGD(0.05, momentum=0.9)
-    model.compile(sgd, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    return model
-
-
-def values(model: keras.Model) -> dict[str, np.ndarray]:
-    return stacked.read(variables(model))
-
-
-def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], name)
-
-
-def close(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
-    """Equal to 1e-4 of their scale: float32 sums in another order."""
-    assert a.keys() == b.keys()
-    for name in a:
-        assert np.abs(a[name] - b[name]).max() <= 1e-4 * max(np.abs(b[name]).max(), 0.1), name
 
 
 @pytest.mark.core

@@ -8,15 +8,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from reslab.report import page
+from tests.helpers.browser import DRAWN, WIDTHS
 from tests.helpers.chromium import Chromium
 from tests.helpers.runs import CHARACTERS, make_run
 
-DRAWN = "document.documentElement.dataset.charts === 'drawn'"
 # The number of visible lines, dots and heat maps of each chart.
 MARKS = """Object.fromEntries([...document.querySelectorAll('.chart')].map((chart) => [chart.id,
   [...chart.querySelectorAll('.overplot path, .overplot image')].filter(
     (mark) => mark.getBoundingClientRect().width > 1).length]))"""
-WIDTHS = "[document.documentElement.scrollWidth, window.innerWidth]"
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 
 

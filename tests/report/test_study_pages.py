@@ -13,8 +13,8 @@ from reslab.report import sections as page
 from reslab.studies.explain.page import explain
 from reslab.studies.folder import Study
 from reslab.studies.registry import sections
+from tests.helpers.browser import DRAWN, WIDTHS
 from tests.helpers.chromium import Chromium
-from tests.report.test_browser import DRAWN, WIDTHS
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 KEPT = sorted(file.parent.name for file in RESULTS.glob("*/study.json"))

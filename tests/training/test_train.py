@@ -28,19 +28,9 @@ from reslab.spec import Conv, Dense, GlobalAvgPool, ReLU
 from reslab.training.feed import feed
 from reslab.zoo import network
 from tests.helpers import threads, tiny
+from tests.helpers.training import RECIPE, checkpoint_weights, same_bits
 
 pytestmark = pytest.mark.core
-
-RECIPE = Recipe(
-    "short",
-    epochs=3,
-    batch=16,
-    rate=0.1,
-    nesterov=True,
-    weight_decay=1e-3,
-    schedule="one-cycle",
-    augment=("pad-crop(1)",),
-)
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +42,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("runs") / "whole"
     return reslab.train(tiny.NETWORK, source, RECIPE, out=out, keep_checkpoints=True)
-
-
-def weights(run: Run) -> dict[str, np.ndarray]:
-    return read_arrays(run.checkpoints / "last.safetensors")[0]
-
-
-def same_bits(a: Run, b: Run) -> None:
-    one, other = weights(a), weights(b)
-    assert one.keys() == other.keys()
-    for name in one:
-        assert one[name].tobytes() == other[name].tobytes(), name
-    errors = [[line["val_error"] for line in run.log("epoch")] for run in (a, b)]
-    assert errors[0] == errors[1]
 
 
 def test_a_run_holds_everything(run: Run, source: Path) -> None:
@@ -145,7 +122,10 @@ def test_the_same_seed_gives_the_same_bits_another_gives_others(
     same_bits(run, again)
     other = reslab.train(tiny.NETWORK, source, RECIPE, out=tmp_path / "other", seed=1)
     assert any(
-        (a != b).any() for a, b in zip(weights(run).values(), weights(other).values(), strict=True)
+        (a != b).any()
+        for a, b in zip(
+            checkpoint_weights(run).values(), checkpoint_weights(other).values(), strict=True
+        )
     )
 
 
@@ -171,7 +151,7 @@ KILLED = """
 import sys
 import reslab
 from tests.helpers import tiny
-from tests.training.test_train import RECIPE
+from tests.helpers.training import RECIPE
 reslab.train(tiny.NETWORK, sys.argv[1], RECIPE, out=sys.argv[2], checkpoint_seconds=0.0)
 """
 
@@ -255,7 +235,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(source: Path, tmp_path: Path) -
     run = Run.open(tmp_path / "wild")
     assert run.info["status"] == "failed"
     assert (run.path / "report.html").exists()
-    for name, array in weights(run).items():
+    for name, array in checkpoint_weights(run).items():
         assert np.isfinite(array).all(), name
 
 
@@ -292,12 +272,12 @@ def test_auxiliary_heads_are_trained_and_then_removed(source: Path, tmp_path: Pa
     short = replace(RECIPE, epochs=1)
     run = reslab.train(net, source, short, out=tmp_path / "aux")
     assert Run.open(run.path).network.aux == aux
-    assert {"conv1_aux_dense1/kernel", "head_dense1/kernel"} <= set(weights(run))
+    assert {"conv1_aux_dense1/kernel", "head_dense1/kernel"} <= set(checkpoint_weights(run))
     model, _ = saved.load_with_card(run.model_path)
     assert not any("aux" in layer.name for layer in model.get_layer("tiny").layers)
     alone = reslab.train(tiny.NETWORK, source, short, out=tmp_path / "alone")
     first = "conv1_conv1/kernel"
-    assert np.abs(weights(run)[first] - weights(alone)[first]).max() > 1e-4
+    assert np.abs(checkpoint_weights(run)[first] - checkpoint_weights(alone)[first]).max() > 1e-4
     line = run.log("epoch")[0]
     assert line["train_loss"] < 1.3  # ln 3 = 1.1 at first: the classifier's alone, not the sum
 

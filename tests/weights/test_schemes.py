@@ -17,9 +17,9 @@ from reslab.spec import Conv, Dense, Dropout, Flatten, GlobalAvgPool, Network, R
 from reslab.weights import files
 from reslab.weights.layer_paths import parse_layer_path
 from reslab.weights.schemes import map_variables, schemes
+from tests.helpers.random_nets import few, networks
 from tests.helpers.reference import randomise
 from tests.helpers.weights import hub, libraries
-from tests.models.test_random_nets import few, networks
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="names do not depend on the backend"

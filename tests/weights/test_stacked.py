@@ -13,18 +13,18 @@ from reslab.models import stacked
 from reslab.training.batchnorm import freeze_bn
 from reslab.training.setup import precision
 from tests.helpers.reference import randomise
-from tests.models.test_stacked import SMALL, X, close, made, same, values
+from tests.helpers.stacked_nets import SMALL, X, build, close, same, values
 
 pytestmark = pytest.mark.core
 
 
 def test_flatten_and_stack_are_inverse() -> None:
-    model = made(SMALL, stacked=True)
+    model = build(SMALL, stacked=True)
     randomise(model)
     flat = weights.flatten(model)
     assert not stacked.holders(flat)
     same(values(flat), values(model))
-    assert [x.name for x in flat.layers] == [x.name for x in made(SMALL).layers]
+    assert [x.name for x in flat.layers] == [x.name for x in build(SMALL).layers]
     restacked = weights.stack(flat, SMALL, remat=True)
     assert [x.name for x in restacked.layers] == [x.name for x in model.layers]
     same(values(restacked), values(model))
@@ -33,7 +33,7 @@ def test_flatten_and_stack_are_inverse() -> None:
 
 def test_a_model_inside_another_is_flattened() -> None:
     image = keras.Input(SMALL.input_shape, name="outside")
-    inner = made(SMALL, stacked=True)
+    inner = build(SMALL, stacked=True)
     randomise(inner)
     outer = keras.Model(image, keras.layers.Softmax(name="p")(inner(image * 2)), name="outer")
     flat = weights.flatten(outer)
@@ -46,7 +46,7 @@ def test_frozen_layers_stay_frozen() -> None:
     def trainable_parameters(model: keras.Model) -> int:
         return sum(math.prod(v.shape) for v in model.trainable_variables)
 
-    model = made(SMALL, stacked=True)
+    model = build(SMALL, stacked=True)
     total = trainable_parameters(model)
     freeze_bn(model)
     flat = weights.flatten(model)
@@ -61,7 +61,7 @@ def test_frozen_layers_stay_frozen() -> None:
 
 def test_mixed_precision_is_kept() -> None:
     with precision("mixed"):
-        model = made(SMALL, stacked=True)
+        model = build(SMALL, stacked=True)
     flat = weights.flatten(model)
     restacked = weights.stack(flat, SMALL)
     dtypes = [keras.backend.standardize_dtype(m(X).dtype) for m in (model, flat, restacked)]

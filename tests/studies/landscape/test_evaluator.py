@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,35 +11,13 @@ import pytest
 from reslab.data import Normalization
 from reslab.evaluation.scoring import score
 from reslab.models import build, stacked
-from reslab.spec import Dense, Flatten, Network
 from reslab.studies.landscape.directions import filter_normalised
 from reslab.studies.landscape.evaluator import Evaluator, as_split, point
 from reslab.studies.trained import Images, LoadedRun
 from tests.helpers import tiny
+from tests.helpers.landscape import LINEAR, subject
 
-LINEAR = Network("linear", {"head": (Flatten(), Dense(3))}, (4, 4, 1))
 AS_IS = Normalization(np.zeros((1, 1, 1), "float32"), np.ones((1, 1, 1), "float32"))
-
-
-def subject(net: Network, n: int = 40, seed: int = 0, **how: Any) -> LoadedRun:
-    """A network with drawn weights and statistics, and drawn images."""
-    model = build.create(net, **how)
-    rng = np.random.default_rng(seed)
-    shape = model.input_shape[1:]
-    images = Images(
-        rng.normal(size=(n, *shape)).astype("float32"),
-        rng.integers(0, net.classes, n).astype("int32"),
-        f"{n} drawn images",
-    )
-    made = LoadedRun(SimpleNamespace(name=net.name), model, images)  # type: ignore[arg-type]
-    drawn = {}
-    for name, w in made.weights().items():
-        if np.issubdtype(w.dtype, np.floating):
-            noise = rng.normal(size=w.shape).astype("float32")
-            spread = name.endswith(("gamma", "variance"))
-            drawn[name] = 1 + 0.2 * np.abs(noise) if spread else 0.3 * noise
-    made.assign(drawn)
-    return made
 
 
 def moved(w: Mapping[str, Any], directions: Any, steps: Any) -> dict[str, Any]:

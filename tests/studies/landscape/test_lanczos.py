@@ -14,7 +14,7 @@ from reslab.studies.landscape.evaluator import Evaluator, whole_variables
 from reslab.studies.landscape.hessian import Hessian
 from reslab.studies.landscape.lanczos import ends
 from tests.helpers import tiny
-from tests.studies.landscape.test_evaluator import LINEAR, subject
+from tests.helpers.landscape import LINEAR, subject
 
 SMOOTH = Network(  # no rectifier, whose kinks no difference of losses can bear
     "smooth",

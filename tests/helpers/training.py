@@ -1,0 +1,33 @@
+"""A short recipe, and the comparison of two runs bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reslab.core.files import read_arrays
+from reslab.runs.recipe import Recipe
+from reslab.runs.run import Run
+
+RECIPE = Recipe(
+    "short",
+    epochs=3,
+    batch=16,
+    rate=0.1,
+    nesterov=True,
+    weight_decay=1e-3,
+    schedule="one-cycle",
+    augment=("pad-crop(1)",),
+)
+
+
+def checkpoint_weights(run: Run) -> dict[str, np.ndarray]:
+    return read_arrays(run.checkpoints / "last.safetensors")[0]
+
+
+def same_bits(a: Run, b: Run) -> None:
+    one, other = checkpoint_weights(a), checkpoint_weights(b)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert one[name].tobytes() == other[name].tobytes(), name
+    errors = [[line["val_error"] for line in run.log("epoch")] for run in (a, b)]
+    assert errors[0] == errors[1]
