@@ -27,9 +27,9 @@ def explain(paths: tuple[Path, ...], out: Path, as_json: bool) -> None:
     have not studied yet is explained as well, with the command that studies it.
     """
     from reslab.studies.explain import page
-    from reslab.studies.explain.collect import gather
+    from reslab.studies.explain.collect import collect
 
-    collected = gather(paths)
+    collected = collect(paths)
     path = page.explain(collected, out)
     studies = [str(study.path) for kind in collected.studies.values() for study in kind]
     if as_json:

@@ -81,7 +81,7 @@ def run_sweep(
     from reslab.studies.sweep.settings import Terms
 
     terms = Terms(changes=dict(map(field_and_value, changes)), **options)
-    terms.chosen()  # an error in the recipe is reported before Keras is loaded
+    terms.full_recipe()  # an error in the recipe is reported before Keras is loaded
     study = run_study(lambda watch: run(terms, watch), backend)
     if as_json:
         print_json({"study": str(study.path), **study.info["found"]})

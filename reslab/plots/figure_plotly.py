@@ -70,17 +70,17 @@ def y_ends(panels: Sequence[Panel]) -> tuple[float, float]:
 
 
 def _axis(described: Axis) -> dict[str, Any]:
-    made: dict[str, Any] = {"ticksuffix": described.unit} if described.unit else {}
+    settings: dict[str, Any] = {"ticksuffix": described.unit} if described.unit else {}
     if described.log:
-        made["type"] = "log"
+        settings["type"] = "log"
     if described.low is not None and described.high is not None:
-        made["range"] = [described.low, described.high]
+        settings["range"] = [described.low, described.high]
     elif described.low == 0:
-        made["rangemode"] = "tozero"
+        settings["rangemode"] = "tozero"
     if described.ticks:
-        made |= {"tickmode": "array", "tickvals": [at for at, _ in described.ticks]}
-        made["ticktext"] = [shortened(label, 40) for _, label in described.ticks]
-    return made
+        settings |= {"tickmode": "array", "tickvals": [at for at, _ in described.ticks]}
+        settings["ticktext"] = [shortened(label, 40) for _, label in described.ticks]
+    return settings
 
 
 def _decades(ends: tuple[float, float]) -> int:

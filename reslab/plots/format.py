@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: no more digits than the images can bear, never without n."""
+"""Numbers, durations, dates and lists as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-NONE = "\u2013"  # what a table shows where there is no number
+NONE = "\u2013"  # shown in a table where there is no number
 
 
 def count(n: float | None) -> str:
@@ -19,15 +19,15 @@ def count(n: float | None) -> str:
 
 
 def large(n: float | None) -> str:
-    """40551424 -> "40.55 million"; below a million as `count`."""
-    for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+    """40551424 -> "40.55 million"; below a million like `count`."""
+    for size, unit in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
         if n is not None and n >= size:
-            return f"{n / size:.2f} {word}"
+            return f"{n / size:.2f} {unit}"
     return count(n)
 
 
 def digits(n: int | None) -> int:
-    """Decimals of a percentage of n images: a step of one image should show, and hardly less."""
+    """Decimals of a percentage over n images: one image should be visible, and not much less."""
     return 1 if not n or n < 2000 else 2
 
 
@@ -52,17 +52,17 @@ def duration(seconds: float | None) -> str:
         return NONE
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(whole / 60)
+    rounded = round(seconds)
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    minutes = round(rounded / 60)
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60:02d} min"
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
-def moment(iso: str | None) -> str:
-    """ "2026-11-24T03:38:00+00:00" -> "24 November 2026, 03:38 UTC"; unread text as it stands."""
+def date(iso: str | None) -> str:
+    """ "2026-11-24T03:38:00+00:00" -> "24 November 2026, 03:38 UTC"; other text unchanged."""
     if not iso:
         return NONE
     try:
@@ -74,14 +74,14 @@ def moment(iso: str | None) -> str:
 
 
 def seconds_between(start: str | None, end: str | None) -> float | None:
-    """Seconds from one ISO moment to another; None where either is missing."""
+    """Seconds from one ISO date to another; None if either is missing."""
     if not start or not end:
         return None
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
 def value(thing: Any) -> str:
-    """Any JSON value in one line of plain words."""
+    """Any JSON value as one line of text."""
     if thing is None:
         return "none"
     if isinstance(thing, bool):
@@ -97,8 +97,8 @@ def value(thing: Any) -> str:
     return str(thing)
 
 
-def counts(thing: Any) -> bool:
-    """Whether a JSON value is a table of numbers, such as images by split and class."""
+def is_count_table(thing: Any) -> bool:
+    """Whether a JSON value is a table of integers, such as images by split and class."""
     return (
         isinstance(thing, Mapping)
         and bool(thing)
@@ -116,19 +116,17 @@ def heading(key: str) -> str:
 
 def listed(names: Iterable[str]) -> str:
     """["a", "b", "c"] -> "a, b and c"."""
-    all_names = list(names)
-    if len(all_names) < 2:
-        return "".join(all_names)
-    return f"{', '.join(all_names[:-1])} and {all_names[-1]}"
+    *first, last = [*names] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
-def ticked(words: str) -> Markup:
-    """Escaped words, what stands between `backticks` as code."""
+def with_code(text: str) -> Markup:
+    """Escape a text, and mark what is between `backticks` as code."""
     from markupsafe import Markup, escape
 
-    parts = [escape(part) for part in words.split("`")]
-    if len(parts) % 2 == 0:  # a tick without its twin
-        return escape(words)
+    parts = [escape(part) for part in text.split("`")]
+    if len(parts) % 2 == 0:  # a backtick without a second one
+        return escape(text)
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts)
     )

@@ -32,7 +32,7 @@ def draw(axes: Any, panel: GridPanel) -> Any:
 def colour_bars(figure: Any, drawn: Sequence[tuple[Any, Any, GridPanel]]) -> None:
     """One colour bar for all panels of a scale: (axes, what `draw` returned, panel)."""
     for scale in dict.fromkeys(panel.scale for *_, panel in drawn):
-        same = [(axes, made) for axes, made, panel in drawn if panel.scale == scale]
+        same = [(axes, artist) for axes, artist, panel in drawn if panel.scale == scale]
         axes = list(dict.fromkeys(each for each, _ in same))
         extend = "max" if scale.clipped else "neither"
         bar = figure.colorbar(same[-1][1], ax=axes, shrink=0.85, extend=extend)

@@ -12,24 +12,16 @@ from typing import Any
 from reslab.core.errors import UserError
 
 INK, QUIET = "#1f2430", "#5c6470"
-
-
 DPI = 200
-
-
-MOST_PIXELS = 30_000  # a side; the PNG of a longer picture is made coarser
-
-
-# Okabe and Ito's, as in report/templates/style.css: of nets and runs in charts
+MOST_PIXELS = 30_000  # per side; the PNG of a longer picture has a lower resolution
+# of networks and runs, as in report/templates/style.css; after Okabe and Ito
 COLOURS = ("#0069a8", "#cf5300", "#00805c", "#b0558b", "#a97800", "#3a9bd6", "#5c5c5c", "#7a4fbf")
-
-
 DASHED = (0, (4, 1.6))
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """matplotlib as it comes, whatever the user's matplotlibrc says; words stay words in SVG."""
+    """matplotlib's defaults, whatever the user's matplotlibrc says; SVG keeps text as text."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -39,7 +31,7 @@ def style() -> Iterator[None]:
 
 
 def saved(figure: Any, title: str) -> dict[str, bytes]:
-    """A figure's files, without the date and the versions that would make them differ."""
+    """A figure as bytes by file ending, without the date and the versions, so that it repeats."""
     longest = max(figure.get_size_inches())
     dpi = min(DPI, MOST_PIXELS / longest)
     svg, png = io.BytesIO(), io.BytesIO()
@@ -55,9 +47,9 @@ def chart(
     fill: Callable[[Any], None],
     note: str = "",
 ) -> tuple[Path, ...]:
-    """STEM.svg and STEM.png of a figure of `size` inches that `fill` puts axes into.
+    """Write STEM.svg and STEM.png of a figure of `size` inches; `fill` draws its axes.
 
-    `note` stands below, small. Raises UserError as `write` does.
+    `note` is small text below. Raises UserError like `write`.
     """
     from matplotlib.figure import Figure
 
@@ -71,8 +63,8 @@ def chart(
         return write(saved(figure, title), stem)
 
 
-def write(made: dict[str, bytes], stem: str | Path) -> tuple[Path, ...]:
-    """STEM.svg and STEM.png; raises UserError, with nothing half-written, where it cannot be."""
+def write(contents: dict[str, bytes], stem: str | Path) -> tuple[Path, ...]:
+    """Write STEM.svg and STEM.png atomically. UserError if they cannot be written."""
     from reslab.core.files import write as write_file
     from reslab.core.files import writing
 
@@ -81,8 +73,8 @@ def write(made: dict[str, bytes], stem: str | Path) -> tuple[Path, ...]:
     if stem.suffix in (".svg", ".png"):
         stem = stem.with_suffix("")
     if not stem.name:
-        raise UserError(f"{str(stem)!r} names no file; {then}")
-    paths = {Path(f"{stem}.{ending}"): content for ending, content in made.items()}
+        raise UserError(f"{str(stem)!r} is not a file name; {then}")
+    paths = {Path(f"{stem}.{ending}"): content for ending, content in contents.items()}
     for path in paths:
         if path.is_dir():
             raise UserError(f"{path} is a folder; {then}")

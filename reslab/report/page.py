@@ -75,13 +75,13 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         "percent",
         "interval",
         "duration",
-        "moment",
+        "date",
         "value",
         "heading",
-        "ticked",
+        "with_code",
     )
     environment.filters |= {name: getattr(format, name) for name in names}
-    environment.tests["counts"] = format.counts
+    environment.tests["count_table"] = format.is_count_table
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     scripts = [get_plotlyjs(), (TEMPLATES / "page.js").read_text(encoding="utf-8")]
     return environment.get_template(template).render(

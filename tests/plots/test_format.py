@@ -1,4 +1,4 @@
-"""Numbers in words, by example."""
+"""Numbers, durations, dates and lists as text, by example."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from reslab.plots import format
         (format.duration(3599.7), "1 h 00 min"),
         (format.duration(3 * 86400 + 7200), "3 d 2 h"),
         (format.duration(None), format.NONE),
-        (format.moment("2026-11-24T03:38:00+00:00"), "24 November 2026, 03:38 UTC"),
-        (format.moment("2026-11-24T03:38:00Z"), "24 November 2026, 03:38 UTC"),
-        (format.moment("yesterday"), "yesterday"),
-        (format.moment(None), format.NONE),
+        (format.date("2026-11-24T03:38:00+00:00"), "24 November 2026, 03:38 UTC"),
+        (format.date("2026-11-24T03:38:00Z"), "24 November 2026, 03:38 UTC"),
+        (format.date("yesterday"), "yesterday"),
+        (format.date(None), format.NONE),
         (format.value(None), "none"),
         (format.value(True), "yes"),
         (format.value(0.0005), "0.0005"),
@@ -41,15 +41,15 @@ from reslab.plots import format
         (format.heading("memory_gib"), "memory, GiB"),
         (format.listed(["a"]), "a"),
         (format.listed(["a", "b", "c"]), "a, b and c"),
-        (format.ticked("run `a <b>` now"), "run <code>a &lt;b&gt;</code> now"),
-        (format.ticked("one ` only <"), "one ` only &lt;"),
+        (format.with_code("run `a <b>` now"), "run <code>a &lt;b&gt;</code> now"),
+        (format.with_code("one ` only <"), "one ` only &lt;"),
     ],
 )
-def test_words(shown, wanted):
+def test_texts(shown, wanted):
     assert shown == wanted
 
 
-def test_seconds_between_needs_both_moments():
+def test_seconds_between_needs_both_dates():
     start, end = "2026-11-24T09:12:30+00:00", "2026-11-24T09:13:00+00:00"
     assert format.seconds_between(start, end) == 30
     assert format.seconds_between(start, None) is None

@@ -90,7 +90,7 @@ COSTS = st.dictionaries(
     min_size=1,
 )
 FULL, TEST, BATCH = 50_000, 10_000, 128
-LIMITS = Limits.of(164, FULL, fixed=False, sample=False)
+LIMITS = Limits.of(164, FULL, epochs_fixed=False, images_fixed=False)
 
 
 @given(costs=COSTS, seconds=st.floats(1, 1e6), seeds=st.integers(1, 5))
@@ -125,9 +125,9 @@ def test_more_time_never_buys_less(costs: dict[str, Cost], seconds: float, more:
 
 def test_what_is_fixed_is_not_chosen() -> None:
     costs = {"net": Cost(0, 1e-3)}
-    fixed = Limits.of(2.5, FULL, fixed=True, sample=False)
+    fixed = Limits.of(2.5, FULL, epochs_fixed=True, images_fixed=False)
     assert budget.choose(1e9, costs, fixed, TEST, 1, BATCH) == Size(2.5, FULL)
-    sample = Limits.of(164, 1000, fixed=False, sample=True)
+    sample = Limits.of(164, 1000, epochs_fixed=False, images_fixed=True)
     size = budget.choose(200, costs, sample, TEST, 1, BATCH)
     assert size is not None
     assert size.images == 1000

@@ -18,7 +18,7 @@ from reslab.report import page as report
 from reslab.runs.run import Run
 from reslab.spec import summary
 from reslab.studies.explain import published
-from reslab.studies.explain.collect import gather
+from reslab.studies.explain.collect import collect
 from reslab.studies.explain.page import explain
 from reslab.studies.folder import Study
 from reslab.zoo.resnet import TABLE_1
@@ -29,7 +29,7 @@ DECK = [
     "The problem: deeper plain nets are worse",
     "Do gradients vanish?",
     "The residual block",
-    "What the loss looks like from above",
+    "The shape of the loss",
     "Three nets",
     "Identity mappings",
     "The architecture",
@@ -105,12 +105,12 @@ def test_what_is_found_where(trained: Run, apart: None) -> None:
     shutil.copytree(trained.path, "runs/deeper/one")
     study = Study.begin("studies/d", "degradation", {"depths": [8]}, "torch")
     shutil.copytree(trained.path, "studies/d/runs/plain8-seed0")
-    found = gather()
+    found = collect()
     assert [run.path for run in found.runs] == [Path("runs/deeper/one")]
     assert found.of("degradation") == ()  # it is not done
     study.mark_done()
-    assert [s.path for s in gather().of("degradation")] == [Path("studies/d")]
-    assert [run.path for run in gather(["studies/d/runs"]).runs] == [
+    assert [s.path for s in collect().of("degradation")] == [Path("studies/d")]
+    assert [run.path for run in collect(["studies/d/runs"]).runs] == [
         Path("studies/d/runs/plain8-seed0")
     ]
 
@@ -118,12 +118,12 @@ def test_what_is_found_where(trained: Run, apart: None) -> None:
 def test_what_is_damaged_is_left_out_and_said(trained: Run, apart: None) -> None:
     shutil.copytree(trained.path, "runs/one")
     Path("runs/one/run.json").write_text("{")
-    found = gather()
+    found = collect()
     assert found.runs == ()
     assert "run.json is damaged" in found.unread[0]
     assert "run.json is damaged" in explain().read_text(encoding="utf-8")
-    with pytest.raises(UserError, match="is not there"):
-        gather(["nowhere"])
+    with pytest.raises(UserError, match="does not exist"):
+        collect(["nowhere"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a study of an ablation found: each variant against the original unit."""
+"""The results of an ablation: each variant against the original unit."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def verdicts(errors: Mapping[str, Result]) -> dict[str, str]:
     "not decided" is where mean +- s overlap, "failed" where no training of the case finished.
     """
     original = errors["original"].spread("test_error") if "original" in errors else None
-    found = {}
+    verdicts_by_case = {}
     for name, result in errors.items():
         spread = result.spread("test_error")
         if name != "original" and original is not None:
-            found[name] = "failed" if spread is None else spread.against(original)
-    return found
+            verdicts_by_case[name] = "failed" if spread is None else spread.against(original)
+    return verdicts_by_case
 
 
 def answer(study: Study) -> str:

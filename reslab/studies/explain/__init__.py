@@ -1,1 +1,1 @@
-"""The page that tells the deck with the user's own runs and studies."""
+"""A page that explains residual networks with the user's own runs and studies."""

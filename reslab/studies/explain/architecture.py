@@ -1,4 +1,4 @@
-"""The networks themselves: three of them drawn, Table 1, and DenseNet."""
+"""Sections about architectures: three networks side by side, Table 1, and DenseNet."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ DENSE = "densenet121", "densenet169", "densenet201", "densenet264"
 
 
 def three_nets(folder: Path) -> Section:
-    made = draw.networks(THREE, folder / "three")
+    files = draw.networks(THREE, folder / "three")
     nets = [network(name) for name in THREE]
-    sums = [summary.counts(net) for net in nets]
-    adds = [s.multiply_adds or 0 for s in sums]
+    counts = [summary.counts(net) for net in nets]
+    adds = [c.multiply_adds or 0 for c in counts]
     share = 100 * adds[-1] / adds[0]
     rows = [
-        (net.name, str(summary.depth(net)), count(s.trainable_params), large(s.multiply_adds))
-        for net, s in zip(nets, sums, strict=True)
+        (net.name, str(summary.depth(net)), count(c.trainable_params), large(c.multiply_adds))
+        for net, c in zip(nets, counts, strict=True)
     ]
     return Section(
         "Three nets",
         (
             "VGG-19, a plain net of 34 layers, and the same net with skips. The residual net needs "
-            f"{share:.0f} % of VGG-19's multiply-adds, and not one parameter more than the plain "
-            "net but for the projections where the shape changes.",
+            f"{share:.0f} % of VGG-19's multiply-adds. It has the parameters of the plain net, "
+            "plus those of the projections where the shape changes.",
         ),
-        pictures=[drawn(made, "VGG-19, plain-34, ResNet-34, side by side")],
+        pictures=[drawn(files, "VGG-19, plain-34, ResNet-34, side by side")],
         tables=[Table("Counted", ("network", "layers", "parameters", "multiply-adds"), rows)],
         measured=(f"reslab draw {' '.join(THREE)}", "reslab show resnet34"),
         quoted=(f"{published.HE15}, Fig. 3: the arrangement",),
@@ -41,11 +41,11 @@ def three_nets(folder: Path) -> Section:
 
 
 def table_1() -> Section:
-    whole = summary.side_by_side([network(name) for name in TABLE_1])
-    nets = whole["networks"]
+    table = summary.side_by_side([network(name) for name in TABLE_1])
+    nets = table["networks"]
     rows = [
         (row["row"], row["output"], *(", ".join(row["layers"][net["name"]]) for net in nets))
-        for row in whole["rows"]
+        for row in table["rows"]
     ]
     rows += [
         ("parameters", "", *(count(net["params"]) for net in nets)),
@@ -56,8 +56,8 @@ def table_1() -> Section:
     return Section(
         "The architecture",
         (
-            "Five nets for ImageNet, from one description each: the stem, four stages of repeated "
-            "blocks, and a classifier. The paper's FLOPs are multiply-adds.",
+            "Five networks for ImageNet: a stem, four stages of repeated blocks, and a classifier. "
+            "The paper's FLOPs are multiply-adds.",
         ),
         tables=[Table("Table 1, counted from the descriptions", head, rows, names=len(head))],
         measured=("reslab show --table",),
@@ -66,19 +66,19 @@ def table_1() -> Section:
 
 
 def dense(folder: Path) -> Section:
-    made = draw.blocks(["dense"], folder / "dense")
-    sums = {name: summary.counts(network(name)) for name in DENSE}
+    files = draw.blocks(["dense"], folder / "dense")
+    counts = {name: summary.counts(network(name)) for name in DENSE}
     rows = [
-        (network(name).title, count(s.trainable_params), large(s.multiply_adds))
-        for name, s in sums.items()
+        (network(name).title, count(c.trainable_params), large(c.multiply_adds))
+        for name, c in counts.items()
     ]
     return Section(
         "DenseNet: from sums to concatenations",
         (
-            "A dense layer adds k maps to all that came before it, its growth rate, and hands on "
-            "the whole. Every layer sees the maps of every earlier one of its block.",
+            "A dense layer concatenates k new feature maps, its growth rate, to its input. Every "
+            "layer receives the feature maps of all earlier layers of its block.",
         ),
-        pictures=[drawn(made, "Five dense layers of growth rate 4")],
+        pictures=[drawn(files, "Five dense layers of growth rate 4")],
         tables=[
             Table("Counted", ("network", "parameters", "multiply-adds"), rows),
             published.DENSENETS,

@@ -1,4 +1,4 @@
-"""The runs and studies that a page is made of, found in folders."""
+"""Find the runs and studies for a page."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reslab.runs.run import Run
 from reslab.studies.folder import Study
 from reslab.studies.registry import PAGES
 
-FOLDERS = "runs", "studies"  # where `reslab train` and the studies put theirs
+FOLDERS = "runs", "studies"  # where `reslab train` and the studies write by default
 DEEPEST = 4
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """Runs in order of their names, studies by their kind; `unread` says what is left out, why."""
+class Collection:
+    """Runs by name, studies by kind, and in `unread` the reasons for what is left out."""
 
     runs: tuple[Run, ...]
     studies: dict[str, tuple[Study, ...]]
@@ -29,21 +29,21 @@ class Gathered:
         return self.studies.get(kind, ())
 
 
-def gather(paths: Iterable[str | Path] = ()) -> Gathered:
-    """The finished runs and studies at `paths` and in folders there; by default in `FOLDERS`.
+def collect(paths: Iterable[str | Path] = ()) -> Collection:
+    """Find the finished runs and studies at `paths` and in their subfolders.
 
-    What a study trained stands in the study, not beside it. Raises UserError where a path is not
-    there; a run or study that is damaged, or not finished, is left out, and `unread` says why.
+    The default is `FOLDERS`. Runs inside a study are not listed on their own. A damaged or
+    unfinished run or study is left out, and `unread` says why. UserError if a path does not exist.
     """
     given = [Path(path) for path in paths]
     for path in given:
         if not path.exists():
-            raise UserError(f"{path} is not there: name runs, studies, or folders of them")
+            raise UserError(f"{path} does not exist: name runs, studies, or folders of them")
     roots = given or [Path(name) for name in FOLDERS if Path(name).is_dir()]
     runs: dict[Path, Run] = {}
     studies: dict[Path, Study] = {}
     unread = []
-    for folder in (found for root in roots for found in _folders(root)):
+    for folder in (folder for root in roots for folder in _folders(root)):
         try:
             if (folder / STUDY_FILE).exists():
                 studies[folder.resolve()] = _study(folder)
@@ -51,7 +51,7 @@ def gather(paths: Iterable[str | Path] = ()) -> Gathered:
                 runs[folder.resolve()] = _run(folder)
         except UserError as error:
             unread.append(str(error))
-    return Gathered(
+    return Collection(
         tuple(runs.values()),
         {kind: tuple(s for s in studies.values() if s.kind == kind) for kind in PAGES},
         tuple(unread),
@@ -67,7 +67,7 @@ def _study(folder: Path) -> Study:
 
 
 def _run(folder: Path) -> Run:
-    """A run that can be shown: it is read whole, for one that is not would cost all the page."""
+    """Read a run completely, so that a damaged one cannot break the page."""
     run = Run.open(folder)
     _finished(folder, run.info["status"])
     page_context([run])
@@ -80,7 +80,7 @@ def _finished(folder: Path, status: str) -> None:
 
 
 def _folders(root: Path, depth: int = 0) -> Iterator[Path]:
-    """The folders of runs and studies in `root`, or itself; not those inside of one."""
+    """The folders of runs and studies in `root`, or `root` itself; not those inside a study."""
     if (root / STUDY_FILE).exists() or (root / RUN_FILE).exists():
         yield root
     elif root.is_dir() and depth < DEEPEST:

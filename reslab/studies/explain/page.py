@@ -1,4 +1,4 @@
-"""`reslab explain`: the deck, told with the user's own runs and studies, on one page."""
+"""`reslab explain`: one page that explains residual networks with the user's runs and studies."""
 
 from __future__ import annotations
 
@@ -6,22 +6,34 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from reslab.report import sections as page
-from reslab.studies.explain import sections as deck
-from reslab.studies.explain.collect import Gathered, gather
+from reslab.report import sections as pages
+from reslab.studies.explain.collect import Collection, collect
+from reslab.studies.explain.sections import TITLE, lead, sections
 
-__all__ = ["Gathered", "explain", "gather"]
+__all__ = ["Collection", "collect", "explain"]
 
-THEN = "name another place with --out"
+THEN = "choose another --out"
 
 
-def explain(paths: Gathered | Iterable[str | Path] = (), out: str | Path = "explain.html") -> Path:
-    """Write the page from the runs and studies in `paths` (see `gather`); returns where it lies.
+def explain(
+    paths: Collection | Iterable[str | Path] = (), out: str | Path = "explain.html"
+) -> Path:
+    """Write a page that explains residual networks with your own runs and studies.
 
-    What was not studied yet is explained all the same, with the command that studies it. Raises
-    UserError where a path is not there, or the page cannot be written.
+    A section without a study names the command that makes one.
+
+    Args:
+        paths: Runs, studies, or folders of them (see `collect`).
+        out: The page.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: A path does not exist, or the page cannot be written.
     """
-    found = paths if isinstance(paths, Gathered) else gather(paths)
-    with tempfile.TemporaryDirectory() as folder:  # of the pictures, until they are in the page
-        sections = deck.sections(found, Path(folder))
-        return page.write(Path(out), deck.TITLE, deck.lead(found), sections, THEN)
+    collection = paths if isinstance(paths, Collection) else collect(paths)
+    with tempfile.TemporaryDirectory() as folder:  # of the pictures, which the page embeds
+        return pages.write(
+            Path(out), TITLE, lead(collection), sections(collection, Path(folder)), THEN
+        )

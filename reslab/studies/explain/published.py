@@ -1,4 +1,4 @@
-"""Published numbers that the page shows beside what is measured, each with its source."""
+"""Published numbers that the page shows beside measured ones, each with its source."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Directions in the space of weights, by name: random ones, and the plane of a training.
+"""Directions in weight space, by variable name: random directions, and the plane of a training.
 
-Only kernels are moved by random directions: biases and batch norm's scales and shifts have one
-axis, and stand still, as running statistics do (Li et al. 2018, their `--xignore biasbn`).
+Random directions change kernels only. Biases, and batch norm's scales, shifts and running
+statistics, are not changed (Li et al. 2018: `--xignore biasbn` of their code).
 """
 
 from __future__ import annotations
@@ -14,34 +14,36 @@ import numpy as np
 from reslab.core.rng import Stream
 
 Weights = Mapping[str, np.ndarray]
-TINY = 1e-10  # in Li et al.'s code: a filter of zeros stays one
+TINY = 1e-10  # as in the code of Li et al.; a filter of zeros stays zero
 
 
 def kernels(weights: Weights) -> dict[str, np.ndarray]:
-    """The weights of more than one axis: of convolutions and full connections."""
+    """The weights with more than one axis: those of convolutions and dense layers."""
     return {
         name: w for name, w in weights.items() if w.ndim > 1 and np.issubdtype(w.dtype, np.floating)
     }
 
 
 def norms(kernel: np.ndarray) -> np.ndarray:
-    """Of each filter, to be broadcast. Keras has filters, and a full connection's neurons, last:
-    (h, w, in / groups, out), (in, out)."""
+    """The norm of each filter, in a shape that broadcasts.
+
+    Filters are the last axis in Keras: (h, w, in / groups, out) and (in, out).
+    """
     axes = tuple(range(kernel.ndim - 1))
     return np.sqrt(np.square(kernel, dtype="float64").sum(axes, keepdims=True))
 
 
 def filter_normalised(weights: Weights, seed: int, which: int) -> dict[str, np.ndarray]:
-    """Gaussian numbers, each filter scaled to the norm of the filter that it moves (Sec. 4).
+    """A Gaussian direction, each filter scaled to the norm of the network's filter (Sec. 4).
 
-    float32, for each of `kernels(weights)`. `which` is 0 or 1, for a plane's two axes. A kernel's
-    numbers depend on the seed and on its name alone: nets share what they have in common.
+    float32 arrays for `kernels(weights)`. `which` is 0 or 1, for the two axes of a plane. The draws
+    of a kernel depend on the seed and its name only, so networks with common layers share them.
     """
-    found = {}
+    direction = {}
     for name, w in kernels(weights).items():
-        drawn = Stream(seed, "landscape", which, name).normal(w.size).reshape(w.shape)
-        found[name] = (drawn * (norms(w) / (norms(drawn) + TINY))).astype("float32")
-    return found
+        draws = Stream(seed, "landscape", which, name).normal(w.size).reshape(w.shape)
+        direction[name] = (draws * (norms(w) / (norms(draws) + TINY))).astype("float32")
+    return direction
 
 
 # The plane of a training -------------------------------------------------------------------------
@@ -49,9 +51,9 @@ def filter_normalised(weights: Weights, seed: int, which: int) -> dict[str, np.n
 
 @dataclass(frozen=True)
 class Plane:
-    """Two orthonormal directions through the last weights, and where a training passed.
+    """Two orthonormal directions through the last weights, and the projected training.
 
-    `share` is the part of the variance that each direction has, `at` (n, 2) the projections.
+    `share` is the fraction of the variance along each direction, `at` (n, 2) the projections.
     """
 
     axes: tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
@@ -62,9 +64,9 @@ class Plane:
 def principal(names: Iterable[str], path: Callable[[str], np.ndarray]) -> Plane:
     """The first two principal components of theta_i - theta_n (Sec. 7).
 
-    `path(name)` are the values of a weight in time, (n, *shape), n at least 3. For the components
-    means are subtracted, as in the authors' code, for the projections they are not. Weight by
-    weight, so that no more than one of them is in memory n times.
+    `path(name)` returns the values of a variable over time, (n, *shape), n at least 3. The mean is
+    subtracted for the components, as in the authors' code, but not for the projections. Variables
+    are read one by one, so that only one of them is in memory n times.
     """
     names = list(names)
     gram = sum(rows @ rows.T for rows in (_steps(path(name)) for name in names))
@@ -73,20 +75,20 @@ def principal(names: Iterable[str], path: Callable[[str], np.ndarray]) -> Plane:
     values, vectors = np.linalg.eigh(centre @ gram @ centre)
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
     total = values.sum() or 1.0
-    # components are sums of the centred rows, of length sqrt(value)
+    # components are combinations of the centred rows, of length sqrt(value)
     mix = centre @ vectors[:, :2] / np.sqrt(np.maximum(values[:2], TINY))
-    mix *= np.where((gram @ mix)[0] < 0, -1, 1)  # the first weights lie to the right and above
+    mix *= np.where((gram @ mix)[0] < 0, -1, 1)  # the initial weights have positive coordinates
     axes: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
     for name in names:
         values_in_time = path(name)
-        made = mix.T @ _steps(values_in_time)
-        for axis, flat in zip(axes, made, strict=True):
+        components = mix.T @ _steps(values_in_time)
+        for axis, flat in zip(axes, components, strict=True):
             axis[name] = flat.reshape(values_in_time.shape[1:]).astype("float32")
     share = float(values[0] / total), float(values[1] / total)
     return Plane(axes, share, gram @ mix)
 
 
 def _steps(values: np.ndarray) -> np.ndarray:
-    """(n, size) float64: how far from the last."""
+    """Differences from the last row, (n, size) float64."""
     rows = values.reshape(len(values), -1).astype("float64")
     return rows - rows[-1]

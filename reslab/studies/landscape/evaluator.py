@@ -1,9 +1,9 @@
 """The loss of a network at many weights, one after another, at the speed of plain inference.
 
-All that a point needs lies on the engine beforehand: images in batches, the weights in the middle,
-the directions. A point is then a sum a kernel, in place, and a pass over the images. Several points
-in one call make each convolution one of many groups, which on a CPU is slower on PyTorch and much
-slower on JAX: `bench/landscape.py` measures it.
+The image batches, the weights at the centre and the directions are on the device beforehand. A
+point is then one sum per kernel, in place, and one pass over the images. Evaluating several points
+in one call would need grouped convolutions, which are slower on a CPU with PyTorch, and much slower
+with JAX (`bench/landscape.py` measures this).
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class Point:
-    """Mean cross-entropy in nats, infinite where it is no number, and the share of wrong images."""
+    """Mean cross-entropy in nats, infinite if not finite, and the fraction of wrong images."""
 
     loss: float
     error: float
 
 
 class Evaluator:
-    """Points around a subject's weights, which `restore` brings back.
+    """Evaluates points around a subject's weights; `restore` brings the weights back.
 
-    With `bn` "recompute" batch norm's statistics are measured anew at each point, over all the
-    images (`reslab.recalibrate`); with "keep" they stay those of the run.
+    With `bn` "recompute", batch norm's running statistics are recomputed at each point over all
+    images (`reslab.recalibrate`). With "keep" they stay those of the run.
     """
 
     def __init__(self, subject: LoadedRun, bn: str = KEEP, batch: int = BATCH) -> None:
         self.subject, self.bn, self.batch = subject, bn, batch
-        self.start = _own(subject)
+        self.start = _copies(subject)
         x = subject.images.x
         self.batches = [ops.convert_to_tensor(x[i : i + batch]) for i in range(0, len(x), batch)]
         self.forward = forward(subject.model)
         self.moved: list[tuple[Any, Any, list[Any]]] = []  # variable, start, directions
 
     def along(self, *directions: Weights) -> None:
-        """Take these directions, each with a subset of the weights' names, all with the same."""
+        """Set the directions; each has arrays for the same subset of the weights."""
         variables = whole_variables(self.subject, directions[0])
         parts = []
         for weights in (self.start, *directions):
@@ -66,7 +66,7 @@ class Evaluator:
         self.restore()
 
     def move(self, *steps: float) -> None:
-        """So many steps along each direction from the start."""
+        """Set the weights to the start plus `steps[k]` times direction k."""
         with without_gradients():
             for v, start, directions in self.moved:
                 value = start
@@ -77,63 +77,64 @@ class Evaluator:
             recompute(self.subject, self.batch)
 
     def at(self, *steps: float) -> Point:
+        """`move`, then `here`."""
         self.move(*steps)
         return self.here()
 
     def here(self) -> Point:
-        """With the weights and statistics that the network has now."""
+        """Evaluate the current weights and statistics."""
         with without_gradients():
             outputs = [self.forward(x) for x in self.batches]
             z = np.concatenate([np.asarray(ops.convert_to_numpy(o), "float32") for o in outputs])
         return point(z, self.subject.images.labels)
 
     def from_here(self) -> Evaluator:
-        """Another that starts at the weights that the network has now."""
+        """A copy that starts at the current weights."""
         other = copy.copy(self)
-        other.start, other.moved = _own(self.subject), []
+        other.start, other.moved = _copies(self.subject), []
         return other
 
     def restore(self) -> None:
         self.subject.assign(self.start)
 
 
-def _own(subject: LoadedRun) -> dict[str, np.ndarray]:
-    """The weights, in memory that no engine writes to."""
+def _copies(subject: LoadedRun) -> dict[str, np.ndarray]:
+    """The weights, in memory that no backend writes to."""
     return {name: array.copy() for name, array in subject.weights().items()}
 
 
 def whole_variables(subject: LoadedRun, names: Iterable[str]) -> list[Any]:
-    """The Keras variables that hold these weights; stacked units share one."""
-    own = subject.variables()
-    each = [own[name] for name in names]
-    return list({id(v): v for v in (getattr(v, "whole", v) for v in each)}.values())
+    """The Keras variables of these weights. Stacked units share one variable."""
+    variables = subject.variables()
+    parts = [variables[name] for name in names]
+    return list({id(v): v for v in (getattr(v, "whole", v) for v in parts)}.values())
 
 
 def point(z: np.ndarray, labels: np.ndarray) -> Point:
-    """From logits (n, classes). What has no finite logits is wrong."""
-    sound = np.isfinite(z).all(-1)
-    loss = cross_entropy(z, labels) if sound.all() else math.inf
+    """From logits (n, classes). An image without finite logits counts as wrong."""
+    finite = np.isfinite(z).all(-1)
+    loss = cross_entropy(z, labels) if finite.all() else math.inf
     with np.errstate(invalid="ignore"):
-        wrong = (z.argmax(-1) != labels) | ~sound
+        wrong = (z.argmax(-1) != labels) | ~finite
     return Point(loss, float(wrong.mean()))
 
 
 def recompute(subject: LoadedRun, batch: int = BATCH) -> None:
-    """Batch norm's running statistics over the subject's images."""
-    with np.errstate(all="ignore"):  # far out, squares are beyond float32
+    """Recompute batch norm's running statistics on the subject's images."""
+    with np.errstate(all="ignore"):  # far from the centre, squares overflow float32
         batchnorm.recalibrate(subject.model, as_split(subject.images), batch=batch)
 
 
 def as_split(images: Images) -> ArraySplit:
-    """The standardised images as they are."""
+    """The normalised images as a split."""
     return ArraySplit.of(images.x, images.labels)
 
 
-# The engines -------------------------------------------------------------------------------------
+# The backends ------------------------------------------------------------------------------------
 
 
 def forward(model: keras.Model) -> Callable[[Any], Any]:
-    """Logits of a batch, with the variables of the moment, compiled where the engine compiles."""
+    """A function from a batch to logits, with the current weights."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
@@ -149,5 +150,6 @@ def forward(model: keras.Model) -> Callable[[Any], Any]:
 
 
 def values(model: keras.Model) -> tuple[list[Any], list[Any]]:
+    """The values of the trainable and of the other variables."""
     trained = [v.value for v in model.trainable_variables]
     return trained, [v.value for v in model.non_trainable_variables]

@@ -1,4 +1,4 @@
-"""A surface for others: HDF5 with all numbers, VTK and PLY with the surface as a mesh."""
+"""Files for other programs: HDF5 with all numbers, VTK and PLY with a surface as a mesh."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from reslab.studies.folder import RESUME_HINT
 from reslab.studies.landscape.results import Surface
 
 
-def hdf5(path: Path, study: dict[str, Any], found: Iterable[tuple[str, dict[str, Any]]]) -> Path:
-    """Groups of named arrays and words; what the study was asked stands in the file's attributes.
+def hdf5(path: Path, study: dict[str, Any], groups: Iterable[tuple[str, dict[str, Any]]]) -> Path:
+    """Write (name, contents) groups of arrays and attributes; the settings are file attributes.
 
-    Losses are indexed [i] or [i, j], the place of a and of b; infinite where none was finite.
+    Losses are indexed [i] or [i, j], for a[i] and b[j]; infinite where they are not finite.
     """
 
     def fill(temp: Path) -> None:
@@ -25,7 +25,7 @@ def hdf5(path: Path, study: dict[str, Any], found: Iterable[tuple[str, dict[str,
 
         with h5py.File(temp, "w") as file:
             file.attrs.update({k: str(v) for k, v in study.items()})
-            for name, contents in found:
+            for name, contents in groups:
                 group = file.create_group(name)
                 for key, value in contents.items():
                     if isinstance(value, np.ndarray):
@@ -38,7 +38,7 @@ def hdf5(path: Path, study: dict[str, Any], found: Iterable[tuple[str, dict[str,
 
 
 def vtk(path: Path, s: Surface) -> Path:
-    """A structured grid (legacy VTK, ASCII): points (a, b, log10 loss), with loss and error."""
+    """Write a structured grid (legacy VTK, ASCII): points (a, b, log10 loss), loss and error."""
     n = len(s.a)
     head = ["# vtk DataFile Version 3.0", "log10 of the loss around trained weights", "ASCII"]
     head += ["DATASET STRUCTURED_GRID", f"DIMENSIONS {n} {n} 1", f"POINTS {n * n} float"]
@@ -50,7 +50,7 @@ def vtk(path: Path, s: Surface) -> Path:
 
 
 def ply(path: Path, s: Surface) -> Path:
-    """Two triangles a square (ASCII): vertices (a, b, log10 loss), with the loss of each."""
+    """Write a mesh (ASCII), two triangles per cell: vertices (a, b, log10 loss), with the loss."""
     n = len(s.a)
     corner = np.arange(n * n).reshape(n, n)
     faces = [
@@ -71,7 +71,7 @@ def ply(path: Path, s: Surface) -> Path:
 
 
 def _points(s: Surface) -> Iterator[str]:
-    """The first direction runs fastest. Where there is no finite loss, the highest that is."""
+    """The first direction varies fastest. A loss that is not finite becomes the highest that is."""
     z = log10(_finite(s.loss))
     for j, b in enumerate(s.a):
         for i, a in enumerate(s.a):

@@ -1,7 +1,7 @@
-"""Hessian times vector, on each engine, with batch norm as at inference.
+"""Hessian-vector products on each backend, with batch norm in inference mode.
 
-The Hessian is that of the mean cross-entropy over a subject's images, by its kernels: what the
-surface moves, and what Li et al. take the eigenvalues of.
+The Hessian is that of the mean cross-entropy over a subject's images with respect to its kernels,
+the variables that the directions change, as in Li et al. 2018.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Product = Callable[[Any, Any, Sequence[Any]], list[Any]]  # (x, labels, vectors)
 
 
 class Hessian:
-    """`hessian @ v` for v float64 (n,): kernels one after another, as their variables lie."""
+    """`hessian @ v` for v (n,) float64, the concatenated kernels in the order of `variables`."""
 
     def __init__(self, subject: LoadedRun, batch: int = BATCH) -> None:
         self.variables = whole_variables(subject, kernels(subject.weights()))
@@ -48,14 +48,14 @@ class Hessian:
         ]
         total = np.zeros(len(vector))
         for x, labels in self.batches:
-            made = self.product(x, labels, each)
-            flat = [np.asarray(ops.convert_to_numpy(part)).ravel() for part in made]
+            products = self.product(x, labels, each)
+            flat = [np.asarray(ops.convert_to_numpy(part)).ravel() for part in products]
             total += np.concatenate(flat, dtype="float64")
         return total / self.n
 
 
 def _entropy(logits: Any, labels: Any) -> Any:
-    """Summed over the images."""
+    """The cross-entropy, summed over the images."""
     logits = ops.cast(logits, "float32")
     return ops.sum(
         ops.logsumexp(logits, -1)
@@ -68,7 +68,7 @@ def _torch(model: keras.Model, variables: Sequence[Any]) -> Product:
 
     def product(x: Any, labels: Any, vectors: Sequence[Any]) -> list[Any]:
         parameters = [v.value for v in variables]
-        before = [p.requires_grad for p in parameters]
+        flags = [p.requires_grad for p in parameters]
         for p in parameters:
             p.requires_grad_(True)
         try:
@@ -76,12 +76,12 @@ def _torch(model: keras.Model, variables: Sequence[Any]) -> Product:
                 loss = torch.nn.functional.cross_entropy(
                     model(x, training=False).float(), labels.long(), reduction="sum"
                 )
-                slopes = torch.autograd.grad(loss, parameters, create_graph=True)
-                along = sum((s * v).sum() for s, v in zip(slopes, vectors, strict=True))
+                gradients = torch.autograd.grad(loss, parameters, create_graph=True)
+                along = sum((g * v).sum() for g, v in zip(gradients, vectors, strict=True))
             return [h.detach() for h in torch.autograd.grad(along, parameters)]
         finally:
-            for p, was in zip(parameters, before, strict=True):
-                p.requires_grad_(was)
+            for p, flag in zip(parameters, flags, strict=True):
+                p.requires_grad_(flag)
 
     return product
 
@@ -89,20 +89,21 @@ def _torch(model: keras.Model, variables: Sequence[Any]) -> Product:
 def _jax(model: keras.Model, variables: Sequence[Any]) -> Product:
     import jax
 
-    places = {id(v): i for i, v in enumerate(model.trainable_variables)}
-    moved = [places[id(v)] for v in variables]
+    indices = {id(v): i for i, v in enumerate(model.trainable_variables)}
+    kernel_indices = [indices[id(v)] for v in variables]
 
-    def loss(own: Any, trained: Any, states: Any, x: Any, labels: Any) -> Any:
+    def loss(kernel_values: Any, trained: Any, states: Any, x: Any, labels: Any) -> Any:
         trained = list(trained)
-        for place, value in zip(moved, own, strict=True):
-            trained[place] = value
+        for index, value in zip(kernel_indices, kernel_values, strict=True):
+            trained[index] = value
         return _entropy(model.stateless_call(trained, states, x, training=False)[0], labels)
 
     @jax.jit
     def run(trained: Any, states: Any, x: Any, labels: Any, vectors: Any) -> Any:
-        own = [trained[place] for place in moved]
-        slope = jax.grad(loss)
-        return jax.jvp(lambda w: slope(w, trained, states, x, labels), (own,), (vectors,))[1]
+        kernel_values = [trained[index] for index in kernel_indices]
+        gradient = jax.grad(loss)
+        at = lambda w: gradient(w, trained, states, x, labels)  # noqa: E731
+        return jax.jvp(at, (kernel_values,), (vectors,))[1]
 
     return lambda x, labels, vectors: run(*values(model), x, labels, list(vectors))
 
@@ -110,15 +111,17 @@ def _jax(model: keras.Model, variables: Sequence[Any]) -> Product:
 def _tensorflow(model: keras.Model, variables: Sequence[Any]) -> Product:
     import tensorflow as tf
 
-    own = [v.value for v in variables]
+    kernel_values = [v.value for v in variables]
 
     def product(x: Any, labels: Any, vectors: Any) -> Any:
         with tf.GradientTape() as outer:
             with tf.GradientTape() as inner:
                 loss = _entropy(model(x, training=False), labels)
-            slopes = inner.gradient(loss, own)
-            along = tf.add_n([tf.reduce_sum(s * v) for s, v in zip(slopes, vectors, strict=True)])
-        return outer.gradient(along, own, unconnected_gradients="zero")
+            gradients = inner.gradient(loss, kernel_values)
+            along = tf.add_n(
+                [tf.reduce_sum(g * v) for g, v in zip(gradients, vectors, strict=True)]
+            )
+        return outer.gradient(along, kernel_values, unconnected_gradients="zero")
 
     run = tf.function(product)
     return lambda x, labels, vectors: run(x, labels, list(vectors))

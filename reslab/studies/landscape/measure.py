@@ -1,4 +1,4 @@
-"""`landscape`: a study of the loss around the weights of one run, or of several side by side."""
+"""`landscape`: the loss around the weights of one run, or of several runs side by side."""
 
 from __future__ import annotations
 
@@ -25,11 +25,18 @@ from reslab.studies.landscape.evaluator import Evaluator
 from reslab.studies.landscape.hessian import Hessian
 from reslab.studies.landscape.lanczos import ends
 from reslab.studies.landscape.point_log import Key, Points, outwards
-from reslab.studies.landscape.settings import CURVATURE_IMAGES, GRIDS, IMAGES, KEEP, Asked, opened
+from reslab.studies.landscape.settings import (
+    CURVATURE_IMAGES,
+    GRIDS,
+    IMAGES,
+    KEEP,
+    Settings,
+    open_runs,
+)
 from reslab.studies.landscape.trajectory import Passage, enough
 from reslab.studies.trained import Images, LoadedRun, load_run
 
-TIMED = 3  # points, after the first, that say how long the rest will take
+TIMED = 3  # points after the first, from which the remaining time is estimated
 
 
 @on_signals(interrupt)
@@ -48,21 +55,38 @@ def landscape(
     out: str | Path | None = None,
     watch: Watch | None = None,
 ) -> Study:
-    """Measure the loss around trained weights, or go on with that; pictures and page at the end.
+    """Measure the loss around trained weights; write pictures, exported files and a page.
 
-    f(a, b) = L(theta + a delta + b eta) on a grid of `grid` points a side (25, or 51 where `dim` is
-    1) for a and b from -`reach` to `reach`, along filter-normalised directions (Li et al. 2018,
-    Sec. 4); `seeds` draws of them. L is the mean cross-entropy over `images` training images, None
-    for all, un-augmented. `bn` says what becomes of running statistics: "keep", or "recompute" at
-    each point. `curvature` is the side of a grid of the Hessian's extreme eigenvalues over the same
-    plane, on `curvature_images` of the images. `trajectory` shows the runs' kept checkpoints on
-    their principal plane (Sec. 7). Several runs get the same directions, images and scales.
+    The loss is f(a, b) = L(theta + a delta + b eta) along filter-normalised random directions delta
+    and eta (Li et al. 2018, Sec. 4). L is the mean cross-entropy over training images without
+    augmentation. Several runs have the same directions, images and scales. Calling it again
+    continues an interrupted study.
 
-    `out` defaults to studies/landscape-..., by what is asked; the same call goes on with it. Raises
-    UserError for what does not fit, `session.Interrupted` after a signal.
+    Args:
+        runs: Runs, or their folders.
+        dim: 1 for lines, 2 for planes.
+        grid: Points per axis, odd. None for 51 (lines) or 25 (planes).
+        reach: a and b go from -reach to reach.
+        images: Number of training images, drawn at random; None for all.
+        seeds: Number of draws of the directions.
+        bn: Batch norm's running statistics: "keep" those of the run, or "recompute" them at each
+            point.
+        curvature: Points per axis of a grid of the Hessian's extreme eigenvalues on the same plane;
+            None for no curvature.
+        curvature_images: Number of images for the Hessian.
+        trajectory: Whether to show the kept checkpoints on their principal plane (Sec. 7).
+        out: Folder of the study; studies/landscape-... by default.
+        watch: Callbacks for progress.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        UserError: A setting or a run cannot be used.
+        reslab.core.interrupts.Interrupted: A signal stopped the study.
     """
-    asked = Asked(
-        opened(runs),
+    settings = Settings(
+        open_runs(runs),
         dim,
         GRIDS.get(dim, 0) if grid is None else grid,
         float(reach),
@@ -73,120 +97,120 @@ def landscape(
         curvature_images,
         trajectory,
     )
-    for run in asked.runs if trajectory else ():
+    for run in settings.runs if trajectory else ():
         enough(run)
     backend = keras.backend.backend()
-    study = Study.begin(out or asked.folder, results.KIND, asked.as_json(), backend)
-    study.save(runs=[str(run.path) for run in asked.runs])
-    measuring = Measuring(asked, study, watch or Watch())
-    measuring.all()
+    study = Study.begin(out or settings.folder, results.KIND, settings.as_json(), backend)
+    study.save(runs=[str(run.path) for run in settings.runs])
+    Measuring(settings, study, watch or Watch()).all()
     publish.publish(study)
     return study
 
 
 @dataclass
 class Measuring:
-    """One study under way. A run's network is loaded when a point of it is missing."""
+    """A study in progress. A run's network is loaded only if one of its points is missing."""
 
-    asked: Asked
+    settings: Settings
     study: Study
     watch: Watch
     loaded: dict[str, Data] = field(default_factory=dict)  # by checksum
 
     def all(self) -> None:
-        for run in range(len(self.asked.runs)):
-            subject = Loaded(self, run)
-            self.surfaces(run, subject)
-            if self.asked.curvature is not None:
-                self.curvature(run, subject, self.asked.curvature)
-            if self.asked.trajectory:
-                self.trajectory(run, subject)
+        for run in range(len(self.settings.runs)):
+            loaded = Loaded(self, run)
+            self.surfaces(run, loaded)
+            if self.settings.curvature is not None:
+                self.curvature(run, loaded, self.settings.curvature)
+            if self.settings.trajectory:
+                self.trajectory(run, loaded)
 
     def name(self, run: int) -> str:
-        return self.asked.names[run]
+        return self.settings.names[run]
 
-    def surfaces(self, run: int, its: Loaded) -> None:
-        points, asked = Points(self.study.path / results.SURFACE), self.asked
-        a = results.steps(asked.reach, asked.grid)
-        for seed in range(asked.seeds):
-            what = f"{self.name(run)}: surface" + (f", seed {seed}" if asked.seeds > 1 else "")
+    def surfaces(self, run: int, loaded: Loaded) -> None:
+        points, settings = Points(self.study.path / results.SURFACE), self.settings
+        a = results.steps(settings.reach, settings.grid)
+        for seed in range(settings.seeds):
+            task = f"{self.name(run)}: surface"
+            task += f", seed {seed}" if settings.seeds > 1 else ""
 
             def ready(seed: int = seed) -> Callable[[Key], dict[str, float]]:
-                its.evaluator.along(*its.directions(seed, asked.dim))
-                return lambda key: vars(its.evaluator.at(*a[list(key[2:])]))
+                loaded.evaluator.along(*loaded.directions(seed, settings.dim))
+                return lambda key: vars(loaded.evaluator.at(*a[list(key[2:])]))
 
-            keys = results.surface_keys(run, seed, asked.grid, asked.dim)
-            self.measure(what, points, keys, ready)
+            keys = results.surface_keys(run, seed, settings.grid, settings.dim)
+            self.measure(task, points, keys, ready)
 
-    def curvature(self, run: int, its: Loaded, grid: int) -> None:
-        points, n = Points(self.study.path / results.CURVATURE), its.curvature_images
-        a = results.steps(self.asked.reach, grid)
+    def curvature(self, run: int, loaded: Loaded, grid: int) -> None:
+        points, n = Points(self.study.path / results.CURVATURE), loaded.curvature_images
+        a = results.steps(self.settings.reach, grid)
 
         def ready() -> Callable[[Key], dict[str, float]]:
-            hessian = Hessian(its.few(n))
-            its.evaluator.along(*its.directions(0, 2))
+            hessian = Hessian(loaded.few(n))
+            loaded.evaluator.along(*loaded.directions(0, 2))
 
             def at(key: Key) -> dict[str, float]:
-                its.evaluator.move(*a[list(key[3:])])
+                loaded.evaluator.move(*a[list(key[3:])])
                 return vars(ends(hessian.__matmul__, hessian.size))
 
             return at
 
-        keys = [(run, grid, n, *place) for place in outwards(grid, 2)]
+        keys = [(run, grid, n, *index) for index in outwards(grid, 2)]
         self.measure(f"{self.name(run)}: curvature", points, keys, ready)
 
-    def trajectory(self, run: int, its: Loaded) -> None:
-        passage = Passage(its.run, lambda: its.evaluator)
-        known = self.study.read("trajectories.json") or {}
-        if str(run) not in known:
-            facts = passage.facts(self.asked.plane_grid)
-            self.study.write("trajectories.json", known | {str(run): facts})
+    def trajectory(self, run: int, loaded: Loaded) -> None:
+        passage = Passage(loaded.run, lambda: loaded.evaluator)
+        planes = self.study.read("trajectories.json") or {}
+        if str(run) not in planes:
+            plane = passage.plane(self.settings.plane_grid)
+            self.study.write("trajectories.json", planes | {str(run): plane})
         else:
-            passage.go_on(known[str(run)])
-        grid = [(run, *place) for place in outwards(self.asked.plane_grid, 2)]
-        own = [(run, i) for i in range(len(passage.checkpoints))]
-        for what, file, keys, ready in (
-            ("checkpoints", results.TRAJECTORY, own, lambda: passage.checkpoint),
+            passage.continue_with(planes[str(run)])
+        grid = [(run, *index) for index in outwards(self.settings.plane_grid, 2)]
+        checkpoints = [(run, i) for i in range(len(passage.checkpoints))]
+        for task, file, keys, ready in (
+            ("checkpoints", results.TRAJECTORY, checkpoints, lambda: passage.checkpoint),
             ("plane of the training", results.PLANE, grid, lambda: passage.point),
         ):
             points = Points(self.study.path / file)
-            self.measure(f"{self.name(run)}: {what}", points, keys, ready)
+            self.measure(f"{self.name(run)}: {task}", points, keys, ready)
 
     def measure(
         self,
-        what: str,
+        task: str,
         points: Points,
         keys: Sequence[Key],
         ready: Callable[[], Callable[[Key], dict[str, float]]],
     ) -> None:
-        """Those of the points that are missing, with a word on how long it will take."""
+        """Measure the missing points, and estimate how long that takes."""
         missing = points.missing(keys)
         if not missing:
             return
         done, total = len(keys) - len(missing), len(keys)
-        before = f", {count(done)} measured before" if done else ""
-        self.watch.say(f"{what}: {count(total)} points{before}")
+        earlier = f", {count(done)} of them measured earlier" if done else ""
+        self.watch.say(f"{task}: {count(total)} points{earlier}")
         self.watch.start(total)
         at = ready()
-        begun = time.perf_counter()
+        start = time.perf_counter()
         for n, key in enumerate(missing):
             points.add(key, **at(key))
-            self.watch.step(done + n + 1, what)
+            self.watch.step(done + n + 1, task)
             if n == 0:
-                begun = time.perf_counter()  # the first one compiles
+                start = time.perf_counter()  # the first point compiles
             elif n == TIMED:
-                each = (time.perf_counter() - begun) / TIMED
+                seconds = (time.perf_counter() - start) / TIMED
                 left = len(missing) - n - 1
-                words = f"{count(left)} more points at {each:.2g} s each"
-                self.watch.say(f"{what}: about {duration(left * each)}: {words}")
+                rate = f"{count(left)} more points at {seconds:.2g} s each"
+                self.watch.say(f"{task}: about {duration(left * seconds)} ({rate})")
 
 
 class Loaded:
-    """A run's subject and its evaluator, made when first asked for."""
+    """A run's subject and its evaluator, created when first used."""
 
     def __init__(self, measuring: Measuring, run: int) -> None:
         self.measuring, self.number = measuring, run
-        self.run = measuring.asked.runs[run]
+        self.run = measuring.settings.runs[run]
 
     @cached_property
     def subject(self) -> LoadedRun:
@@ -194,32 +218,32 @@ class Loaded:
         key = f"{checksum} {self.run.info['data']['provenance']}"
         if key not in loaded:
             loaded[key] = evaluation.reload(self.run)
-        asked = self.measuring.asked
-        found = load_run(self.run, asked.images, data=loaded[key])
+        settings = self.measuring.settings
+        loaded_run = load_run(self.run, settings.images, data=loaded[key])
         study, info = self.measuring.study, self.run.info
         about = {
-            "images": found.images.description,
+            "images": loaded_run.images.description,
             "data": info["data"]["name"],
             "classes": len(info["data"]["classes"]),
             "network": self.run.network.name,
             "params": info.get("params"),
         }
         study.save(subjects={**study.info.get("subjects", {}), str(self.number): about})
-        self.measuring.watch.say(f"{asked.names[self.number]}: {found.images.description}")
-        return found
+        self.measuring.watch.say(f"{settings.names[self.number]}: {loaded_run.images.description}")
+        return loaded_run
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        return Evaluator(self.subject, self.measuring.asked.bn)
+        return Evaluator(self.subject, self.measuring.settings.bn)
 
     @property
     def curvature_images(self) -> int:
-        asked = self.measuring.asked
-        most = min(asked.curvature_images, self.run.info["data"]["counts"]["train"])
-        return most if asked.images is None else min(most, asked.images)
+        settings = self.measuring.settings
+        most = min(settings.curvature_images, self.run.info["data"]["counts"]["train"])
+        return most if settings.images is None else min(most, settings.images)
 
     def few(self, n: int) -> LoadedRun:
-        """With n of its images, evenly spread."""
+        """The subject with n of its images, evenly spaced."""
         images = self.subject.images
         rows = np.linspace(0, len(images) - 1, n).round().astype(int)
         few = Images(images.x[rows], images.labels[rows], f"{n:,} of them")

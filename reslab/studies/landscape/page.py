@@ -18,109 +18,114 @@ from reslab.studies.landscape.lanczos import MOST_STEPS, TOLERANCE
 from reslab.studies.landscape.results import Curvature, Surface, Trajectory
 
 SOURCE = "Li et al. 2018, arXiv 1712.09913"
-NEAR = 0.25, 0.5  # steps within which the highest loss is looked for
+NEAR = 0.25, 0.5  # radii of the sharpness, in steps
 POLICIES = {
-    "keep": "Batch norm keeps the running statistics of the trained weights.",
-    "recompute": "Batch norm's running statistics are measured anew at each point, over the same "
+    "keep": "Batch norm uses the running statistics of the trained weights.",
+    "recompute": "Batch norm's running statistics are recomputed at each point, on the same "
     "images.",
 }
 
 
 def sections(study: Study) -> list[Section]:
-    found = results.surfaces(study)
-    inner = [*_draws(study, found), *_curvature(study), *_trajectories(study)]
-    main = _flat(study, found) if study.settings["dim"] == 2 else _along(study, found)
+    """The sections of the page, from the study's folder. UserError if the folder is damaged."""
+    surfaces = results.surfaces(study)
+    charts = _plane(surfaces) if study.settings["dim"] == 2 else _lines(surfaces)
     return [
         Section(
             f"Loss around {listed(results.names(study))}",
-            words(study),
-            charts=main,
+            method(study),
+            charts=charts,
             pictures=_solid_picture(study),
-            tables=[_table(study, found)],
+            tables=[_sharpness_table(study, surfaces)],
             measured=study.commands,
-            sections=inner,
+            sections=[*_draws(study), *_curvature(study), *_trajectories(study)],
         )
     ]
 
 
-def words(study: Study) -> list[str]:
-    """How it was measured: a surface means nothing without."""
-    asked, about = study.settings, study.info.get("subjects", {})
-    images = listed(dict.fromkeys(each["images"] for each in about.values())) or "images"
-    alike = len({(each["images"], each["data"]) for each in about.values()}) == 1
-    places = " x ".join([str(asked["grid"])] * asked["dim"])
-    draws = "seed 0" if asked["seeds"] == 1 else f"seeds 0 to {asked['seeds'] - 1}"
-    axes = "Each direction is" if asked["dim"] == 1 else "Both directions are"
+def method(study: Study) -> list[str]:
+    """How the loss was measured, in paragraphs."""
+    asked, subjects = study.settings, study.info.get("subjects", {})
+    images = listed(dict.fromkeys(each["images"] for each in subjects.values())) or "images"
+    same = len({(each["images"], each["data"]) for each in subjects.values()}) == 1
+    points = " x ".join([str(asked["grid"])] * asked["dim"])
+    seeds = "seed 0" if asked["seeds"] == 1 else f"seeds 0 to {asked['seeds'] - 1}"
+    directions = "Each direction is" if asked["dim"] == 1 else "Both directions are"
     return [
-        f"Mean cross-entropy on {images}, un-augmented, at {places} points from "
-        f"-{asked['range']:g} to {asked['range']:g}. {axes} Gaussian, each filter scaled to the "
-        f"norm of the filter that it moves ({SOURCE}, Sec. 4), drawn with {draws}. Biases and "
-        f"batch norm's scales and shifts stand still. {POLICIES[asked['bn']]}",
-        "All runs have the same draws where their layers have the same names and shapes, the same "
-        f"scale and {'the same' if alike else 'not the same'} images. The middle is the trained "
-        "network."
+        f"Mean cross-entropy on {images}, without augmentation, at {points} points from "
+        f"-{asked['range']:g} to {asked['range']:g}. {directions} Gaussian, drawn with {seeds}. "
+        f"Each filter of a direction is scaled to the norm of the network's filter ({SOURCE}, "
+        "Sec. 4). Biases and batch norm's scales and shifts are not changed. "
+        f"{POLICIES[asked['bn']]}",
+        "Layers with the same name and shape have the same directions in all runs. All runs have "
+        f"the same colour scale and {'the same' if same else 'different'} images. The trained "
+        "network is at the centre."
         if len(asked["runs"]) > 1
-        else "The middle is the trained network.",
-        *_gone(results.surfaces(study)),
+        else "The trained network is at the centre.",
+        *_blank(results.surfaces(study)),
     ]
 
 
-def _gone(found: Sequence[Surface]) -> list[str]:
-    gone = {s.name: int(np.isposinf(s.loss).sum()) for s in found}
-    said = [f"{count(n)} of {name}" for name, n in gone.items() if n]
-    return [f"Points without a finite loss are left blank: {listed(said)}."] if said else []
+def _blank(surfaces: Sequence[Surface]) -> list[str]:
+    points = {s.name: int(np.isposinf(s.loss).sum()) for s in surfaces}
+    texts = [f"{count(n)} of {name}" for name, n in points.items() if n]
+    return [f"Points without a finite loss are left blank: {listed(texts)}."] if texts else []
 
 
-def _flat(study: Study, found: Sequence[Surface]) -> list[Any]:
-    """Contours and solids of the first draw, run beside run."""
-    scale = figures.loss_scale(s.loss for s in found)
+def _plane(surfaces: Sequence[Surface]) -> list[tuple[Chart, str]]:
+    """Contours and surfaces of the first draw, run beside run."""
+    scale = figures.loss_scale(s.loss for s in surfaces)
     charts: list[tuple[Chart, str]] = []
     for name, describe, caption in (
         ("contour", figures.contour, "loss, log scale"),
         ("solid", figures.solid, "drag to rotate (needs WebGL)"),
     ):
-        for s in found:
+        for s in surfaces:
             if s.seed == 0:
                 chart = grids_plotly.chart(describe(s, scale), f"{name}-{s.run}")
                 charts.append((chart, f"{s.name}: {caption}"))
     return charts
 
 
-def _along(study: Study, found: Sequence[Surface]) -> list[Any]:
-    return [
-        (figure_plotly.chart(figures.line(found, "loss"), "lines-loss"), "Loss in nats, log axis"),
-        (figure_plotly.chart(figures.line(found, "error"), "lines-error"), "Error on these images"),
-    ]
+def _lines(surfaces: Sequence[Surface]) -> list[tuple[Chart, str]]:
+    loss, error = (
+        figure_plotly.chart(figures.line(surfaces, metric), f"lines-{metric}")
+        for metric in ("loss", "error")
+    )
+    return [(loss, "Loss in nats, log axis"), (error, "Error on these images")]
 
 
 def _solid_picture(study: Study) -> list[Picture]:
-    """One run's in its own size, several as wide as the page."""
+    """A single run's picture in its own size; several runs' as wide as the page."""
     several = len(study.settings["runs"]) > 1
     path = study.path / ("surface.png" if several else "surface.svg")
-    picture = Picture(path, "The same on one scale, log axis", wide=several)
+    picture = Picture(path, "The surfaces on one scale, log axis", wide=several)
     return [picture] if path.exists() else []
 
 
-def sharpness(study: Study, found: Sequence[Surface]) -> list[dict[str, Any]]:
-    """Of each run and draw: the middle, the highest loss near it, and the share of the points that
-    are better than a guess. None where there is no finite number."""
-    about, rows = study.info.get("subjects", {}), []
-    for s in found:
-        middle = (len(s.a) // 2,) * s.loss.ndim
-        chance = math.log(about[str(s.run)]["classes"])
+def sharpness(study: Study, surfaces: Sequence[Surface]) -> list[dict[str, Any]]:
+    """How fast the loss rises around the trained weights, for each run and draw.
+
+    The loss and error at the centre, the highest loss near it, and the fraction of points whose
+    loss is below that of a uniform guess. None where there is no finite number.
+    """
+    subjects, rows = study.info.get("subjects", {}), []
+    for s in surfaces:
+        centre = (len(s.a) // 2,) * s.loss.ndim
+        chance = math.log(subjects[str(s.run)]["classes"])
         row = {"run": s.name, "seed": s.seed, "loss": finite(s.middle)}
-        row |= {"error": finite(s.error[middle])}
+        row |= {"error": finite(s.error[centre])}
         row |= {f"highest within {near:g}": finite(highest(s, near)) for near in NEAR}
         rows.append(row | {"better than chance": float((s.loss < chance).mean())})
     return rows
 
 
-def _table(study: Study, found: Sequence[Surface]) -> Table:
+def _sharpness_table(study: Study, surfaces: Sequence[Surface]) -> Table:
     caption = (
-        "Sharpness: the loss in the middle, the highest within so many steps of it, and the share "
-        "of the points whose loss is below that of a guess"
+        f"Sharpness: loss and error at the centre, the highest loss within {NEAR[0]} and {NEAR[1]} "
+        "steps of it, and the share of points with a loss below that of a random guess"
     )
-    rows = sharpness(study, found)
+    rows = sharpness(study, surfaces)
     shares = "error", "better than chance"
     cells = [[percent(v) if k in shares else _cell(v) for k, v in row.items()] for row in rows]
     return Table(caption, list(rows[0]), cells, names=2)
@@ -131,106 +136,96 @@ def _cell(value: Any) -> str:
 
 
 def highest(s: Surface, near: float) -> float:
-    """The highest loss where every step is at most `near`; NaN where the grid has no such point."""
+    """The highest loss where each step is at most `near`. NaN if the grid has no such point."""
     inside = np.abs(s.a) <= near + 1e-9
     if inside.sum() < 3:
         return math.nan
     return float(s.loss[np.ix_(*(inside,) * s.loss.ndim)].max())
 
 
-def _draws(study: Study, found: Sequence[Surface]) -> list[Section]:
+def _draws(study: Study) -> list[Section]:
     path = study.path / "contour.png"
     if study.settings["seeds"] == 1 or not path.exists():
         return []
-    said = f"The same for {study.settings['seeds']} draws of the directions, on one scale."
-    picture = Picture(path, "A column a run, a row a draw", wide=True)
-    return [Section("Other directions", (said,), pictures=[picture])]
+    text = f"The loss for {study.settings['seeds']} draws of the directions, on one scale."
+    picture = Picture(path, "A column for each run, a row for each draw", wide=True)
+    return [Section("Other directions", (text,), pictures=[picture])]
 
 
 def _curvature(study: Study) -> list[Section]:
-    found = results.curvatures(study)
-    if not found:
+    curvatures = results.curvatures(study)
+    if not curvatures:
         return []
-    said = (
-        "The ratio |lambda_min / lambda_max| of the Hessian's extreme eigenvalues: near 0 the loss "
-        "is all but convex there, however the plane is chosen. By Lanczos's method on products of "
-        f"the Hessian, that of all kernels, over {found[0].images:,} of the images "
-        f"({SOURCE}, Sec. 6); each end to a residual of {100 * TOLERANCE:g} % of it."
+    text = (
+        "The ratio |lambda_min / lambda_max| of the Hessian's extreme eigenvalues. Where it is "
+        "near 0, the loss is almost convex in all directions, not only in this plane. The "
+        "eigenvalues are found by Lanczos's method, with the Hessian of all kernels over "
+        f"{curvatures[0].images:,} of the images ({SOURCE}, Sec. 6), each to a residual of "
+        f"{100 * TOLERANCE:g} %."
     )
-    late = [f"{count(c.unsettled)} of {c.name}" for c in found if c.unsettled]
-    stopped = f"Stopped after {MOST_STEPS} products, short of that: {listed(late)}."
-    head = ("run", "lambda_max", "lambda_min", "ratio", "median ratio", "highest ratio")
-    return [
-        Section(
-            "Curvature",
-            (said, stopped) if late else (said,),
-            charts=[
-                (
-                    grids_plotly.chart(figures.ratio(c), f"ratio-{c.run}"),
-                    f"{c.name}: |lambda_min / lambda_max|",
-                )
-                for c in found
-            ],
-            tables=[
-                Table("In the middle, and over the grid", head, [_curvature_row(c) for c in found])
-            ],
+    unfinished = [f"{count(c.unsettled)} of {c.name}" for c in curvatures if c.unsettled]
+    stopped = f"Stopped after {MOST_STEPS} products, before that residual: {listed(unfinished)}."
+    charts = [
+        (
+            grids_plotly.chart(figures.ratio(c), f"ratio-{c.run}"),
+            f"{c.name}: |lambda_min / lambda_max|",
         )
+        for c in curvatures
     ]
+    head = ("run", "lambda_max", "lambda_min", "ratio", "median ratio", "highest ratio")
+    table = Table("At the centre, and over the grid", head, [_curvature_row(c) for c in curvatures])
+    paragraphs = (text, stopped) if unfinished else (text,)
+    return [Section("Curvature", paragraphs, charts=charts, tables=[table])]
 
 
 def _curvature_row(c: Curvature) -> list[str]:
-    middle = len(c.a) // 2, len(c.a) // 2
-    sound = c.ratio[np.isfinite(c.ratio)]
-    cells = [c.largest[middle], c.smallest[middle], c.ratio[middle]]
-    cells += [np.median(sound), sound.max()] if sound.size else [math.nan, math.nan]
+    centre = len(c.a) // 2, len(c.a) // 2
+    ratios = c.ratio[np.isfinite(c.ratio)]
+    cells = [c.largest[centre], c.smallest[centre], c.ratio[centre]]
+    cells += [np.median(ratios), ratios.max()] if ratios.size else [math.nan, math.nan]
     return [c.name, *(_number(float(cell)) for cell in cells)]
 
 
 def _trajectories(study: Study) -> list[Section]:
-    made = []
-    for t in results.trajectories(study):
-        share = " and ".join(f"{100 * part:.1f} %" for part in t.share)
-        said = (
-            f"The {len(t.names)} checkpoints of {t.name}, on the plane of the first two principal "
-            f"components of theta_i - theta_n ({SOURCE}, Sec. 7), which have {share} of the "
-            "variance. All that was trained is projected. The plane's loss is that of the last "
-            "weights with "
-            + (
-                "their statistics"
-                if study.settings["bn"] == "keep"
-                else "statistics measured at each point"
-            )
-            + "; a checkpoint's own loss is beside it."
-        )
-        film = study.path / f"trajectory-{t.run}.gif"
-        pictures = [Picture(film, "The way, checkpoint by checkpoint")] if film.exists() else []
-        made.append(
-            Section(
-                f"The training of {t.name}",
-                (said,),
-                charts=[
-                    (
-                        grids_plotly.chart(figures.path(t), f"trajectory-{t.run}"),
-                        "Loss on the plane, log scale",
-                    ),
-                    (
-                        figure_plotly.chart(figures.checkpoints(t), f"checkpoints-{t.run}"),
-                        "Loss of each checkpoint, log axis",
-                    ),
-                ],
-                pictures=pictures,
-                tables=[_way(t)],
-            )
-        )
-    return made
+    return [_trajectory(study, t) for t in results.trajectories(study)]
 
 
-def _way(t: Trajectory) -> Table:
+def _trajectory(study: Study, t: Trajectory) -> Section:
+    shares = " and ".join(f"{100 * share:.1f} %" for share in t.share)
+    keep = study.settings["bn"] == "keep"
+    statistics = "their running statistics" if keep else "running statistics recomputed there"
+    text = (
+        f"The {len(t.names)} checkpoints of {t.name}, projected on the plane of the first two "
+        f"principal components of theta_i - theta_n ({SOURCE}, Sec. 7). The components explain "
+        f"{shares} of the variance. All trained variables are projected. The loss at a point of "
+        f"the plane is that of the last checkpoint's weights, moved to the point, with "
+        f"{statistics}. It differs from the loss of a checkpoint that is projected there."
+    )
+    film = study.path / f"trajectory-{t.run}.gif"
+    return Section(
+        f"The training of {t.name}",
+        (text,),
+        charts=[
+            (
+                grids_plotly.chart(figures.path(t), f"trajectory-{t.run}"),
+                "Loss on the plane, log scale",
+            ),
+            (
+                figure_plotly.chart(figures.checkpoints(t), f"checkpoints-{t.run}"),
+                "Loss of each checkpoint, log axis",
+            ),
+        ],
+        pictures=[Picture(film, "The path, checkpoint by checkpoint")] if film.exists() else [],
+        tables=[_checkpoints(t)],
+    )
+
+
+def _checkpoints(t: Trajectory) -> Table:
     rows = [
-        [name, f"{x:.4g}", f"{y:.4g}", _number(own), _number(under)]
-        for name, (x, y), own, under in zip(t.names, t.at, t.loss, t.on_plane, strict=True)
+        [name, f"{x:.4g}", f"{y:.4g}", _number(loss), _number(on_plane)]
+        for name, (x, y), loss, on_plane in zip(t.names, t.at, t.loss, t.on_plane, strict=True)
     ]
-    head = ("checkpoint", "first", "second", "its own loss", "the plane's there")
+    head = ("checkpoint", "first", "second", "its loss", "loss of the plane there")
     return Table("Each checkpoint", head, rows, folded=True)
 
 

@@ -1,4 +1,4 @@
-"""What a study of a landscape asked for, and what it measured, from its folder alone."""
+"""The measured points of a landscape as arrays, from the study's folder alone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SURFACE, CURVATURE, PLANE, TRAJECTORY = (
 
 @dataclass(frozen=True)
 class Surface:
-    """Losses (nats) and errors (shares) around a run's weights, [i] or [i, j] for steps a_i, b_j.
+    """Losses in nats and errors (0 to 1) around a run's weights: [i] or [i, j] at steps a[i], a[j].
 
-    Not measured is NaN, no finite loss infinity.
+    NaN is not measured yet; infinity is a loss that is not finite.
     """
 
     run: int
@@ -39,9 +39,9 @@ class Surface:
 
 @dataclass(frozen=True)
 class Curvature:
-    """Ends of the Hessian's spectrum on a grid [i, j] of its own; `a` are its steps.
+    """The extreme eigenvalues of the Hessian on a grid [i, j] with steps `a`.
 
-    `unsettled` of the points stopped before both ends were within the tolerance.
+    `unsettled` is the number of points that stopped before both eigenvalues reached the tolerance.
     """
 
     run: int
@@ -54,17 +54,18 @@ class Curvature:
 
     @property
     def ratio(self) -> np.ndarray:
-        """|lambda_min / lambda_max|; infinite or NaN where the Hessian was not finite."""
+        """|lambda_min / lambda_max|; infinite or NaN where the Hessian is not finite."""
         with np.errstate(all="ignore"):
             return np.abs(self.smallest / self.largest)
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A training on its principal plane: projections `at` (n, 2) in the units of the weights.
+    """A training on its principal plane.
 
-    `loss` are the checkpoints' own, `on_plane` the plane's at their projections; `surface` is the
-    plane's loss [i, j] at `a` and `b`, `share` each direction's part of the variance.
+    `at` (n, 2) are the projected checkpoints, in units of the weights; `share` is the fraction of
+    the variance along each direction. `loss` (n,) is that of the checkpoints, `on_plane` (n,) that
+    of the plane at their projections, and `surface` [i, j] that of the plane at a[i], b[j].
     """
 
     run: int
@@ -80,7 +81,7 @@ class Trajectory:
 
 
 def steps(reach: float, grid: int) -> np.ndarray:
-    """`grid` steps from -reach to reach; the middle one is exactly 0."""
+    """`grid` steps from -reach to reach; the one in the middle is exactly 0."""
     whole = np.arange(grid) - (grid - 1) // 2
     return reach * whole / ((grid - 1) // 2)
 
@@ -94,69 +95,72 @@ def names(study: Study) -> list[str]:
 
 
 def surfaces(study: Study) -> list[Surface]:
-    """By run, then by seed."""
-    asked, points = study.settings, Points(study.path / SURFACE)
+    """The surfaces by run, then by seed."""
+    asked, points = study.settings, Points(study.path / SURFACE).values
     grid, dim = asked["grid"], asked["dim"]
-    found = []
+    surfaces = []
     for run, name in enumerate(names(study)):
         for seed in range(asked["seeds"]):
             loss, error = np.full((2, *(grid,) * dim), np.nan)
             for key in surface_keys(run, seed, grid, dim):
-                if (point := points.found.get(key)) is not None:
+                if (point := points.get(key)) is not None:
                     loss[key[2:]], error[key[2:]] = point["loss"], point["error"]
-            found.append(Surface(run, name, seed, steps(asked["range"], grid), loss, error))
-    return found
+            a = steps(asked["range"], grid)
+            surfaces.append(Surface(run, name, seed, a, loss, error))
+    return surfaces
 
 
 def curvatures(study: Study) -> list[Curvature]:
-    """Of each run that has been measured; the finest grid where there are several."""
-    points = Points(study.path / CURVATURE).found
-    found = []
+    """The curvature of each measured run; the finest grid if there are several."""
+    points = Points(study.path / CURVATURE).values
+    curvatures = []
     for run, name in enumerate(names(study)):
         sizes = {key[1:3] for key in points if key[0] == run}
         if not sizes:
             continue
         grid, images = max(sizes)
         smallest, largest = np.full((2, grid, grid), np.nan)
-        own = {key[3:]: point for key, point in points.items() if key[:3] == (run, grid, images)}
-        for place, point in own.items():
-            smallest[place], largest[place] = point["smallest"], point["largest"]
-        unsettled = sum(point["products"] >= MOST_STEPS for point in own.values())
+        size = (run, grid, images)
+        on_grid = {key[3:]: point for key, point in points.items() if key[:3] == size}
+        for index, point in on_grid.items():
+            smallest[index], largest[index] = point["smallest"], point["largest"]
+        unsettled = sum(point["products"] >= MOST_STEPS for point in on_grid.values())
         a = steps(study.settings["range"], grid)
-        found.append(Curvature(run, name, images, a, smallest, largest, unsettled))
-    return found
+        curvatures.append(Curvature(run, name, images, a, smallest, largest, unsettled))
+    return curvatures
 
 
 def trajectories(study: Study) -> list[Trajectory]:
-    """Of each run whose checkpoints were all measured."""
-    known: dict[str, Any] = study.read("trajectories.json") or {}
-    own, plane = Points(study.path / TRAJECTORY).found, Points(study.path / PLANE).found
-    found = []
+    """The trajectory of each run whose plane is known."""
+    planes: dict[str, Any] = study.read("trajectories.json") or {}
+    checkpoints = Points(study.path / TRAJECTORY).values
+    points = Points(study.path / PLANE).values
+    trajectories = []
     for run, name in enumerate(names(study)):
-        facts = known.get(str(run))
-        if facts is None:
+        plane = planes.get(str(run))
+        if plane is None:
             continue
-        surface = np.full((len(facts["a"]), len(facts["b"])), np.nan)
-        for (r, i, j), point in plane.items():
+        surface = np.full((len(plane["a"]), len(plane["b"])), np.nan)
+        for (r, i, j), point in points.items():
             if r == run:
                 surface[i, j] = point["loss"]
-        n = len(facts["names"])
-        both = [own.get((run, i), {}) for i in range(n)]
+        n = len(plane["names"])
+        rows = [checkpoints.get((run, i), {}) for i in range(n)]
         loss, on_plane = (
-            np.array([point.get(what, np.nan) for point in both]) for what in ("loss", "on_plane")
+            np.array([row.get(key, np.nan) for row in rows]) for key in ("loss", "on_plane")
         )
-        found.append(
+        trajectories.append(
             Trajectory(
                 run,
                 name,
-                facts["names"],
-                tuple(facts["share"]),
-                np.array(facts["at"]),
+                plane["names"],
+                tuple(plane["share"]),
+                np.array(plane["at"]),
                 loss,
                 on_plane,
-                np.array(facts["a"]),
-                np.array(facts["b"]),
+                np.array(plane["a"]),
+                np.array(plane["b"]),
                 surface,
             )
         )
-    return found
+    return trajectories

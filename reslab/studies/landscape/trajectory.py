@@ -1,4 +1,4 @@
-"""A training on its own principal plane: where it passed, and what the loss was there."""
+"""A training on its principal plane: the projected checkpoints, and the loss on the plane."""
 
 from __future__ import annotations
 
@@ -18,38 +18,39 @@ from reslab.studies.landscape.evaluator import Evaluator
 from reslab.studies.landscape.point_log import Key
 from reslab.studies.trained import kept_checkpoints
 
-LEAST = 3  # checkpoints: fewer have no plane
-MARGIN = 0.15  # of the way's extent, around it
+LEAST = 3  # checkpoints that a plane needs
+MARGIN = 0.15  # around the path, of its extent
 
 
 class Passage:
-    """The kept checkpoints of a run. The plane goes through the last of them, with its statistics.
+    """The kept checkpoints of a run, and their plane.
 
-    All that was trained is projected: kernels, biases, batch norm's scales and shifts.
+    The plane contains the last checkpoint, whose running statistics it uses. All trained variables
+    are projected: kernels, biases, batch norm's scales and shifts.
     """
 
     def __init__(self, run: Run, evaluator: Callable[[], Evaluator]) -> None:
         self.run, self._evaluator = run, evaluator
         self.checkpoints = enough(run)
-        self.known: dict[str, Any] = {}
+        self.plane_info: dict[str, Any] = {}
 
-    def facts(self, grid: int) -> dict[str, Any]:
-        """What is kept of the plane as JSON: `surfaces.Trajectory` reads it."""
+    def plane(self, grid: int) -> dict[str, Any]:
+        """The plane as JSON; `results.Trajectory` reads it."""
         a, b = (_around(self._plane.at[:, k], grid) for k in (0, 1))
         at = self._plane.at.tolist()
         share = self._plane.share
-        self.known = {"names": self.checkpoints, "share": share, "at": at}
-        self.known |= {"a": a.tolist(), "b": b.tolist()}
-        return self.known
+        self.plane_info = {"names": self.checkpoints, "share": share, "at": at}
+        self.plane_info |= {"a": a.tolist(), "b": b.tolist()}
+        return self.plane_info
 
-    def go_on(self, known: dict[str, Any]) -> None:
-        """With a plane that was kept; UserError where it is not that of these checkpoints."""
-        if known["names"] != self.checkpoints:
+    def continue_with(self, plane_info: dict[str, Any]) -> None:
+        """Use a stored plane. UserError if it belongs to other checkpoints."""
+        if plane_info["names"] != self.checkpoints:
             raise UserError(
-                f"the checkpoints of {self.run.path} are others than those whose plane this study "
-                "has: choose another --out"
+                f"the checkpoints of {self.run.path} are not those of the plane in this study: "
+                "choose another --out"
             )
-        self.known = known
+        self.plane_info = plane_info
 
     @cached_property
     def _plane(self) -> Plane:
@@ -61,23 +62,23 @@ class Passage:
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """Standing at the last checkpoint, its directions those of the plane."""
+        """At the last checkpoint, with the directions of the plane."""
         self._assign(-1)
-        found = self._evaluator().from_here()
-        found.along(*self._plane.axes)
-        return found
+        evaluator = self._evaluator().from_here()
+        evaluator.along(*self._plane.axes)
+        return evaluator
 
     def checkpoint(self, key: Key) -> dict[str, float]:
-        """Of (run, checkpoint): its own loss, with its own statistics; the plane's below it."""
-        on_plane = self.evaluator.at(*self.known["at"][key[1]])
+        """For the key (run, checkpoint): its loss, and the loss of the plane at its projection."""
+        on_plane = self.evaluator.at(*self.plane_info["at"][key[1]])
         self._assign(key[1])
-        own = self.evaluator.here()
+        point = self.evaluator.here()
         self.evaluator.restore()
-        return {"loss": own.loss, "error": own.error, "on_plane": on_plane.loss}
+        return {"loss": point.loss, "error": point.error, "on_plane": on_plane.loss}
 
     def point(self, key: Key) -> dict[str, float]:
-        """Of (run, i, j): the plane's loss."""
-        return vars(self.evaluator.at(self.known["a"][key[1]], self.known["b"][key[2]]))
+        """For the key (run, i, j): the loss of the plane."""
+        return vars(self.evaluator.at(self.plane_info["a"][key[1]], self.plane_info["b"][key[2]]))
 
     def _file(self, checkpoint: str) -> Path:
         return self.run.checkpoints / f"{checkpoint}.safetensors"
@@ -89,11 +90,11 @@ class Passage:
 
 
 def enough(run: Run) -> list[str]:
-    """The names of the kept checkpoints; raises UserError where they span no plane."""
-    found = kept_checkpoints(run)
-    if len(found) < LEAST:
-        raise UserError(f"{run.path} has kept {len(found)} checkpoints: a plane needs {LEAST}")
-    return found
+    """The names of the kept checkpoints. UserError if there are too few for a plane."""
+    checkpoints = kept_checkpoints(run)
+    if len(checkpoints) < LEAST:
+        raise UserError(f"{run.path} has {len(checkpoints)} checkpoints: a plane needs {LEAST}")
+    return checkpoints
 
 
 def _opened(path: Path) -> Any:
@@ -102,11 +103,11 @@ def _opened(path: Path) -> Any:
     try:
         return safe_open(path, framework="numpy")
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a checkpoint of reslab: {error}") from None
+        raise UserError(f"{path} is not a reslab checkpoint: {error}") from None
 
 
 def _around(at: np.ndarray, grid: int) -> np.ndarray:
-    """(grid,) steps that leave a margin around the way."""
+    """(grid,) steps with a margin around the path."""
     low, high = float(at.min()), float(at.max())
     margin = MARGIN * (high - low) or 1.0
     return np.linspace(low - margin, high + margin, grid)

@@ -143,25 +143,25 @@ def cases(
 
     Notes at the right name the cases without a number.
     """
-    own = [(row, spread) for row, spread in enumerate(measured) if spread is not None]
-    theirs = [(row, e) for row, e in enumerate(published) if not isinstance(e, str)]
+    points = [(row, spread) for row, spread in enumerate(measured) if spread is not None]
+    quoted = [(row, e) for row, e in enumerate(published) if not isinstance(e, str)]
     here = Series(
         "measured here",
         0,
-        [_percent(spread.mean) for _, spread in own],
-        [row for row, _ in own],
-        **_ends([spread for _, spread in own]),
+        [_percent(spread.mean) for _, spread in points],
+        [row for row, _ in points],
+        **_ends([spread for _, spread in points]),
         bars="x",
-        hover=[names[row] for row, _ in own],
+        hover=[names[row] for row, _ in points],
         width=0,
         marker="disc",
     )
     paper = Series(
         "published",
         1,
-        [error for _, error in theirs],
-        [row for row, _ in theirs],
-        hover=[names[row] for row, _ in theirs],
+        [error for _, error in quoted],
+        [row for row, _ in quoted],
+        hover=[names[row] for row, _ in quoted],
         bars="x",
         width=0,
         marker="diamond",
@@ -173,7 +173,7 @@ def cases(
         notes += [Note(row, text, c, 0.99 - 0.08 * i) for i, (text, c) in enumerate(texts)]
     most = max([*here.x, *(v for v in here.high if v is not None), *paper.x], default=1.0)
     x = Axis("test error", unit=" %", low=0, high=1.17 * most)
-    listed = "; ".join(f"{names[row]} {100 * spread.mean:.2f} %" for row, spread in own)
+    listed = "; ".join(f"{names[row]} {100 * spread.mean:.2f} %" for row, spread in points)
     alt = f"Test error of each case, measured: {listed}."
     return Panel("", x, names_axis(names), [here, paper], notes=notes, legend="below", alt=alt)
 

@@ -1,4 +1,4 @@
-"""The networks of He et al. on CIFAR at any depth and width."""
+"""The CIFAR networks of He et al. 2015 at any depth and width."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from reslab.zoo.resnet import PAPER, cifar, option_a
 
 @dataclass(frozen=True)
 class Case:
-    """A network and what the study calls it."""
+    """A network, and its name in the study."""
 
     name: str
     network: Network
 
 
 def units(depth: int) -> int:
-    """n of the 6n + 2 layers (He 2015, Sec. 4.2); raises UserError for another depth."""
+    """n of 6n + 2 layers (He et al. 2015, Sec. 4.2). UserError for any other depth."""
     n, rest = divmod(depth - 2, 6)
     if rest or n < 1:
         near = 6 * max(1, round((depth - 2) / 6)) + 2
@@ -29,14 +29,14 @@ def units(depth: int) -> int:
 
 
 def residual(depth: int) -> Network:
-    """ResNet with option A, so that it has the plain net's parameters (Sec. 4.2)."""
+    """ResNet with option A, which has the same parameters as the plain network (Sec. 4.2)."""
     title = f"ResNet-{depth} for CIFAR, option A"
     rows = cifar(option_a, units(depth))
     return Network(f"resnet{depth}", rows, (32, 32, 3), title, f"{PAPER}, Sec. 4.2")
 
 
 def twins(depth: int) -> tuple[Network, Network]:
-    """The plain net and the residual one."""
+    """The plain network and the residual one."""
     net = residual(depth)
     return replace(
         plain(net), name=f"plain{depth}", title=f"plain-{depth} for CIFAR", source=PAPER
@@ -44,7 +44,7 @@ def twins(depth: int) -> tuple[Network, Network]:
 
 
 def widened(network: Network, factor: float) -> Network:
-    """Every convolution with `factor` times the filters, at least one."""
+    """The network with `factor` times the filters in every convolution, at least one."""
     if factor == 1:
         return network
 

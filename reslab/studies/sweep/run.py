@@ -1,4 +1,4 @@
-"""Planning, training, scoring: one run after the other, each resumed where it was left."""
+"""Plan, train and score the runs of a study one after the other; resume an interrupted run."""
 
 from __future__ import annotations
 
@@ -37,27 +37,37 @@ from reslab.studies.trained import new_model, normalization_of
 from reslab.training import prepare
 from reslab.training.train import resume, train
 
-WARM = 3  # steps before the clock starts: they compile
-TIMED = (3, 30)  # steps that are timed, at least and at most ...
-ENOUGH = 3.0  # ... until so many seconds are over
-Cases = Callable[[float], Sequence[Case]]  # by the width
+WARM = 3  # steps before the timing: they compile
+TIMED = (3, 30)  # at least and at most so many timed steps ...
+ENOUGH = 3.0  # ... until this many seconds have passed
+Cases = Callable[[float], Sequence[Case]]  # of a width
 
 
 @on_signals(interrupt)
 def sweep(
-    kind: str, cases: Cases, own: Mapping[str, Any], name: str, terms: Terms, watch: Watch
+    kind: str, cases: Cases, asked: Mapping[str, Any], name: str, terms: Terms, watch: Watch
 ) -> Study:
-    """Begin or go on with a study, until every case is trained with every seed.
+    """Start or continue a study, until every case is trained with every seed.
 
-    `own` is what this kind of study was asked beside the terms, `name` begins the name of its
-    folder. The study is left "running": its pictures and its page are the caller's. Raises
-    UserError for whatever does not fit, `session.Interrupted` after a signal.
+    The study stays "running": the caller writes its pictures and page.
+
+    Args:
+        kind: Kind of study.
+        cases: The networks, by the factor of their width.
+        asked: What identifies this kind of study, besides `terms`.
+        name: The beginning of the folder's name.
+        terms: Data, recipe and sizes.
+        watch: Callbacks for progress.
+
+    Raises:
+        UserError: The data or the recipe cannot be used.
+        reslab.core.interrupts.Interrupted: A signal stopped the study.
     """
-    recipe = terms.chosen()
-    augment.by_stage(recipe.augment)  # what cannot be is answered before there is a folder
+    recipe = terms.full_recipe()
+    augment.by_stage(recipe.augment)  # check it before there is a folder
     data = _load(terms, cases(1)[0], recipe)
     out = terms.out or Path("studies") / f"{name}-{data.name}{terms.suffix()}"
-    asked = {**own, "data": data.source, "checksum": data.checksum[:12], **terms.asked()}
+    asked = {**asked, "data": data.source, "checksum": data.checksum[:12], **terms.asked()}
     backend = keras.backend.backend()
     study = Study.begin(out, kind, {**asked, "backend": backend}, backend)
     watch.say(f"study: {study.path}")
@@ -66,26 +76,26 @@ def sweep(
             study.save(plan=_plan(cases, terms, recipe, data, watch))
         except UserError:
             study.unlock()
-            shutil.rmtree(study.path)  # nothing is in it yet
+            shutil.rmtree(study.path)  # it is still empty
             raise
     plan = study.info["plan"]
     for line in plan["said"]:
         watch.say(line)
     data = sample(data, plan["images"])
     recipe = recipe if plan["epochs"] is None else recipe.lasting(plan["epochs"])
-    known = json.loads(json.dumps(recipes.to_json(recipe)))
-    if study.info.get("recipe", known) != known:
+    recipe_json = json.loads(json.dumps(recipes.to_json(recipe)))
+    if study.info.get("recipe", recipe_json) != recipe_json:
         raise UserError(
-            f"recipe {recipe.name} has changed since {study.path}: choose another --out"
+            f"recipe {recipe.name} has changed since {study.path} began: choose another --out"
         )
     todo = [(case, seed) for seed in range(terms.seeds) for case in cases(plan["width"])]
     runs = [{"case": case.name, "seed": seed} for case, seed in todo]
-    study.save(runs=runs, recipe=known, data=_said(data))
+    study.save(runs=runs, recipe=recipe_json, data=_described(data))
     _Sweep(study, data, recipe, terms.keep_checkpoints, watch).train(todo)
     return study
 
 
-def _said(data: Data) -> str:
+def _described(data: Data) -> str:
     return f"{data.name}, {data.facts.get('sample', f'{len(data.train):,} training images')}"
 
 
@@ -94,35 +104,38 @@ def _load(terms: Terms, case: Case, recipe: Recipe) -> Data:
     if not isinstance(data, Data):
         data = prepare.load_data(data, case.network, recipe, None)
     if data.test is None:
-        raise UserError(f"{data.name} has no test images, so there is no test error to draw")
+        raise UserError(f"{data.name} has no test images: choose data with a test set")
     if data.validation is not None:
-        raise UserError(f"{data.name} sets validation images apart: load it with validation=0")
+        raise UserError(f"{data.name} has validation images: load it with validation=0")
     if terms.images is not None:
-        sample(data, terms.images)  # says at once where there are too few for its classes
+        sample(data, terms.images)  # raises now if there are too few images per class
     return data
 
 
-# What fits ----------------------------------------------------------------------------------------
+# The plan -----------------------------------------------------------------------------------------
 
 
 def _plan(cases: Cases, terms: Terms, recipe: Recipe, data: Data, watch: Watch) -> dict[str, Any]:
-    """What is trained, and why: decided once, and kept in study.json."""
+    """What is trained, and why: decided once, and stored in study.json."""
     full = terms.images or len(data.train)
     widths = budget.WIDTHS if terms.width is None else (terms.width,)
     if terms.budget is None:
         width = widths[0]
-        chosen = {"epochs": terms.epochs, "images": full, "width": width, "seconds": None}
-        said = [f"{_length(recipe, terms.epochs)} of {full:,} training images, width {width:g}"]
-        return {**chosen, "said": said, "costs": None}
+        sizes = {"epochs": terms.epochs, "images": full, "width": width, "seconds": None}
+        lines = [f"{_length(recipe, terms.epochs)} of {full:,} training images, width {width:g}"]
+        return {**sizes, "said": lines, "costs": None}
     began = time.monotonic()
     batch = min(recipe.batch, full)
-    own = recipe.epochs or recipe.steps / (full // batch)
+    recipe_epochs = recipe.epochs or recipe.steps / (full // batch)
     limits = Limits.of(
-        terms.epochs or own, full, fixed=terms.epochs is not None, sample=terms.images is not None
+        terms.epochs or recipe_epochs,
+        full,
+        epochs_fixed=terms.epochs is not None,
+        images_fixed=terms.images is not None,
     )
     assert data.test is not None
     seconds = 60 * terms.budget * budget.FILLED
-    watch.say(f"measuring what fits into {terms.budget:g} minutes ...")
+    watch.say(f"measuring how much fits into {terms.budget:g} minutes ...")
     test = len(data.test)
     for width in widths:
         costs = {case.name: cost(case, data, recipe) for case in cases(width)}
@@ -130,15 +143,17 @@ def _plan(cases: Cases, terms: Terms, recipe: Recipe, data: Data, watch: Watch) 
         size = budget.choose(left, costs, limits, test, terms.seeds, batch)
         if size is not None:
             expected = budget.seconds(costs, size, test, terms.seeds)
-            found = {**asdict(size), "width": width, "seconds": expected}
-            said = budget.told(terms.budget, size, width, expected, costs, limits, terms.seeds)
-            return {**found, "said": said, "costs": {k: asdict(v) for k, v in costs.items()}}
+            chosen = {**asdict(size), "width": width, "seconds": expected}
+            lines = budget.described(
+                terms.budget, size, width, expected, costs, limits, terms.seeds
+            )
+            return {**chosen, "said": lines, "costs": {k: asdict(v) for k, v in costs.items()}}
     least = Size(limits.epochs[0], limits.images[0])
     spent = time.monotonic() - began + budget.seconds(costs, least, test, terms.seeds)
     raise UserError(
-        f"{least.epochs:g} epochs of {least.images:,} images at width {width:g}, the least that is "
-        f"planned, take about {math.ceil(spent / budget.FILLED / 60)} minutes here: give "
-        "--budget so many, or fewer networks or seeds, or choose --epochs and --images yourself"
+        f"{least.epochs:g} epochs of {least.images:,} images at width {width:g}, the smallest "
+        f"plan, take about {math.ceil(spent / budget.FILLED / 60)} minutes here: give a larger "
+        "--budget, or fewer networks or seeds, or set --epochs and --images"
     )
 
 
@@ -149,18 +164,18 @@ def _length(recipe: Recipe, epochs: float | None) -> str:
 
 
 class _Enough(Exception):
-    """The clock has seen enough steps."""
+    """Enough steps are timed."""
 
 
 def cost(case: Case, data: Data, recipe: Recipe) -> Cost:
-    """What a run of it costs here, from some steps of a real training that is thrown away."""
+    """The cost of a run of the case, from some steps of a training that is then deleted."""
     times = [time.perf_counter()]
 
     def step(*_: object) -> None:
         times.append(time.perf_counter())
         timed = len(times) - 1 - WARM
-        over = timed > 0 and times[-1] - times[WARM] > ENOUGH
-        if timed >= TIMED[1] or (timed >= TIMED[0] and over):
+        enough = timed > 0 and times[-1] - times[WARM] > ENOUGH
+        if timed >= TIMED[1] or (timed >= TIMED[0] and enough):
             raise _Enough
 
     with tempfile.TemporaryDirectory() as folder:
@@ -178,7 +193,7 @@ def cost(case: Case, data: Data, recipe: Recipe) -> Cost:
 
 
 class _Sweep:
-    """Trains what is to be trained, and scores the test images after each epoch."""
+    """Trains the runs, and scores the test images after each epoch."""
 
     def __init__(self, study: Study, data: Data, recipe: Recipe, keep: bool, watch: Watch) -> None:
         self.study, self.data, self.recipe = study, data, recipe
@@ -206,12 +221,12 @@ class _Sweep:
         return prepare.fit_network(case.network, self.data)
 
     def _one(self, path: Path, case: Case, seed: int, step: Callable[..., None]) -> None:
-        """One run to its end, which may be that its loss is no number any more."""
+        """Train one run to its end. A run whose loss is not finite has failed; that is a result."""
         if path.exists() and not (path / RUN_FILE).exists():
-            shutil.rmtree(path)  # killed before it was one
+            shutil.rmtree(path)  # killed before it had a run.json
         run = Run.open(path) if path.exists() else None
         if run is not None:
-            self._score(Scorer(run, self.data))  # what a kill left
+            self._score(Scorer(run, self.data))  # checkpoints that an interruption left unscored
         if run is not None and run.info["status"] in ("done", "failed"):
             return
         scorers: list[Scorer] = []
@@ -241,24 +256,24 @@ class _Sweep:
             self.watch.say(f"{path.name} failed: {error}")
 
     def _score(self, scorer: Scorer, line: Mapping[str, Any] | None = None) -> None:
-        """Score the checkpoints that are not yet, and let go of them."""
+        """Score the checkpoints that have no score yet, and delete them unless they are kept."""
         name = scorer.run.name
-        known = self.tests.setdefault(name, [])
+        scores = self.tests.setdefault(name, [])
         for path in sorted(scorer.run.checkpoints.glob("epoch-*.safetensors")):
             number = int(path.stem.removeprefix("epoch-"))
-            if number > 0 and number not in {row["epoch"] for row in known}:
-                known.append({"epoch": number, **scorer(path)})
+            if number > 0 and number not in {row["epoch"] for row in scores}:
+                scores.append({"epoch": number, **scorer(path)})
                 self.study.write("test.json", self.tests)
             if not self.keep:
                 path.unlink()
         if line is not None:
-            train, test = percent(line["train_error"]), percent(known[-1]["error"])
-            words = f"{name}, epoch {line['epoch']}: training error {train}, test error {test}"
-            self.watch.say(f"{words}; {line['seconds']:.0f} s")
+            train, test = percent(line["train_error"]), percent(scores[-1]["error"])
+            text = f"{name}, epoch {line['epoch']}: training error {train}, test error {test}"
+            self.watch.say(f"{text}; {line['seconds']:.0f} s")
 
 
 class Scorer:
-    """A second model of a run's network, for the weights of its checkpoints."""
+    """Scores checkpoints of a run on the test images, with a second model of its network."""
 
     def __init__(self, run: Run, data: Data) -> None:
         self.run, self.data = run, data
@@ -273,6 +288,6 @@ class Scorer:
         stacked.assign(variables, {name: arrays[name] for name in variables})
         assert self.data.test is not None
         batch = self.run.info["recipe"]["batch"]
-        seen = score(self.model, self.data.test, normalization_of(self.run), batch)
-        loss = seen.loss if math.isfinite(seen.loss) else None
-        return {"step": meta["step"], "loss": loss, "error": seen.error}
+        result = score(self.model, self.data.test, normalization_of(self.run), batch)
+        loss = result.loss if math.isfinite(result.loss) else None
+        return {"step": meta["step"], "loss": loss, "error": result.error}

@@ -1,4 +1,4 @@
-"""The terms under which all networks of a study are trained (standard library only)."""
+"""How all networks of a study are trained (standard library only)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Terms:
-    """One recipe for all. With a `budget` in minutes, what is None is chosen to fit it.
+    """Data, recipe and sizes of all trainings of a study.
 
-    Without, `epochs` are the recipe's own, `images` all training images, and `width` 1: a factor
-    to the filters. No images are set apart for validation: nothing is chosen.
+    No images are set aside for validation, because no epoch is selected.
+
+    Args:
+        data: A name of `reslab list`, a folder, or a data set.
+        recipe: A name, a .toml file, or a recipe.
+        changes: Recipe fields to change.
+        seeds: Trainings of each network.
+        budget: Minutes. Epochs, images and width that are None are chosen to fit.
+        epochs: None for the recipe's, without a budget.
+        images: Size of a sample of the training images; None for all, without a budget.
+        width: A factor for the number of filters; None for 1, without a budget.
+        keep_checkpoints: Whether to keep the weights of every epoch.
+        out: Folder of the study; studies/... by default.
     """
 
     data: str | Path | Data
@@ -40,35 +51,38 @@ class Terms:
         for name, unit in (("budget", " minutes"), ("epochs", ""), ("width", "")):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
-                raise UserError(f"{name} is {value:g}{unit}: it must be above 0")
+                raise UserError(f"{name} is {value:g}{unit}: choose a number above 0")
         for name in ("seeds", "images"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UserError(f"{name} is {value}: at least one")
+                raise UserError(f"{name} is {value}: choose at least one")
         if "validation" in self.changes:
-            raise UserError("validation cannot be set: here no epoch is chosen, by any images")
+            raise UserError("validation cannot be set: these studies select no epoch, so remove it")
 
-    def chosen(self) -> Recipe:
-        """The recipe, at its own length. Raises UserError where it cannot do without validation."""
+    def full_recipe(self) -> Recipe:
+        """The recipe at its own length. UserError if it needs validation images."""
         recipe = recipes.change(papers.recipe(self.recipe), {**self.changes, "validation": 0})
         if recipe.schedule == "plateau":
-            raise UserError(f"recipe {recipe.name} watches validation images: choose another")
+            raise UserError(f"recipe {recipe.name} needs validation images: choose another")
         return recipe
 
     def asked(self) -> dict[str, Any]:
-        """What a study is known by: the recipe's name, what is set in it, and the sizes."""
-        base, own = recipes.to_json(papers.recipe(self.recipe)), recipes.to_json(self.chosen())
-        changed = {name: own[name] for name in own if own[name] != base[name]}
+        """What identifies a study: the recipe's name, its changed fields, and the sizes."""
+        base, changed_recipe = (
+            recipes.to_json(papers.recipe(self.recipe)),
+            recipes.to_json(self.full_recipe()),
+        )
+        changed = {k: v for k, v in changed_recipe.items() if v != base[k]}
         changed.pop("validation", None)
-        same = {name: getattr(self, name) for name in ("seeds", "budget", *SIZES)}
-        return {"recipe": base["name"], "set": changed, **same}
+        sizes = {name: getattr(self, name) for name in ("seeds", "budget", *SIZES)}
+        return {"recipe": base["name"], "set": changed, **sizes}
 
     def suffix(self) -> str:
-        """`-30min-3seeds`: what was asked beyond the usual, for the name of a folder."""
-        words = [f"{self.budget:g}min"] if self.budget is not None else []
-        words += [f"{getattr(self, name):g}{name}" for name in SIZES if getattr(self, name)]
-        words += [f"{self.seeds}seeds"] if self.seeds > 1 else []
-        return "".join(f"-{word}" for word in words)
+        """`-30min-3seeds`: the settings that differ from the defaults, for the folder's name."""
+        parts = [f"{self.budget:g}min"] if self.budget is not None else []
+        parts += [f"{getattr(self, name):g}{name}" for name in SIZES if getattr(self, name)]
+        parts += [f"{self.seeds}seeds"] if self.seeds > 1 else []
+        return "".join(f"-{part}" for part in parts)
 
 
 SIZES = "epochs", "images", "width"

@@ -117,7 +117,7 @@ def test_two_runs_share_grid_scale_images_and_page(study: Study) -> None:
         "seeds 0 to 1",
         "5 x 5",
         "from -1 to 1",
-        "keeps the run",
+        "uses the running statistics",
     ):
         assert words in said
     page = (study.path / "page.html").read_text()
@@ -206,7 +206,7 @@ def test_ends_that_were_not_found_are_counted(kept: Run, tmp_path: Path) -> None
         re.sub(r'"products": [\d.]+', '"products": 100.0', points.read_text(), count=1)
     )
     landscape([kept], grid=3, images=8, curvature=3, out=study.path)
-    said = f"Stopped after 100 products, short of that: 1 of {kept.name}."
+    said = f"Stopped after 100 products, before that residual: 1 of {kept.name}."
     assert said in (study.path / "page.html").read_text()
 
 
@@ -225,7 +225,7 @@ def test_points_go_outwards_and_survive_a_torn_line(tmp_path: Path) -> None:
     whole = points.path.read_bytes()
     points.path.write_bytes(whole + b'[[0, 3], {"lo')
     again = Points(points.path)
-    assert again.found == {(0, 1): {"loss": 0.5}, (0, 2): {"loss": np.inf}}
+    assert again.values == {(0, 1): {"loss": 0.5}, (0, 2): {"loss": np.inf}}
     again.add((0, 3), loss=1.0)
     assert points.path.read_bytes() == whole + b'[[0, 3], {"loss": 1.0}]\n'
     points.path.write_bytes(b"nonsense\n" + whole)
@@ -275,12 +275,12 @@ def test_killed_in_the_middle(trained: Run, tmp_path: Path) -> None:
         landscape([trained], grid=21, images=60, out=out)
     process.kill()
     process.wait(60)
-    before = Points(out / "surface.jsonl").found
+    before = Points(out / "surface.jsonl").values
     assert 10 < len(before) < 21 * 21
     study = landscape([trained], grid=21, images=60, out=out)
     after = lines(out / "surface.jsonl")
     assert len(after) == len({tuple(key) for key, _ in after}) == 21 * 21
-    assert {k: v for k, v in Points(out / "surface.jsonl").found.items() if k in before} == before
+    assert {k: v for k, v in Points(out / "surface.jsonl").values.items() if k in before} == before
     assert study.info["status"] == "done"
 
 
@@ -288,7 +288,7 @@ def test_other_checkpoints_than_the_plane_s(kept: Run, tmp_path: Path) -> None:
     shutil.copytree(kept.path, tmp_path / "run")
     landscape([tmp_path / "run"], grid=3, images=8, trajectory=True, out=tmp_path / "s")
     (tmp_path / "run" / "checkpoints" / "epoch-0002.safetensors").unlink()
-    with pytest.raises(UserError, match="are others than those whose plane"):
+    with pytest.raises(UserError, match="are not those of the plane"):
         landscape([tmp_path / "run"], grid=3, images=8, trajectory=True, out=tmp_path / "s")
 
 
@@ -306,7 +306,7 @@ def test_a_signal_in_python(trained: Run, tmp_path: Path) -> None:
     ("wrong", "said"),
     [
         ({"grid": 4}, "grid is 4: odd"),
-        ({"dim": 3}, "dim is 1 or 2"),
+        ({"dim": 3}, "dim is 3: choose 1 or 2"),
         ({"reach": 0}, "range is 0"),
         ({"reach": float("nan")}, "range is nan"),
         ({"seeds": 0}, "at least one"),
