@@ -1,4 +1,4 @@
-"""Identity Mappings, Tables 1 and 2: the nets, their training, and the published errors beside."""
+"""Identity Mappings, Tables 1 and 2: networks, training, and the published errors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_every_case_is_there_at_other_depths(what: str, depth: int) -> None:
         assert net.name == f"resnet{depth}_{variant.name}"
 
 
-def test_against_the_original_by_test_error_and_spread() -> None:
+def test_verdicts_compare_test_error_and_spread_with_the_original() -> None:
     errors: dict[str, list[float | None]] = {
         "original": [0.10, 0.12],
         "plain": [0.30, 0.31],
@@ -87,7 +87,7 @@ def test_against_the_original_by_test_error_and_spread() -> None:
 
 @pytest.fixture(scope="module")
 def placed(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The activations at 8 layers; to be read only."""
+    """A study of the activations at 8 layers; tests only read it."""
     out = tmp_path_factory.mktemp("studies") / "placed"
     changes = {"batch": 16, "rate": 0.05}
     return ablation("activations", Terms(thirds, changes=changes, epochs=3, width=0.5, out=out), 8)
@@ -95,7 +95,7 @@ def placed(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @torch_only
 def test_where_every_unit_changes_the_shape_some_cases_are_the_same(placed: Study) -> None:
-    """With one unit a stage, what stands before a fork might as well stand behind the sum.
+    """With one unit per stage, a layer before the fork is the same as one after the addition.
 
     ReLU-only pre-activation is the original then, and full pre-activation is BN after addition.
     """
@@ -108,14 +108,14 @@ def test_where_every_unit_changes_the_shape_some_cases_are_the_same(placed: Stud
 
 @torch_only
 def test_every_net_warms_up(placed: Study) -> None:
-    """Identity Mappings, Sec. 3; He 2015 warms up its 110 layers only."""
+    """Identity Mappings, Sec. 3; He 2015 warms up the network of 110 layers only."""
     recipe = Run.open(placed.path / "runs" / "original-seed0").info["recipe"]
     assert recipe["warmup"] > 0
     assert recipe["warmup_layers"] == 0
 
 
 @torch_only
-def test_what_is_shown_is_on_the_page_and_in_the_picture(placed: Study) -> None:
+def test_the_page_and_the_picture_show_the_results(placed: Study) -> None:
     text = (placed.path / "page.html").read_text(encoding="utf-8")
     for section in registry.sections(placed):
         for chart, _ in section.charts:
@@ -128,7 +128,7 @@ def test_what_is_shown_is_on_the_page_and_in_the_picture(placed: Study) -> None:
 
 
 @torch_only
-def test_a_failure_is_told_as_the_paper_tells_its_own(thirds: Path, tmp_path: Path) -> None:
+def test_a_failed_training_is_shown_as_fail(thirds: Path, tmp_path: Path) -> None:
     changes = {"batch": 48, "rate": 1e30, "warmup": 0}
     asked = Terms(thirds, changes=changes, epochs=0.5, width=0.25, out=tmp_path / "study")
     study = ablation("shortcuts", asked, 8)
@@ -141,7 +141,7 @@ def test_a_failure_is_told_as_the_paper_tells_its_own(thirds: Path, tmp_path: Pa
 
 @torch_only
 @pytest.mark.usefixtures("apart")
-def test_the_command_tells_each_case_beside_the_published_error(thirds: Path) -> None:
+def test_the_command_prints_each_case_beside_the_published_error(thirds: Path) -> None:
     words = "--depth", 8, "--data", thirds, "--epochs", 0.5, "--width", 0.25, "--seeds", 2
     lines = told("ablate", "activations", *words, "--set", "batch=16").splitlines()
     assert lines[0].split("  ")[0] == "case"
@@ -165,5 +165,5 @@ def test_the_command_tells_each_case_beside_the_published_error(thirds: Path) ->
     ],
     ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
 )
-def test_wrong_words_are_one_line(words: tuple[Any, ...], said: str, thirds: Path) -> None:
+def test_wrong_arguments_are_one_line(words: tuple[Any, ...], said: str, thirds: Path) -> None:
     assert said in refused("ablate", *words, "--data", thirds)

@@ -1,4 +1,4 @@
-"""Plain and residual twins under one recipe: what is planned, trained, resumed, found and shown."""
+"""Studies of plain and residual twins: plan, training, resuming, results and page."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_half_the_filters_have_a_quarter_of_the_weights_of_the_inner_layers() ->
 
 
 @pytest.mark.parametrize(("depth", "near"), [(18, 20), (7, 8), (1, 8), (57, 56)])
-def test_another_depth_is_answered_with_the_nearest(depth: int, near: int) -> None:
+def test_an_impossible_depth_names_the_nearest_one(depth: int, near: int) -> None:
     with pytest.raises(UserError, match=rf"6n \+ 2 layers, such as {near}$"):
         nets.units(depth)
 
@@ -123,7 +123,7 @@ def test_more_time_never_buys_less(costs: dict[str, Cost], seconds: float, more:
         assert larger.epochs >= size.epochs
 
 
-def test_what_is_fixed_is_not_chosen() -> None:
+def test_fixed_sizes_are_not_changed() -> None:
     costs = {"net": Cost(0, 1e-3)}
     fixed = Limits.of(2.5, FULL, epochs_fixed=True, images_fixed=False)
     assert budget.choose(1e9, costs, fixed, TEST, 1, BATCH) == Size(2.5, FULL)
@@ -138,7 +138,7 @@ def test_what_is_fixed_is_not_chosen() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=6))
-def test_a_spread_is_of_the_textbook(values: list[float]) -> None:
+def test_a_spread_has_the_mean_and_sample_deviation(values: list[float]) -> None:
     spread = Spread(tuple(values))
     mean = math.fsum(values) / len(values)
     assert spread.mean == pytest.approx(mean)
@@ -159,7 +159,7 @@ def test_a_thinned_curve_is_short_and_keeps_its_mean(values: list[float]) -> Non
 
 
 def made(errors: dict[str, list[float | None]]) -> dict[str, Result]:
-    """Results with these training errors; None failed."""
+    """Results with these training errors; None is a failed training."""
     return {
         case: Result(
             case,
@@ -186,7 +186,7 @@ def made(errors: dict[str, list[float | None]]) -> dict[str, Result]:
         ([None, None], [0.05, 0.06], "Plain nets did not all train, residual nets do not degrade"),
     ],
 )
-def test_the_answer_is_by_training_error_and_spread(
+def test_the_answer_depends_on_training_error_and_spread(
     plain56: list[float | None], resnet56: list[float | None], verdict: str
 ) -> None:
     shallow: dict[str, list[float | None]] = {"plain20": [0.1, 0.11], "resnet20": [0.1, 0.11]}
@@ -196,7 +196,7 @@ def test_the_answer_is_by_training_error_and_spread(
     assert plain56[0] is None or "(from 10.50 ± 0.71 % to " in found.sentence
 
 
-def test_one_seed_or_one_depth_say_so() -> None:
+def test_the_answer_mentions_a_single_seed_or_depth() -> None:
     one = made({"plain20": [0.1], "plain56": [0.2], "resnet20": [0.1], "resnet56": [0.05]})
     assert answer(one).sentence == (
         "With one seed, a difference may be chance: from 20 to 56 layers, the training error of "
@@ -224,13 +224,13 @@ def terms(source: Path, out: Path, **more: Any) -> Terms:
 
 @pytest.fixture(scope="module")
 def short(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Of two runs; to be read only."""
+    """A study of two runs; tests only read it."""
     return degradation(terms(thirds, tmp_path_factory.mktemp("studies") / "short"), (8,))
 
 
 @pytest.fixture(scope="module")
 def study(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Finished, and to be read only."""
+    """A finished study; tests only read it."""
     out = tmp_path_factory.mktemp("studies") / "whole"
     return degradation(terms(thirds, out, seeds=2), (14, 8))
 
@@ -253,7 +253,7 @@ def test_a_study_trains_every_net_with_every_seed(study: Study) -> None:
 
 @pytest.mark.core
 def test_the_test_error_of_each_epoch_is_that_of_the_model(short: Study) -> None:
-    """The last epoch's, scored from a checkpoint, is what the whole model's judgement says."""
+    """The score of the last checkpoint equals the evaluation of the saved model."""
     tests = json.loads((short.path / "test.json").read_text())
     for name, run in runs(short).items():
         rows = tests[name]
@@ -265,10 +265,10 @@ def test_the_test_error_of_each_epoch_is_that_of_the_model(short: Study) -> None
 
 
 @pytest.mark.parametrize(("per_epoch", "every"), [(39, 39), (99, 99), (150, 50), (391, 50)])
-def test_short_epochs_are_drawn_whole_and_long_ones_by_the_lines_of_the_log(
+def test_curves_use_epoch_means_for_short_epochs_and_log_lines_for_long_ones(
     per_epoch: int, every: int
 ) -> None:
-    """A line counts from the beginning of its epoch: after 39 and 11 steps it is of 11 only."""
+    """A log line averages since the start of its epoch: after 39 + 11 steps, over 11 steps only."""
     ends = range(per_epoch, 6 * per_epoch + 1, per_epoch)
     log = {
         "steps": [{"step": step, "error": 0.5} for step in range(50, ends[-1] + 1, 50)],
@@ -294,7 +294,7 @@ def test_the_results_are_those_of_the_logs(study: Study) -> None:
 
 
 class Killed(BaseException):
-    """As sudden as a kill, within this process."""
+    """Stands for a kill, within this process."""
 
 
 def in_the_middle_of_a_run(calls: int) -> Callable[..., None]:
@@ -309,7 +309,7 @@ def in_the_middle_of_a_run(calls: int) -> Callable[..., None]:
 
 @torch_only
 @pytest.mark.parametrize("place", ["in an epoch", "before a score", "after a run", "at the end"])
-def test_killed_and_begun_again_it_ends_with_the_same_numbers(
+def test_a_killed_study_continues_to_the_same_numbers(
     place: str, short: Study, thirds: Path, tmp_path: Path
 ) -> None:
     asked = terms(thirds, tmp_path / "study")
@@ -342,14 +342,14 @@ def test_a_finished_study_repeats_nothing(study: Study, thirds: Path) -> None:
 
 
 @torch_only
-def test_other_terms_in_the_same_folder_are_refused(study: Study, thirds: Path) -> None:
+def test_other_settings_in_the_same_folder_are_an_error(study: Study, thirds: Path) -> None:
     for more in ({"epochs": 3}, {"changes": {**SETTINGS, "rate": 0.1}}, {"images": 90}):
         with pytest.raises(UserError, match="was started with"):
             degradation(terms(thirds, study.path, **{"seeds": 2, **more}), (8, 14))
 
 
 @torch_only
-def test_what_is_shown_is_on_the_page_and_in_pictures(study: Study) -> None:
+def test_the_page_and_the_pictures_show_the_results(study: Study) -> None:
     text = (study.path / "page.html").read_text(encoding="utf-8")
     charts = [chart for s in registry.sections(study) for chart, _ in s.charts]
     assert len({chart.id for chart in charts}) == len(charts) == 3
@@ -363,7 +363,7 @@ def test_what_is_shown_is_on_the_page_and_in_pictures(study: Study) -> None:
 
 
 @torch_only
-def test_runs_on_a_sample_know_their_data(thirds: Path, study: Study) -> None:
+def test_runs_on_a_sample_reload_their_data(thirds: Path, study: Study) -> None:
     data = sets.load(thirds, validation=0)
     run = runs(study)["plain8-seed0"]
     again = train.evaluation.reload(run)
@@ -388,7 +388,7 @@ def test_checkpoints_are_kept_on_request_and_scored_once(thirds: Path, tmp_path:
 
 
 @torch_only
-def test_a_loss_that_is_no_number_is_a_result(thirds: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_a_result(thirds: Path, tmp_path: Path) -> None:
     asked = terms(thirds, tmp_path / "study", changes={**SETTINGS, "rate": 1e30}, epochs=1)
     study = degradation(asked, (8,))
     assert {run.info["status"] for run in runs(study).values()} == {"failed"}
@@ -413,7 +413,7 @@ def test_a_budget_is_planned_once(thirds: Path, tmp_path: Path) -> None:
 
 
 @torch_only
-def test_a_budget_that_bears_nothing_says_what_would(thirds: Path, tmp_path: Path) -> None:
+def test_a_budget_that_is_too_small_names_a_sufficient_one(thirds: Path, tmp_path: Path) -> None:
     dear = mock.Mock(return_value=Cost(start=10, image=1.1))
     asked = Terms(thirds, changes={"batch": 16}, budget=1.0, out=tmp_path / "study")
     with mock.patch.object(running, "cost", dear), pytest.raises(UserError) as caught:
@@ -429,7 +429,7 @@ def test_a_budget_that_bears_nothing_says_what_would(thirds: Path, tmp_path: Pat
 
 @torch_only
 @pytest.mark.usefixtures("apart")
-def test_the_command_tells_the_table_and_the_answer(thirds: Path) -> None:
+def test_the_command_prints_the_table_and_the_answer(thirds: Path) -> None:
     words = "degradation", "--data", thirds, "--depths", "8,14", "--epochs", 0.5, "--width", 0.25
     answer = ask(*words, "--set", "batch=16")
     assert answer.code == 0, answer.err

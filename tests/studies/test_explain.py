@@ -1,4 +1,4 @@
-"""The page of the deck: whole without a run, and told with those that there are."""
+"""The page of `reslab explain`: complete without a run, and with runs and studies."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def headings(page: Path) -> list[str]:
     return re.findall(r"<h2[^>]*>(.*?)</h2>", page.read_text(encoding="utf-8"))
 
 
-def test_without_a_run_it_tells_the_deck_and_how_to_measure(apart: None) -> None:
+def test_without_a_run_it_has_all_sections_and_the_commands_that_measure(apart: None) -> None:
     page = explain()
     text = page.read_text(encoding="utf-8")
     assert headings(page) == DECK
@@ -56,12 +56,12 @@ def test_without_a_run_it_tells_the_deck_and_how_to_measure(apart: None) -> None
     assert not any("reslab train" in command for command in measured)
 
 
-def test_it_asks_for_nothing_from_anywhere(apart: None) -> None:
+def test_the_page_loads_nothing_from_elsewhere(apart: None) -> None:
     body = explain().read_text(encoding="utf-8").partition("<body>")[2].partition("<script>")[0]
     assert re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", body) == []
 
 
-def test_a_run_is_told_with_its_error_and_its_command(trained: Run, apart: None) -> None:
+def test_a_run_is_shown_with_its_error_and_its_command(trained: Run, apart: None) -> None:
     judged = trained.evaluation
     assert judged is not None
     text = explain([trained.path]).read_text(encoding="utf-8")
@@ -86,7 +86,9 @@ def test_a_damaged_study_is_left_out_of_the_page(apart: None) -> None:
     assert 'id="signals-1-' in text
 
 
-def test_only_a_thousand_classes_stand_beside_ilsvrc(trained: Run, apart: None) -> None:
+def test_only_runs_with_a_thousand_classes_are_compared_with_ilsvrc(
+    trained: Run, apart: None
+) -> None:
     for name, classes in (("ten", 10), ("a thousand", 1000)):
         shutil.copytree(trained.path, name)
         info = json.loads(Path(name, "run.json").read_text())
@@ -100,8 +102,8 @@ def test_only_a_thousand_classes_stand_beside_ilsvrc(trained: Run, apart: None) 
     assert "reslab chart depth &#39;a thousand&#39;</code>" in text
 
 
-def test_what_is_found_where(trained: Run, apart: None) -> None:
-    """Runs and studies in folders of folders; what a study trained is the study's."""
+def test_runs_and_studies_are_collected_from_folders(trained: Run, apart: None) -> None:
+    """Also from folders of folders; the runs of a study are not listed on their own."""
     shutil.copytree(trained.path, "runs/deeper/one")
     study = Study.begin("studies/d", "degradation", {"depths": [8]}, "torch")
     shutil.copytree(trained.path, "studies/d/runs/plain8-seed0")
@@ -115,7 +117,7 @@ def test_what_is_found_where(trained: Run, apart: None) -> None:
     ]
 
 
-def test_what_is_damaged_is_left_out_and_said(trained: Run, apart: None) -> None:
+def test_a_damaged_run_is_left_out_and_named(trained: Run, apart: None) -> None:
     shutil.copytree(trained.path, "runs/one")
     Path("runs/one/run.json").write_text("{")
     found = collect()
@@ -135,7 +137,7 @@ def test_what_is_damaged_is_left_out_and_said(trained: Run, apart: None) -> None
         ("run.json", lambda found: found["recipe"].update(epochs="many")),
     ],
 )
-def test_a_run_that_cannot_be_shown_costs_no_other(
+def test_a_run_that_cannot_be_shown_does_not_hide_others(
     file: str, change: Callable[[dict[str, Any]], None], trained: Run, apart: None
 ) -> None:
     for name in ("one", "two"):
@@ -150,7 +152,7 @@ def test_a_run_that_cannot_be_shown_costs_no_other(
     assert "1 run of your own" in text
 
 
-def test_what_is_not_finished_is_left_out_and_said(trained: Run, apart: None) -> None:
+def test_an_unfinished_run_is_left_out_and_named(trained: Run, apart: None) -> None:
     shutil.copytree(trained.path, "runs/one")
     Run.open("runs/one").save(status="running")
     Study.begin("studies/d", "degradation", {"depths": [8]}, "torch").unlock()
@@ -159,7 +161,7 @@ def test_what_is_not_finished_is_left_out_and_said(trained: Run, apart: None) ->
     assert "Left out of this page: studies/d is not finished: its status is" in text
 
 
-def test_several_studies_of_a_kind_have_headings_of_their_own(apart: None) -> None:
+def test_several_studies_of_a_kind_have_different_headings(apart: None) -> None:
     results = Path(__file__).parents[2] / "docs" / "results"
     (kept,) = results.glob("lesions-*")
     (other,) = results.glob("responses-*")
@@ -172,7 +174,7 @@ def test_several_studies_of_a_kind_have_headings_of_their_own(apart: None) -> No
     assert ">Layer responses</h3>" in said
 
 
-def test_the_command_says_what_it_told(
+def test_the_command_names_what_it_used(
     trained: Run, apart: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["explain", str(trained.path), "--out", "page.html", "--json"])
@@ -181,15 +183,15 @@ def test_the_command_says_what_it_told(
     assert headings(Path("page.html")) == DECK
 
 
-def test_quoted_flops_are_what_the_descriptions_count() -> None:
-    """To the paper's two digits, of which it cuts the rest off or counts otherwise: 4 %."""
+def test_published_flops_agree_with_the_counts() -> None:
+    """Within 4 %: the paper has two digits, truncated, and counts slightly differently."""
     for name in TABLE_1:
         net = zoo.network(name)
         adds = summary.counts(net).multiply_adds
         assert adds == pytest.approx(float(published.FLOPS[summary.depth(net)]), rel=0.04)
 
 
-def test_a_study_goes_on_only_as_it_was_asked(tmp_path: Path) -> None:
+def test_a_study_continues_only_with_the_same_settings(tmp_path: Path) -> None:
     path = tmp_path / "study"
     begun = Study.begin(path, "landscape", {"grid": 5, "runs": ("a",)}, "torch")
     begun.save(seconds=1.5)

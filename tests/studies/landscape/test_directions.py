@@ -1,4 +1,4 @@
-"""Directions against their definitions in Li et al. 2018, written out by hand here."""
+"""Directions against their definitions in Li et al. 2018."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def weights(seed: int = 0) -> dict[str, np.ndarray]:
     return made
 
 
-def test_only_kernels_are_moved() -> None:
+def test_only_kernels_change() -> None:
     moved = filter_normalised(weights(), 0, 0)
     assert set(moved) == {"conv/kernel", "grouped/kernel", "head/kernel"} == set(kernels(weights()))
 
 
-def test_each_filter_has_the_norm_of_the_one_that_it_moves() -> None:
-    """d_ij / ||d_ij|| ||theta_ij||, j over filters and neurons: Keras's last axis."""
+def test_each_filter_has_the_norm_of_the_networks_filter() -> None:
+    """d_ij / ||d_ij|| ||theta_ij||, j over filters: the last axis in Keras."""
     w = weights()
     for name, d in filter_normalised(w, 3, 1).items():
         assert d.dtype == np.float32
@@ -41,8 +41,8 @@ def test_each_filter_has_the_norm_of_the_one_that_it_moves() -> None:
             assert norms[0] == pytest.approx(norms[1], rel=1e-5)
 
 
-def test_a_filter_points_where_its_gaussian_numbers_do() -> None:
-    """Scaling the filters of the weights scales those of the direction, and turns none."""
+def test_normalisation_keeps_the_orientation_of_a_filter() -> None:
+    """Scaling the filters of the weights scales those of the direction, and rotates none."""
     w = weights()
     first = filter_normalised(w, 0, 0)["conv/kernel"]
     factor = np.array([1, 2, 3, 4, 5, 6], "float32")
@@ -54,7 +54,7 @@ def test_a_filter_points_where_its_gaussian_numbers_do() -> None:
     assert 2 < (unit**4).mean() < 4  # ... nor uniform (1.8); 3 is the Gaussian's
 
 
-def test_directions_differ_by_seed_axis_and_name_alone() -> None:
+def test_directions_depend_on_seed_axis_and_name_only() -> None:
     w = weights()
     first = filter_normalised(w, 0, 0)
     again = filter_normalised({name: w[name] for name in ("head/kernel", "conv/kernel")}, 0, 0)
@@ -67,7 +67,7 @@ def test_directions_differ_by_seed_axis_and_name_alone() -> None:
         assert abs(cosine) < 0.3
 
 
-def test_the_principal_plane_is_that_of_a_singular_value_decomposition() -> None:
+def test_the_principal_plane_equals_that_of_a_singular_value_decomposition() -> None:
     rng = np.random.default_rng(1)
     line = np.linspace(1, 0, 9)[:, None]
     path = {

@@ -1,4 +1,4 @@
-"""Losses at other weights: against closed forms, and against plain assignments and scoring."""
+"""Losses at other weights, against closed forms and against direct assignment and scoring."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def moved(w: Mapping[str, Any], directions: Any, steps: Any) -> dict[str, Any]:
 
 
 def entropy(z: np.ndarray, labels: np.ndarray) -> float:
-    """By the definition: the mean of -log of the softmax."""
+    """The mean of -log softmax, by definition."""
     p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
     return float(-np.log(p[np.arange(len(z)), labels]).mean())
 
 
 @pytest.mark.core
-def test_the_surface_of_a_linear_net_is_the_closed_form() -> None:
+def test_the_surface_of_a_linear_network_equals_the_closed_form() -> None:
     """Softmax regression: mean of -log softmax(x (W + a D + b E) + c)."""
     its = subject(LINEAR)
     w = {name: array.copy() for name, array in its.weights().items()}
@@ -52,7 +52,7 @@ def test_the_surface_of_a_linear_net_is_the_closed_form() -> None:
 
 @pytest.mark.core
 @pytest.mark.parametrize("how", [{}, {"stacked": True}], ids=["flat", "stacked"])
-def test_a_point_is_what_a_net_with_these_weights_scores(how: dict[str, Any]) -> None:
+def test_a_point_equals_the_score_of_a_network_with_these_weights(how: dict[str, Any]) -> None:
     its = subject(tiny.NETWORK, **how)
     w = {name: array.copy() for name, array in its.weights().items()}
     directions = [filter_normalised(w, 1, which) for which in (0, 1)]
@@ -72,8 +72,8 @@ def test_a_point_is_what_a_net_with_these_weights_scores(how: dict[str, Any]) ->
 
 
 @pytest.mark.core
-def test_with_statistics_measured_anew_the_scale_before_batch_norm_does_not_matter() -> None:
-    """Filters of other norms, the same function: so should be the picture (Li et al., Sec. 4)."""
+def test_with_recomputed_statistics_the_scale_before_batch_norm_does_not_matter() -> None:
+    """The same function with other filter norms has the same surface (Li et al., Sec. 4)."""
     pictures = []
     for factor in (1.0, 6.0):
         its = subject(tiny.NETWORK)
@@ -88,7 +88,7 @@ def test_with_statistics_measured_anew_the_scale_before_batch_norm_does_not_matt
     assert np.ptp(pictures[0]) > 0.05
 
 
-def test_kept_statistics_are_those_of_the_run_and_recomputed_ones_those_of_the_images() -> None:
+def test_keep_uses_the_statistics_of_the_run_and_recompute_those_of_the_images() -> None:
     its = subject(tiny.NETWORK)
     before = {n: w.copy() for n, w in its.weights().items() if "moving" in n}
     direction = filter_normalised(its.weights(), 0, 0)
@@ -113,7 +113,7 @@ def test_kept_statistics_are_those_of_the_run_and_recomputed_ones_those_of_the_i
     np.testing.assert_array_equal(its.weights()[first], before[first])
 
 
-def test_channels_first_is_the_same_surface() -> None:
+def test_channels_first_has_the_same_surface() -> None:
     losses = []
     for data_format in ("channels_last", "channels_first"):
         its = subject(tiny.NETWORK)
@@ -132,7 +132,7 @@ def test_channels_first_is_the_same_surface() -> None:
     assert losses[0] != pytest.approx(losses[1], rel=1e-2)
 
 
-def test_what_is_no_number_is_an_infinite_loss_and_wrong() -> None:
+def test_logits_that_are_not_finite_have_an_infinite_loss_and_count_as_wrong() -> None:
     labels = np.array([0, 0, 1])
     found = point(np.array([[2.0, 0], [np.nan, 1], [0, np.inf]]), labels)
     assert found.loss == np.inf

@@ -1,4 +1,4 @@
-"""Eigenvalues against numpy's, Hessians against closed forms and differences of losses."""
+"""Eigenvalues against NumPy, Hessians against closed forms and finite differences."""
 
 from __future__ import annotations
 
@@ -63,21 +63,21 @@ def test_both_ends_of_a_known_spectrum(values: np.ndarray) -> None:
     assert found.smallest == pytest.approx(values.min(), abs=2e-3 * scale + 1e-9)
 
 
-def test_a_small_negative_end_is_not_missed_behind_a_large_positive_one() -> None:
-    """A residual that is small beside the larger end says nothing about an end near 0."""
+def test_a_small_negative_eigenvalue_is_found_beside_a_large_positive_one() -> None:
+    """A residual that is small relative to the larger end does not bound an end near 0."""
     values = np.concatenate([[400.0, 90, 40, -4], np.random.default_rng(1).normal(0, 0.05, 696)])
     matrix = with_spectrum(values)
     assert ends(lambda v: matrix @ v, 700).smallest == pytest.approx(-4, rel=0.02)
 
 
-def test_a_matrix_that_is_smaller_than_the_steps_is_done_exactly() -> None:
+def test_a_matrix_smaller_than_the_number_of_steps_is_exact() -> None:
     matrix = with_spectrum(np.array([-1.0, 2.0, 5.0]))
     found = ends(lambda v: matrix @ v, 3)
     assert (found.smallest, found.largest) == pytest.approx((-1, 5), abs=1e-5)
     assert found.ratio == pytest.approx(0.2, abs=1e-5)
 
 
-def test_what_is_not_finite_ends_at_once() -> None:
+def test_a_product_that_is_not_finite_stops_the_iteration() -> None:
     found = ends(lambda v: v * np.nan, 5)
     assert np.isnan(found.largest)
     assert np.isnan(found.ratio)
@@ -89,7 +89,7 @@ def dense(product: Callable[[np.ndarray], np.ndarray], size: int) -> np.ndarray:
 
 
 @pytest.mark.core
-def test_the_hessian_of_a_linear_net_is_the_closed_form() -> None:
+def test_the_hessian_of_a_linear_network_equals_the_closed_form() -> None:
     """Of softmax regression: the mean of x x' (x) (diag p - p p')."""
     its = subject(LINEAR, n=30)
     w = its.weights()
@@ -110,7 +110,9 @@ def test_the_hessian_of_a_linear_net_is_the_closed_form() -> None:
 
 @pytest.mark.core
 @pytest.mark.parametrize("net", [SMOOTH, tiny.NETWORK], ids=["smooth", "residual"])
-def test_a_hessian_is_symmetric_and_its_ends_are_those_of_all_of_it(net: Network) -> None:
+def test_a_hessian_is_symmetric_and_has_the_extreme_eigenvalues_of_the_full_matrix(
+    net: Network,
+) -> None:
     its = subject(net, n=24)
     hessian = Hessian(its, batch=16)
     rng = np.random.default_rng(0)
@@ -130,8 +132,8 @@ def test_a_hessian_is_symmetric_and_its_ends_are_those_of_all_of_it(net: Network
     [{}, {"stacked": True}, {"stacked": True, "remat": True}],
     ids=["flat", "stacked", "rematerialised"],
 )
-def test_a_product_is_the_loss_s_second_difference(how: dict[str, Any]) -> None:
-    """(L(w + h v) - 2 L(w) + L(w - h v)) / h^2, batch norm as at inference."""
+def test_a_product_equals_the_second_difference_of_the_loss(how: dict[str, Any]) -> None:
+    """(L(w + h v) - 2 L(w) + L(w - h v)) / h^2, batch norm in inference mode."""
     its = subject(UNITS, n=24, **how)
     start = {name: w.copy() for name, w in its.weights().items()}
     rng = np.random.default_rng(3)

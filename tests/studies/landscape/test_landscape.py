@@ -1,4 +1,4 @@
-"""`reslab landscape` whole: what it leaves, going on after a kill, and what it refuses."""
+"""`reslab landscape` end to end: its files, continuing after a kill, and its errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.helpers import tiny
 
 @pytest.fixture(scope="module")
 def kept(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of four epochs with all its checkpoints."""
+    """A run of four epochs with all checkpoints."""
     out = tmp_path_factory.mktemp("runs") / "kept"
     return reslab.train(tiny.NETWORK, thirds, epochs=4, batch=16, out=out, keep_checkpoints=True)
 
@@ -63,7 +63,7 @@ def lines(path: Path) -> list[Any]:
 # What is measured --------------------------------------------------------------------------------
 
 
-def test_the_middle_is_the_loss_of_the_model_on_these_images(study: Study, trained: Run) -> None:
+def test_the_centre_is_the_loss_of_the_model_on_these_images(study: Study, trained: Run) -> None:
     from reslab.core.rng import Stream
 
     data = evaluation.reload(trained)
@@ -79,7 +79,7 @@ def test_the_middle_is_the_loss_of_the_model_on_these_images(study: Study, train
         assert s.error[2, 2] == expected.error
 
 
-def test_each_number_is_that_of_its_run_its_place_and_its_policy(
+def test_each_number_belongs_to_its_run_point_and_policy(
     trained: Run, kept: Run, tmp_path: Path
 ) -> None:
     how: dict[str, Any] = {"images": 40, "bn": "recompute", "curvature": 3, "curvature_images": 8}
@@ -92,7 +92,7 @@ def test_each_number_is_that_of_its_run_its_place_and_its_policy(
         assert surface.loss[0, 2] == pytest.approx(around.at(-1, 1).loss, rel=1e-4)
         rows = np.linspace(0, 39, 8).round().astype(int)
         few = Images(its.images.x[rows], its.images.labels[rows], "few")
-        hessian = Hessian(replace(its, images=few))  # where the network stands: at (-1, 1)
+        hessian = Hessian(replace(its, images=few))  # at the current weights: (-1, 1)
         wanted = ends(hessian.__matmul__, hessian.size)
         assert curvature.largest[0, 2] == pytest.approx(wanted.largest, rel=1e-3)
 
@@ -125,7 +125,7 @@ def test_two_runs_share_grid_scale_images_and_page(study: Study) -> None:
     assert study.info["status"] == "done"
 
 
-def test_pictures_are_there_as_svg_and_png(study: Study) -> None:
+def test_pictures_are_written_as_svg_and_png(study: Study) -> None:
     for stem in ("contour", "surface", "curvature"):
         assert (study.path / f"{stem}.svg").read_text().count("<path") > 10
         with Image.open(study.path / f"{stem}.png") as image:
@@ -199,7 +199,7 @@ def test_curvature_and_trajectory_are_added_to_a_surface(kept: Run, tmp_path: Pa
     assert "Stopped after" not in page
 
 
-def test_ends_that_were_not_found_are_counted(kept: Run, tmp_path: Path) -> None:
+def test_eigenvalues_that_did_not_converge_are_counted(kept: Run, tmp_path: Path) -> None:
     study = landscape([kept], grid=3, images=8, curvature=3, out=tmp_path / "s")
     points = study.path / results.CURVATURE
     points.write_text(
@@ -210,10 +210,10 @@ def test_ends_that_were_not_found_are_counted(kept: Run, tmp_path: Path) -> None
     assert said in (study.path / "page.html").read_text()
 
 
-# Going on ----------------------------------------------------------------------------------------
+# Continuing --------------------------------------------------------------------------------------
 
 
-def test_points_go_outwards_and_survive_a_torn_line(tmp_path: Path) -> None:
+def test_points_go_outwards_and_survive_an_incomplete_line(tmp_path: Path) -> None:
     places = list(outwards(5, 2))
     assert places[0] == (2, 2)
     assert len(set(places)) == 25
@@ -233,7 +233,7 @@ def test_points_go_outwards_and_survive_a_torn_line(tmp_path: Path) -> None:
         Points(points.path)
 
 
-def test_going_on_repeats_no_point_and_ends_the_same(
+def test_continuing_repeats_no_point_and_gives_the_same_result(
     trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = landscape([trained], grid=5, images=30, out=tmp_path / "whole")
@@ -284,7 +284,9 @@ def test_killed_in_the_middle(trained: Run, tmp_path: Path) -> None:
     assert study.info["status"] == "done"
 
 
-def test_other_checkpoints_than_the_plane_s(kept: Run, tmp_path: Path) -> None:
+def test_checkpoints_that_do_not_belong_to_the_plane_are_an_error(
+    kept: Run, tmp_path: Path
+) -> None:
     shutil.copytree(kept.path, tmp_path / "run")
     landscape([tmp_path / "run"], grid=3, images=8, trajectory=True, out=tmp_path / "s")
     (tmp_path / "run" / "checkpoints" / "epoch-0002.safetensors").unlink()
@@ -299,7 +301,7 @@ def test_a_signal_in_python(trained: Run, tmp_path: Path) -> None:
     assert len(lines(tmp_path / "s" / "surface.jsonl")) == 1
 
 
-# What does not fit -------------------------------------------------------------------------------
+# Errors -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -316,7 +318,7 @@ def test_a_signal_in_python(trained: Run, tmp_path: Path) -> None:
         ({"trajectory": True}, "--keep-checkpoints"),
     ],
 )
-def test_wrong_questions(trained: Run, tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
+def test_wrong_settings(trained: Run, tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         landscape([trained], **{"out": tmp_path / "s", **wrong})
     assert not (tmp_path / "s").exists()
