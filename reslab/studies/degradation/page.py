@@ -13,7 +13,7 @@ from reslab.report.sections import Section, Table
 from reslab.studies.degradation.results import KINDS, answer, depths
 from reslab.studies.folder import RESUME_HINT, Study
 from reslab.studies.sweep import figures, results
-from reslab.studies.sweep.figures import ByDepth, Curves
+from reslab.studies.sweep.figures import ByDepth, ErrorCurves
 from reslab.studies.sweep.page import lead, printed, status, trained
 from reslab.studies.sweep.results import Result, error_text
 
@@ -118,7 +118,7 @@ def _published(study: Study, errors: Mapping[str, Result]) -> dict[str, str]:
     return {f"resnet{d}": error for d, error in TABLE_6.items() if f"resnet{d}" in errors}
 
 
-def _curves(errors: Mapping[str, Result]) -> dict[str, list[Curves]]:
+def _curves(errors: Mapping[str, Result]) -> dict[str, list[ErrorCurves]]:
     """By the title of their panel."""
     return {
         f"{name} nets": figures.curves(

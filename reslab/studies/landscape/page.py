@@ -57,7 +57,7 @@ def method(study: Study) -> list[str]:
         f"Each filter of a direction is scaled to the norm of the network's filter ({SOURCE}, "
         "Sec. 4). Biases and batch norm's scales and shifts are not changed. "
         f"{POLICIES[asked['bn']]}",
-        "Layers with the same name and shape have the same directions in all runs. All runs have "
+        "Layers with the same name and shape have the same random draws in all runs. All runs have "
         f"the same colour scale and {'the same' if same else 'different'} images. The trained "
         "network is at the centre."
         if len(asked["runs"]) > 1

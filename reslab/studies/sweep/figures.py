@@ -17,7 +17,7 @@ BOLD, THIN = 2.2, 0.9  # points: test, and training, which is dashed
 
 
 @dataclass(frozen=True)
-class Curves:
+class ErrorCurves:
     """The errors of one network by step."""
 
     label: str
@@ -26,10 +26,10 @@ class Curves:
     test: Points
 
 
-def curves(results: Mapping[str, Result], labels: Mapping[str, str]) -> list[Curves]:
+def curves(results: Mapping[str, Result], labels: Mapping[str, str]) -> list[ErrorCurves]:
     """The curves of the cases that `labels` names and that were trained, in its order."""
     return [
-        Curves(label, number, thinned(result.curve("train")), thinned(result.curve("test")))
+        ErrorCurves(label, number, thinned(result.curve("train")), thinned(result.curve("test")))
         for number, (name, label) in enumerate(labels.items())
         if (result := results.get(name)) is not None
     ]
@@ -49,7 +49,7 @@ def thinned(points: Points) -> Points:
     return means
 
 
-def highest_error(drawn: Iterable[Curves]) -> float:
+def highest_error(drawn: Iterable[ErrorCurves]) -> float:
     """The end of the error axis, in percent: the first tenth of a training may go beyond it."""
     values = []
     for each in drawn:
@@ -62,7 +62,7 @@ def highest_error(drawn: Iterable[Curves]) -> float:
     return min(100.0, 115 * typical) or 1.0
 
 
-def errors(title: str, drawn: Sequence[Curves], top: float) -> Panel:
+def errors(title: str, drawn: Sequence[ErrorCurves], top: float) -> Panel:
     """Error by iteration, as in He et al. 2015, Fig. 6: training thin and dashed, test bold."""
     series, ends = [], []
     for each in drawn:
