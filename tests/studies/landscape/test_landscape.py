@@ -307,7 +307,7 @@ def test_a_signal_in_python(trained: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"grid": 4}, "grid is 4: odd"),
+        ({"grid": 4}, "grid is 4: choose an odd number"),
         ({"dim": 3}, "dim is 3: choose 1 or 2"),
         ({"reach": 0}, "range is 0"),
         ({"reach": float("nan")}, "range is nan"),
