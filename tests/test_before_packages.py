@@ -17,7 +17,7 @@ from reslab.core.files import read_arrays
 from reslab.studies.folder import Study
 from reslab.studies.registry import PAGES, sections
 from tests.helpers import tiny
-from tests.helpers.cli import ask
+from tests.helpers.cli import invoke
 
 GOLDEN = Path(__file__).parent / "golden" / "before_packages"
 pytestmark = pytest.mark.skipif(
@@ -86,6 +86,6 @@ def test_a_study_opens_and_shows_itself(folders: Path, kind: str) -> None:
 
 def test_explain_reads_all_of_them(folders: Path) -> None:
     studies = [f"studies/{kind}" for kind in sorted(PAGES)]
-    answer = ask("explain", "run", *studies, "--out", "explain.html")
+    answer = invoke("explain", "run", *studies, "--out", "explain.html")
     assert answer.code == 0, answer.err
     assert "explain.html" in answer.out

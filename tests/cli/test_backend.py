@@ -1,4 +1,4 @@
-"""Which backend Keras gets: --backend, then KERAS_BACKEND, then keras.json, then PyTorch."""
+"""Which backend Keras uses: --backend, KERAS_BACKEND, keras.json, PyTorch, in this order."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 
-def chosen(home: Path, **environment: str) -> str:
-    """KERAS_BACKEND after `import reslab` in a fresh process with this home."""
+def selected_backend(home: Path, **environment: str) -> str:
+    """Return KERAS_BACKEND after `import reslab` in a new process with this home folder."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("KERAS_")}
     script = "import reslab, os, sys; print(os.environ['KERAS_BACKEND'], 'keras' in sys.modules)"
     done = subprocess.run(
@@ -34,30 +34,30 @@ def configure(home: Path, backend: str) -> None:
 
 
 def test_pytorch_by_default(tmp_path: Path) -> None:
-    assert chosen(tmp_path) == "torch"
+    assert selected_backend(tmp_path) == "torch"
 
 
-def test_keras_json_before_the_default(tmp_path: Path) -> None:
+def test_keras_json_overrides_the_default(tmp_path: Path) -> None:
     configure(tmp_path / ".keras", "jax")
-    assert chosen(tmp_path) == "jax"
+    assert selected_backend(tmp_path) == "jax"
     configure(tmp_path / "elsewhere", "tensorflow")
-    assert chosen(tmp_path, KERAS_HOME=str(tmp_path / "elsewhere")) == "tensorflow"
+    assert selected_backend(tmp_path, KERAS_HOME=str(tmp_path / "elsewhere")) == "tensorflow"
 
 
-def test_the_environment_before_keras_json(tmp_path: Path) -> None:
+def test_the_environment_overrides_keras_json(tmp_path: Path) -> None:
     configure(tmp_path / ".keras", "jax")
-    assert chosen(tmp_path, KERAS_BACKEND="tensorflow") == "tensorflow"
+    assert selected_backend(tmp_path, KERAS_BACKEND="tensorflow") == "tensorflow"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"backend": null}'])
-def test_a_broken_keras_json_is_passed_over(tmp_path: Path, text: str) -> None:
+def test_a_broken_keras_json_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / ".keras").mkdir()
     (tmp_path / ".keras" / "keras.json").write_text(text)
-    assert chosen(tmp_path) == "torch"
+    assert selected_backend(tmp_path) == "torch"
 
 
-def test_the_option_before_the_environment() -> None:
-    """What `--backend jax` does, though the environment says torch."""
+def test_the_option_overrides_the_environment() -> None:
+    """`--backend jax` selects JAX although the environment says torch."""
     script = (
         "import sys\n"
         "from reslab.cli.options import use_backend\n"

@@ -1,4 +1,4 @@
-"""Bad input: one clear line that says what to do, exit code 2, and nothing lost or half-written."""
+"""Bad input: one line that says what to do, exit code 2, and no file lost or half-written."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from reslab.core.errors import UserError
 from reslab.runs.run import Run
 from reslab.spec import Conv, Dense, GlobalAvgPool, Network
 from tests.helpers import tiny
-from tests.helpers.cli import ask, pictures, refused, snapshot, told
+from tests.helpers.cli import error_of, invoke, output_of, pictures, snapshot
 
 pytestmark = [
     pytest.mark.usefixtures("apart"),
     pytest.mark.skipif(
-        keras.backend.backend() != "torch", reason="what is refused does not depend on the backend"
+        keras.backend.backend() != "torch", reason="the messages do not depend on the backend"
     ),
 ]
 
@@ -40,7 +40,7 @@ TRAIN = "train", "resnet20", "--out", "run", "--epochs", 0.1, "--batch", 16
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("command", "expected"),
     [
         ("lsit", "no command 'lsit'; did you mean 'list'?"),
         ("show resnet51", "no network 'resnet51'; did you mean 'resnet50'?"),
@@ -101,14 +101,16 @@ TRAIN = "train", "resnet20", "--out", "run", "--epochs", 0.1, "--batch", 16
         ("predict RUN a.png --top 0", "--top"),
     ],
 )
-def test_names_and_values(words: str, says: str, thirds: Path, trained: Run) -> None:
-    places = {"DATA": str(thirds), "RUN": str(trained.path)}
-    said = refused(*(re.sub("DATA|RUN", lambda m: places[m[0]], word) for word in words.split()))
-    assert says in said
+def test_names_and_values(command: str, expected: str, thirds: Path, trained: Run) -> None:
+    paths = {"DATA": str(thirds), "RUN": str(trained.path)}
+    message = error_of(
+        *(re.sub("DATA|RUN", lambda m: paths[m[0]], word) for word in command.split())
+    )
+    assert expected in message
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected"),
     [
         ("rate = ", "is not TOML"),
         ("raet = 0.1", "did you mean 'rate'?"),
@@ -120,9 +122,9 @@ def test_names_and_values(words: str, says: str, thirds: Path, trained: Run) -> 
         ("epochs = 3\nsteps = 3", "give either epochs or steps"),
     ],
 )
-def test_recipe_files(text: str, says: str, thirds: Path) -> None:
+def test_recipe_files(text: str, expected: str, thirds: Path) -> None:
     Path("mine.toml").write_text(text)
-    assert says in refused("train", "resnet20", "--data", thirds, "--recipe", "mine.toml")
+    assert expected in error_of("train", "resnet20", "--data", thirds, "--recipe", "mine.toml")
 
 
 def test_a_network_too_deep_for_the_images(thirds: Path) -> None:
@@ -139,28 +141,28 @@ def test_a_network_too_deep_for_the_images(thirds: Path) -> None:
 def test_a_folder_without_images() -> None:
     Path("pets/cat").mkdir(parents=True)
     Path("pets/dog").mkdir()
-    assert "there are no images in" in refused(*TRAIN, "--data", "pets")
+    assert "there are no images in" in error_of(*TRAIN, "--data", "pets")
     Path("bare").mkdir()
-    assert "class folders" in refused(*TRAIN, "--data", "bare")
+    assert "class folders" in error_of(*TRAIN, "--data", "bare")
 
 
 def test_a_folder_of_one_class() -> None:
     pictures(Path("pets"), classes=["cat"])
-    assert "one class, 'cat'; at least two are needed" in refused(*TRAIN, "--data", "pets")
+    assert "one class, 'cat'; at least two are needed" in error_of(*TRAIN, "--data", "pets")
 
 
 def test_a_class_with_too_few_images() -> None:
     at = pictures(Path("pets"))
     for file in sorted((at / "left").iterdir())[2:]:
         file.unlink()
-    said = refused(*TRAIN, "--data", "pets")
-    assert "class 'left'" in said
-    assert "2 images" in said
-    assert "add images or remove the class" in said
+    message = error_of(*TRAIN, "--data", "pets")
+    assert "class 'left'" in message
+    assert "2 images" in message
+    assert "add images or remove the class" in message
 
 
-def bomb() -> bytes:
-    """A PNG of 60,000 x 60,000 pixels in a hundred bytes."""
+def decompression_bomb() -> bytes:
+    """Return a PNG of 60,000 x 60,000 pixels in about a hundred bytes."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (
@@ -175,7 +177,7 @@ def bomb() -> bytes:
 
 
 class Evil:
-    """A pickle of it leaves a file where it is loaded."""
+    """An object whose pickle creates the file `executed` when it is loaded."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("executed"),)
@@ -185,34 +187,34 @@ BAD = {
     "truncated": lambda good: good[: len(good) // 2],
     "mislabelled": lambda good: b"this is no picture, whatever it is called",
     "empty": lambda good: b"",
-    "bomb": lambda good: bomb(),
+    "bomb": lambda good: decompression_bomb(),
     "pickle": lambda good: pickle.dumps(Evil()),
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_image_is_named_and_can_be_left_out(kind: str) -> None:
+def test_a_bad_image_is_named_and_can_be_skipped(kind: str) -> None:
     at = pictures(Path("pets"))
     bad = at / "right" / "023.png"
     bad.write_bytes(BAD[kind](bad.read_bytes()))
-    said = refused(*TRAIN, "--data", "pets")
-    assert "right/023.png (" in said
-    assert "--skip-bad" in said
+    message = error_of(*TRAIN, "--data", "pets")
+    assert "right/023.png (" in message
+    assert "--skip-bad" in message
     if kind == "bomb":
-        assert "decompression bomb" in said
+        assert "decompression bomb" in message
     assert not Path("executed").exists()
-    if kind in ("bomb", "truncated"):  # the others take the same way
-        told(*TRAIN, "--data", "pets", "--skip-bad", "--size", 8)
+    if kind in ("bomb", "truncated"):  # the other kinds run the same code
+        output_of(*TRAIN, "--data", "pets", "--skip-bad", "--size", 8)
         facts = Run.open("run").info["data"]["facts"]
         assert [skipped["file"] for skipped in facts["skipped"]] == ["right/023.png"]
-        assert facts["skipped"][0]["why"] in said
+        assert facts["skipped"][0]["why"] in message
 
 
 # IDX and CIFAR ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "expected"),
     [
         (lambda body: body[:-1], "should have 12,288 bytes of data, but has only 12,287"),
         (lambda body: body + b"?", "but has more"),
@@ -221,16 +223,16 @@ def test_a_bad_image_is_named_and_can_be_left_out(kind: str) -> None:
         (lambda body: pickle.dumps(Evil()), "is not an IDX file"),
     ],
 )
-def test_idx_files_of_the_wrong_size(damage: Any, says: str) -> None:
+def test_idx_files_of_the_wrong_size(damage: Any, expected: str) -> None:
     file = tiny.folder(Path("set")) / "train-images-idx3-ubyte"
     file.write_bytes(damage(file.read_bytes()))
-    said = refused(*TRAIN, "--data", "set")
-    assert says in said
-    assert "train-images-idx3-ubyte" in said
+    message = error_of(*TRAIN, "--data", "set")
+    assert expected in message
+    assert "train-images-idx3-ubyte" in message
 
 
 @pytest.mark.parametrize(
-    ("source", "file", "says"),
+    ("source", "file", "expected"),
     [
         ("mnist", "train-images-idx3-ubyte.gz", "not f68b3c2dcbeaaa9fbdd348bbdeb94873"),
         ("emnist-byclass", "gzip.zip", "not 58c8d27c78d21e728a6bc7b3cc06412e"),
@@ -239,8 +241,8 @@ def test_idx_files_of_the_wrong_size(damage: Any, says: str) -> None:
         ("cifar10", "cifar-10-batches-bin/test_batch.bin", "data_batch_1.bin"),
     ],
 )
-def test_known_sets_that_are_not_what_was_published(
-    source: str, file: str, says: str, monkeypatch: pytest.MonkeyPatch
+def test_files_of_known_data_sets_with_a_wrong_checksum_or_layout(
+    source: str, file: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = {"emnist-byclass": "emnist"}.get(source, source)
     path = Path("sets", folder, file)
@@ -249,21 +251,21 @@ def test_known_sets_that_are_not_what_was_published(
     if source == "cifar100":
         shutil.copy(path, path.with_name("train.bin"))
     monkeypatch.setenv("RESLAB_DATA", "sets")
-    assert says in refused(*TRAIN, "--data", source)
+    assert expected in error_of(*TRAIN, "--data", source)
     assert not Path("executed").exists()
 
 
-def test_a_set_that_is_not_there_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = refused(*TRAIN, "--data", "cifar10")
-    for word in ("cifar-10-binary.tar.gz", "https://", "md5 c32a1d4ab5d0", "cache/cifar10"):
-        assert word in said
+def test_a_missing_data_set_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = error_of(*TRAIN, "--data", "cifar10")
+    for part in ("cifar-10-binary.tar.gz", "https://", "md5 c32a1d4ab5d0", "cache/cifar10"):
+        assert part in message
 
 
 # Model files -----------------------------------------------------------------------------------
 
 
 def keras_file(path: Path, members: dict[str, bytes | None], source: Path) -> Path:
-    """A copy of a model file with some members changed, or left out (None)."""
+    """Copy a model file with some members replaced, or removed (None)."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             body = members.get(name, old.read(name))
@@ -273,7 +275,7 @@ def keras_file(path: Path, members: dict[str, bytes | None], source: Path) -> Pa
 
 
 @pytest.mark.parametrize("kind", ["noise", "empty", "pickle", "zip", "truncated", "no config"])
-def test_a_model_file_that_is_none(kind: str, thirds: Path, trained: Run) -> None:
+def test_files_that_are_not_model_files(kind: str, thirds: Path, trained: Run) -> None:
     path, good = Path("a.keras"), trained.model_path.read_bytes()
     if kind == "zip":
         with zipfile.ZipFile(path, "w") as file:
@@ -282,18 +284,18 @@ def test_a_model_file_that_is_none(kind: str, thirds: Path, trained: Run) -> Non
         keras_file(path, {"config.json": None}, trained.model_path)
     else:
         noise = np.random.default_rng(0).bytes(1000)
-        made = {"noise": noise, "empty": b"", "pickle": pickle.dumps(Evil())}
-        path.write_bytes(made.get(kind, good[: len(good) // 2]))
+        contents = {"noise": noise, "empty": b"", "pickle": pickle.dumps(Evil())}
+        path.write_bytes(contents.get(kind, good[: len(good) // 2]))
     pictures(Path("pets"))
-    said = refused("predict", path, "pets")
-    assert "a.keras" in said
+    message = error_of("predict", path, "pets")
+    assert "a.keras" in message
     assert not Path("executed").exists()
 
 
 def test_a_model_that_reslab_did_not_train(trained: Run) -> None:
     pictures(Path("pets"))
     keras_file(Path("a.keras"), {"reslab.json": None}, trained.model_path)
-    assert "reslab did not train" in refused("predict", "a.keras", "pets")
+    assert "reslab did not train" in error_of("predict", "a.keras", "pets")
 
 
 @pytest.mark.parametrize(
@@ -308,21 +310,23 @@ def test_a_model_that_reslab_did_not_train(trained: Run) -> None:
     ],
     ids=str,
 )
-def test_a_card_that_disagrees_with_its_model(changes: dict[str, Any], trained: Run) -> None:
+def test_model_metadata_that_disagrees_with_the_model(
+    changes: dict[str, Any], trained: Run
+) -> None:
     pictures(Path("pets"))
     with zipfile.ZipFile(trained.model_path) as file:
-        card = {**json.loads(file.read("reslab.json")), **changes}
-    keras_file(Path("a.keras"), {"reslab.json": json.dumps(card).encode()}, trained.model_path)
-    said = refused("predict", "a.keras", "pets")
-    assert "a.keras is damaged" in said or "a.keras cannot be loaded" in said
+        metadata = {**json.loads(file.read("reslab.json")), **changes}
+    keras_file(Path("a.keras"), {"reslab.json": json.dumps(metadata).encode()}, trained.model_path)
+    message = error_of("predict", "a.keras", "pets")
+    assert "a.keras is damaged" in message or "a.keras cannot be loaded" in message
 
 
-def test_evaluation_on_other_classes(trained: Run) -> None:
+def test_evaluation_on_data_with_other_classes(trained: Run) -> None:
     pictures(Path("pets"))
     before = snapshot(trained.path)
-    said = refused("evaluate", trained.path, "--data", "pets")
-    assert "other classes" in said
-    assert "'left' is new" in said
+    message = error_of("evaluate", trained.path, "--data", "pets")
+    assert "other classes" in message
+    assert "'left' is new" in message
     assert snapshot(trained.path) == before
 
 
@@ -349,13 +353,13 @@ def test_nothing_in_the_package_unpickles_or_evaluates() -> None:
                 assert ast.unparse(node.func) not in ("eval", "exec"), where
 
 
-def test_a_folder_of_pickles_is_not_run() -> None:
-    """CIFAR's python version, NumPy's object arrays, Torch's files."""
+def test_pickles_in_a_folder_are_not_loaded() -> None:
+    """CIFAR's Python version, NumPy's object arrays and PyTorch files are all pickles."""
     for name in ("data_batch_1", "images.npy", "weights.pth", "cat/0.npy", "dog/0.pkl"):
         path = Path("set", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(pickle.dumps(Evil()))
-    assert "there are no images" in refused(*TRAIN, "--data", "set")
-    for asked in (("predict", "set/weights.pth", "set"), ("evaluate", "set"), ("report", "set")):
-        assert ask(*asked).code == 2
+    assert "there are no images" in error_of(*TRAIN, "--data", "set")
+    for words in (("predict", "set/weights.pth", "set"), ("evaluate", "set"), ("report", "set")):
+        assert invoke(*words).code == 2
     assert not Path("executed").exists()

@@ -1,4 +1,4 @@
-"""Input that is odd but can be: other shapes, other data, pipes, strange names, too much of it."""
+"""Unusual but valid input: other shapes, other data, pipes, strange names, very large values."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from reslab.core.errors import UserError
 from reslab.runs.run import Run
 from reslab.training import train as training
 from tests.helpers import tiny
-from tests.helpers.cli import ask, pictures, refused, told
+from tests.helpers.cli import error_of, invoke, output_of, pictures
 
 pytestmark = [
     pytest.mark.usefixtures("apart"),
     pytest.mark.skipif(
-        keras.backend.backend() != "torch", reason="what is said does not depend on the backend"
+        keras.backend.backend() != "torch", reason="the messages do not depend on the backend"
     ),
 ]
 
@@ -40,41 +40,45 @@ LONG = "a" * 250
 TRAIN = "train", "tiny", "--epochs", 0.1, "--out", "run", "--data"
 
 
-def ours(trained: Run) -> Path:
+def copy_of(trained: Run) -> Path:
+    """Copy a run to the folder `run`, so that a test can change it."""
     shutil.copytree(trained.path, "run")
     return Path("run")
 
 
-def judged(*words: object) -> dict[str, Any]:
-    return json.loads(told("evaluate", *words, "--json"))
+def metrics_of(*words: object) -> dict[str, Any]:
+    """Return the metrics that `reslab evaluate` prints."""
+    return json.loads(output_of("evaluate", *words, "--json"))
 
 
-# Other data to judge on ------------------------------------------------------------------------
+# Evaluation on other data ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("each", [1, 8])
-def test_all_of_a_folder_is_judged(each: int, trained: Run) -> None:
+def test_all_images_of_a_folder_are_evaluated(each: int, trained: Run) -> None:
     pictures(Path("more"), DIGITS, each)
-    run = ours(trained)
-    found = judged(run, "--data", "more")
-    assert (found["split"], found["n"]) == ("all", 3 * each)
-    seen = reslab.predict(run, "more", top=1)
-    wrong = sum(one["predictions"][0]["class"] != Path(one["file"]).parent.name for one in seen)
-    assert found["top1_error"]["value"] == pytest.approx(wrong / (3 * each))
+    run = copy_of(trained)
+    metrics = metrics_of(run, "--data", "more")
+    assert (metrics["split"], metrics["n"]) == ("all", 3 * each)
+    predictions = reslab.predict(run, "more", top=1)
+    wrong = sum(
+        image["predictions"][0]["class"] != Path(image["file"]).parent.name for image in predictions
+    )
+    assert metrics["top1_error"]["value"] == pytest.approx(wrong / (3 * each))
 
 
-def test_all_of_a_set_without_test_part_is_judged(trained: Run) -> None:
+def test_all_images_of_a_data_set_without_a_test_part_are_evaluated(trained: Run) -> None:
     for part in tiny.folder(Path("more"), train=24).glob("t10k-*"):
         part.unlink()
-    found = judged(ours(trained), "--data", "more")
-    assert (found["split"], found["n"]) == ("all", 24)
+    metrics = metrics_of(copy_of(trained), "--data", "more")
+    assert (metrics["split"], metrics["n"]) == ("all", 24)
 
 
-def test_a_folders_own_test_part_is_judged(trained: Run) -> None:
+def test_only_the_test_part_of_a_folder_is_evaluated(trained: Run) -> None:
     pictures(Path("more/train"), DIGITS, 4)
     pictures(Path("more/test"), DIGITS, 2)
-    found = judged(ours(trained), "--data", "more")
-    assert (found["split"], found["n"]) == ("test", 6)
+    metrics = metrics_of(copy_of(trained), "--data", "more")
+    assert (metrics["split"], metrics["n"]) == ("test", 6)
 
 
 def test_images_that_are_not_square() -> None:
@@ -82,28 +86,32 @@ def test_images_that_are_not_square() -> None:
     for part, n, seed in (("train", 192, 0), ("t10k", 48, 1)):
         images = np.pad(tiny.images(n, seed)[0], ((0, 0), (0, 0), (1, 3)))  # 8x12
         tiny.write_idx(at / f"{part}-images-idx3-ubyte", images)
-    told(*TRAIN, at)
+    output_of(*TRAIN, at)
     assert Run.open("run").info["data"]["image_shape"] == [8, 12, 1]
-    assert judged("run", "--data", at)["n"] == 48
+    assert metrics_of("run", "--data", at)["n"] == 48
     Path("shown").mkdir()
-    Image.fromarray(images[0]).save("shown/as-it-is.png")
-    Image.fromarray(images[0]).resize((24, 16), Image.Resampling.NEAREST).save("shown/twice.png")
-    Image.fromarray(np.zeros((40, 10), np.uint8)).save("shown/tall.png")
-    own, tall, twice = json.loads(told("predict", "run", "shown", "--json"))
-    assert own["predictions"][0]["class"] == twice["predictions"][0]["class"]
+    Image.fromarray(images[0]).save("shown/a-original.png")
+    Image.fromarray(images[0]).resize((24, 16), Image.Resampling.NEAREST).save(
+        "shown/c-doubled.png"
+    )
+    Image.fromarray(np.zeros((40, 10), np.uint8)).save("shown/b-tall.png")
+    original, tall, doubled = json.loads(output_of("predict", "run", "shown", "--json"))
+    assert original["predictions"][0]["class"] == doubled["predictions"][0]["class"]
     assert len(tall["predictions"]) == 3
     pictures(Path("more"), DIGITS, 2)
-    assert judged("run", "--data", "more")["n"] == 6
+    assert metrics_of("run", "--data", "more")["n"] == 6
 
 
-def test_a_run_that_may_only_be_read(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = ours(trained)
+def test_evaluating_a_read_only_run_prints_the_result(
+    trained: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy_of(trained)
 
     def replace(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(os, "replace", replace)
-    answer = ask("evaluate", run)
+    answer = invoke("evaluate", run)
     assert answer.code == 2
     assert "of 48 images" in answer.out
     (line,) = answer.err.splitlines()
@@ -121,93 +129,95 @@ def test_names_that_are_not_utf8(trained: Run) -> None:
     try:
         shutil.copytree("pets/left", Path("pets", strange))
     except OSError:
-        pytest.skip("this file system wants UTF-8")
-    assert "'caf\\udce9' is not UTF-8: rename it" in refused(*TRAIN, "pets")
-    assert "not UTF-8" in refused("predict", trained.path, "pets")
+        pytest.skip("this file system accepts only UTF-8 names")
+    assert "'caf\\udce9' is not UTF-8: rename it" in error_of(*TRAIN, "pets")
+    assert "not UTF-8" in error_of("predict", trained.path, "pets")
     shutil.rmtree(Path("pets", strange))
     Path("pets/left/000.png").rename(Path("pets/left", f"{strange}.png"))
-    assert "not UTF-8" in refused(*TRAIN, "pets")
-    assert "not UTF-8" in refused(*TRAIN, strange)
-    assert "not UTF-8" in refused(*TRAIN[:-2], strange, "--data", "pets")
+    assert "not UTF-8" in error_of(*TRAIN, "pets")
+    assert "not UTF-8" in error_of(*TRAIN, strange)
+    assert "not UTF-8" in error_of(*TRAIN[:-2], strange, "--data", "pets")
     with pytest.raises(UserError, match="not UTF-8"):
         reslab.predict(trained, strange)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
-def test_pipes_are_not_waited_for(trained: Run, thirds: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_named_pipes_are_refused_without_waiting(trained: Run, thirds: Path) -> None:
     pictures(Path("pets"))
     os.mkfifo("pets/left/x.png")
     pipe = Path("pets/left/x.png")
-    assert f"left/{pipe.name} (not a regular file)" in ask(*TRAIN, "pets").err
-    assert "x.png cannot be read: not a regular file" in ask("predict", trained.path, pipe).err
-    told(*TRAIN, "pets", "--skip-bad", "--size", 8)
+    assert f"left/{pipe.name} (not a regular file)" in invoke(*TRAIN, "pets").err
+    assert "x.png cannot be read: not a regular file" in invoke("predict", trained.path, pipe).err
+    output_of(*TRAIN, "pets", "--skip-bad", "--size", 8)
     shutil.copytree(thirds, "set")
     Path("set/train-images-idx3-ubyte").unlink()
     os.mkfifo("set/train-images-idx3-ubyte")
-    assert "has no training part" in ask("train", "tiny", "--data", "set").err
+    assert "has no training part" in invoke("train", "tiny", "--data", "set").err
 
 
-def test_formats_that_are_not_read(trained: Run) -> None:
+def test_image_formats_that_are_not_supported(trained: Run) -> None:
     pictures(Path("pets"))
     for file in Path("pets/left").iterdir():
         file.rename(file.with_suffix(".HEIC"))
-    says = "left has 8 .heic files, which are not read: convert them to JPEG"
-    assert says in refused(*TRAIN, "pets")
-    assert says in refused("predict", trained.path, "pets/left")
+    expected = "left has 8 .heic files, which are not read: convert them to JPEG"
+    assert expected in error_of(*TRAIN, "pets")
+    assert expected in error_of("predict", trained.path, "pets/left")
 
 
-def test_what_other_systems_leave_in_folders_is_not_predicted(trained: Run) -> None:
+def test_hidden_files_of_other_systems_are_not_predicted(trained: Run) -> None:
     pictures(Path("pets"), ["left"], 1)
     for name in ("pets/left/._000.png", "pets/__MACOSX/000.png", "pets/.thumbs/000.png"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_bytes(b"no picture")
-    assert [one["file"] for one in reslab.predict(trained, "pets")] == ["pets/left/000.png"]
+    assert [image["file"] for image in reslab.predict(trained, "pets")] == ["pets/left/000.png"]
 
 
-def test_one_path_is_a_picture_too(trained: Run) -> None:
+def test_predict_takes_one_path_or_a_list(trained: Run) -> None:
     at = pictures(Path("pets"), ["left"], 1) / "left" / "000.png"
     assert reslab.predict(trained, str(at)) == reslab.predict(trained, at)
     assert reslab.predict(trained, at) == reslab.predict(trained, [at])
 
 
-def test_what_is_left_out_is_said() -> None:
+def test_skipped_images_are_reported() -> None:
     at = pictures(Path("pets"))
     for name in ("001.png", "004.png"):
         (at / "middle" / name).write_bytes(b"no picture")
-    answer = ask(*TRAIN, "pets", "--skip-bad", "--size", 8)
-    said = "skipped 2 images that cannot be read, the first is middle/001.png (not an image"
-    assert said in answer.err
-    assert said in Run.open("run").log("note")[0]["text"]
+    answer = invoke(*TRAIN, "pets", "--skip-bad", "--size", 8)
+    text = "skipped 2 images that cannot be read, the first is middle/001.png (not an image"
+    assert text in answer.err
+    assert text in Run.open("run").log("note")[0]["text"]
 
 
-def test_empty_words(thirds: Path, trained: Run) -> None:
-    pictures(Path("pets"))  # what the empty path would stand for: the folder that we are in
-    assert "--data is empty" in refused(*TRAIN, "")
-    assert "--data is empty" in refused("evaluate", trained.path, "--data", "")
-    assert "is empty" in refused("predict", trained.path, "")
+def test_empty_arguments(thirds: Path, trained: Run) -> None:
+    pictures(Path("pets"))  # an empty path would mean the current folder
+    assert "--data is empty" in error_of(*TRAIN, "")
+    assert "--data is empty" in error_of("evaluate", trained.path, "--data", "")
+    assert "is empty" in error_of("predict", trained.path, "")
 
 
-def test_markup_is_a_name_like_another(thirds: Path) -> None:
+def test_names_with_markup_are_printed_unchanged(thirds: Path) -> None:
     out = Path("x[", "red]") if os.sep == "\\" else Path("x[/red]:car:")
-    answer = ask("train", "tiny", "--epochs", 0.1, "--out", out, "--data", thirds)
+    answer = invoke("train", "tiny", "--epochs", 0.1, "--out", out, "--data", thirds)
     assert answer.code == 0, answer.err
     assert answer.err.startswith(f"{out}: ")
 
 
 def test_long_names(thirds: Path, trained: Run) -> None:
     shutil.copytree(thirds, LONG)
-    said = refused("train", "tiny", "--epochs", 0.1, "--data", LONG)
-    assert "File name too long; choose another --out" in said
-    assert "choose another --out" in refused(*TRAIN[:-2], 2 * LONG, "--data", thirds)
+    message = error_of("train", "tiny", "--epochs", 0.1, "--data", LONG)
+    assert "File name too long; choose another --out" in message
+    assert "choose another --out" in error_of(*TRAIN[:-2], 2 * LONG, "--data", thirds)
     for words in (("report", trained.path, "--out"), ("predict", trained.path), ("evaluate",)):
-        assert "File name too long" in refused(*words, 2 * LONG)
+        assert "File name too long" in error_of(*words, 2 * LONG)
 
 
-# Too much ----------------------------------------------------------------------------------------
+# Values that are too large ---------------------------------------------------------------------
 
 
-def test_a_batch_of_more_than_there_is(thirds: Path) -> None:
-    answer = ask("train", "tiny", "--epochs", 1, "--batch", 10**9, "--out", "run", "--data", thirds)
+def test_a_batch_larger_than_the_training_set(thirds: Path) -> None:
+    answer = invoke(
+        "train", "tiny", "--epochs", 1, "--batch", 10**9, "--out", "run", "--data", thirds
+    )
     assert answer.code == 0, answer.err
     run = Run.open("run")
     assert run.info["recipe"]["batch"] == run.info["data"]["counts"]["train"] == 173
@@ -216,20 +226,22 @@ def test_a_batch_of_more_than_there_is(thirds: Path) -> None:
     assert note["text"] in answer.err
 
 
-def test_a_batch_that_does_not_fit(thirds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of a GiB: `tiny` writes some 11 kB of maps an image, resnet20 50 times that."""
-    here = {**machine.machine("torch"), "memory_gib": 0.01, "gpu": None}
-    monkeypatch.setattr(machine, "machine", lambda _: here)
-    said = refused("train", "resnet20", "--out", "run", "--batch", 10**9, "--data", thirds)
-    assert "a step of 173 images" in said
-    assert "try a smaller --batch or --size" in said
-    told(*TRAIN, thirds, "--batch", 16)
+def test_a_batch_that_does_not_fit_into_memory(
+    thirds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 0.01 GiB of memory: `tiny` needs about 11 kB per image, resnet20 50 times more."""
+    small_machine = {**machine.machine("torch"), "memory_gib": 0.01, "gpu": None}
+    monkeypatch.setattr(machine, "machine", lambda _: small_machine)
+    message = error_of("train", "resnet20", "--out", "run", "--batch", 10**9, "--data", thirds)
+    assert "a step of 173 images" in message
+    assert "try a smaller --batch or --size" in message
+    output_of(*TRAIN, thirds, "--batch", 16)
 
 
-def test_more_steps_than_can_be(thirds: Path) -> None:
-    said = refused("train", "tiny", "--epochs", 1e15, "--out", "run", "--data", thirds)
-    assert "steps, 100,000,000 are the most" in said
-    assert "are the most" in refused(*TRAIN[:2], "--set", "steps=1e9", "--data", thirds)
+def test_more_steps_than_allowed(thirds: Path) -> None:
+    message = error_of("train", "tiny", "--epochs", 1e15, "--out", "run", "--data", thirds)
+    assert "steps, 100,000,000 are the most" in message
+    assert "are the most" in error_of(*TRAIN[:2], "--set", "steps=1e9", "--data", thirds)
 
 
 @pytest.mark.parametrize(
@@ -247,23 +259,23 @@ def test_too_little_memory(error: Exception, monkeypatch: pytest.MonkeyPatch) ->
         raise error
 
     monkeypatch.setattr(training, "train_with", train)
-    assert "not enough memory for this: try a smaller --batch or --size" in refused(*TRAIN, "x")
+    assert "not enough memory for this: try a smaller --batch or --size" in error_of(*TRAIN, "x")
 
 
-def test_other_faults_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_exceptions_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def train(*_: object, **__: object) -> None:
-        raise RuntimeError("a fault of ours")
+        raise RuntimeError("an internal error")
 
     monkeypatch.setattr(training, "train_with", train)
-    with pytest.raises(RuntimeError, match="a fault of ours"):
+    with pytest.raises(RuntimeError, match="an internal error"):
         main(["train", "tiny", "--data", "x"])
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("words", ["list", "list --json", "show resnet20"])
-def test_output_that_cannot_be_written(words: str) -> None:
+@pytest.mark.parametrize("arguments", ["list", "list --json", "show resnet20"])
+def test_output_that_cannot_be_written(arguments: str) -> None:
     with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "reslab", *words.split()]
+        command = [sys.executable, "-m", "reslab", *arguments.split()]
         environment = {**os.environ, "PYTHONPATH": str(Path(reslab.__file__).parents[1])}
         done = subprocess.run(
             command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment
@@ -276,7 +288,7 @@ def test_output_that_cannot_be_written(words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         ({"network": None}, "a network is a name of `reslab list` or a reslab.Network, not None"),
         ({"network": 20}, "not 20"),
@@ -291,26 +303,26 @@ def test_output_that_cannot_be_written(words: str) -> None:
     ],
     ids=str,
 )
-def test_what_create_cannot_use(arguments: dict[str, Any], says: str) -> None:
-    with pytest.raises(UserError, match=re.escape(says)):
+def test_arguments_that_create_refuses(arguments: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError, match=re.escape(expected)):
         reslab.create(**{"network": "resnet20", **arguments})
 
 
-def test_what_create_can_use() -> None:
+def test_arguments_that_create_accepts() -> None:
     model = reslab.create("resnet20", np.int64(7), [np.int32(16), None, 3])  # type: ignore[arg-type]
     assert (model.input_shape, model.output_shape) == ((None, 16, None, 3), (None, 7))
     assert list(reslab.create("resnet20", taps="conv3_x").output) == ["conv3_x"]
 
 
 @pytest.mark.parametrize("name", ["characters", "characters_printed"])
-def test_show_says_what_create_takes(name: str) -> None:
-    shown = json.loads(told("show", name, "--json"))
+def test_show_prints_the_input_shape_of_create(name: str) -> None:
+    shown = json.loads(output_of("show", name, "--json"))
     assert (None, *shown["input_shape"]) == reslab.create(name).input_shape
-    listed = {net["name"]: net for net in json.loads(told("list", "--json"))["networks"]}
+    listed = {net["name"]: net for net in json.loads(output_of("list", "--json"))["networks"]}
     assert listed[name]["input_shape"] == shown["input_shape"]
-    said = told("show", name)
+    output = output_of("show", name)
     if name == "characters_printed":
         assert shown["data_format"] == "channels_first"
-        assert "images of 1x28x28 (channels_first); " in said
+        assert "images of 1x28x28 (channels_first); " in output
     else:
-        assert "images of 28x28x1; " in said
+        assert "images of 28x28x1; " in output

@@ -14,7 +14,7 @@ from PIL import Image
 import reslab
 from reslab.draw.depth_chart import PUBLISHED
 from reslab.draw.gallery import BLOCKS
-from tests.helpers.cli import refused, told
+from tests.helpers.cli import error_of, output_of
 from tests.helpers.runs import CHARACTERS, make_run
 
 
@@ -24,7 +24,7 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_draw_writes_both_files() -> None:
-    assert told("draw", "plain20", "resnet20").split() == [
+    assert output_of("draw", "plain20", "resnet20").split() == [
         *("picture:", "plain20-resnet20.svg"),
         *("picture:", "plain20-resnet20.png"),
     ]
@@ -32,7 +32,7 @@ def test_draw_writes_both_files() -> None:
         wide, high = image.size
     assert high > wide > 500
     assert json.loads(
-        told("draw", "--block", "plain", "--block", "basic", "--json", "--out", "a/b.png")
+        output_of("draw", "--block", "plain", "--block", "basic", "--json", "--out", "a/b.png")
     )
     assert sorted(path.name for path in Path("a").iterdir()) == ["b.png", "b.svg"]
 
@@ -54,17 +54,17 @@ def test_draw_writes_both_files() -> None:
     ],
 )
 def test_refusals(words: str, says: str) -> None:
-    assert says in refused(*words.split())
+    assert says in error_of(*words.split())
 
 
 def test_the_help_names_the_blocks() -> None:
-    listed = told("draw", "--help").split("Blocks: ")[1].split(".")[0]
+    listed = output_of("draw", "--help").split("Blocks: ")[1].split(".")[0]
     assert [word.strip() for word in listed.split(",")] == list(BLOCKS)
 
 
 def test_a_file_in_the_way_is_not_replaced_by_half_a_picture() -> None:
     Path("x.svg").mkdir()
-    assert "x.svg is a folder" in refused("draw", "resnet20", "--out", "x")
+    assert "x.svg is a folder" in error_of("draw", "resnet20", "--out", "x")
 
 
 def texts(svg: str) -> list[str]:
@@ -72,7 +72,7 @@ def texts(svg: str) -> list[str]:
 
 
 def test_the_chart_has_the_published_numbers_and_measured_ones(tmp_path: Path) -> None:
-    told("chart", "depth", "--out", "published")
+    output_of("chart", "depth", "--out", "published")
     published = texts("published.svg")
     for error in ("28.2", "25.8", "16.4", "11.7", "7.3", "6.7", "3.57"):
         assert f"{error} %" in published
@@ -82,17 +82,17 @@ def test_the_chart_has_the_published_numbers_and_measured_ones(tmp_path: Path) -
     assert any("He et al. 2015, Table 5" in words for words in published)
     run = make_run(tmp_path / "run", "resnet20", "glyphs", CHARACTERS)
     assert run.evaluation is not None
-    told("chart", "depth", run.path)
+    output_of("chart", "depth", run.path)
     extra = set(texts("depth.svg")) - set(published)
     assert f"{100 * run.evaluation['top5_error']['value']:.2f} %" in extra
     assert "20 layers" in extra
     assert len(PUBLISHED) == 7
     bare = make_run(tmp_path / "bare", "resnet20", "glyphs", CHARACTERS, evaluated=False)
-    assert "is not evaluated yet" in refused("chart", "depth", bare.path)
+    assert "is not evaluated yet" in error_of("chart", "depth", bare.path)
 
 
 def test_table_1() -> None:
-    whole = json.loads(told("show", "--table", "--json"))
+    whole = json.loads(output_of("show", "--table", "--json"))
     numbers = {n["depth"]: (n["params"], n["multiply_adds"]) for n in whole["networks"]}
     # parameters: torchvision's; multiply-adds by integer arithmetic, stride in the first 1x1
     assert numbers == {
@@ -112,7 +112,7 @@ def test_table_1() -> None:
     ]
     fourth = whole["rows"][3]["layers"]
     assert fourth["resnet152_v1"] == ["[1x1, 256; 3x3, 256; 1x1, 1024] x 36"]
-    lines = told("show", "--table").splitlines()
+    lines = output_of("show", "--table").splitlines()
     assert max(map(len, lines)) <= 120
     assert sum(line.count("x 23") for line in lines) == 1
     assert any("11,282,415,616" in line for line in lines)

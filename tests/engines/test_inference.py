@@ -27,7 +27,7 @@ from reslab.models.build import create
 from reslab.runs.run import Run
 from reslab.training.setup import precision
 from reslab.zoo import NETWORKS
-from tests.helpers.cli import refused, told
+from tests.helpers.cli import error_of, output_of
 from tests.helpers.odd_nets import LATER, ODD, RARE, SMALL, close
 from tests.helpers.reference import randomise
 
@@ -337,7 +337,9 @@ def test_predict_on_each_engine(engine: str, trained: Run, tmp_path: Path) -> No
     rng = np.random.default_rng(0)
     for i in range(3):
         Image.fromarray(rng.integers(0, 256, (8, 8), "uint8")).save(tmp_path / f"{i}.png")
-    predictions = json.loads(told("predict", trained.path, tmp_path, "--json", "--engine", engine))
+    predictions = json.loads(
+        output_of("predict", trained.path, tmp_path, "--json", "--engine", engine)
+    )
     model, x = keras.saving.load_model(trained.model_path), []
     for prediction in predictions:
         x.append(np.asarray(Image.open(prediction["file"]))[..., None])
@@ -349,7 +351,7 @@ def test_predict_on_each_engine(engine: str, trained: Run, tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("apart")
 def test_predict_rejects_an_unknown_engine(trained: Run) -> None:
-    assert "--engine" in refused("predict", trained.path, "a.png", "--engine", "tensorrt")
+    assert "--engine" in error_of("predict", trained.path, "a.png", "--engine", "tensorrt")
 
 
 @pytest.mark.parametrize("engine", EACH[:1])

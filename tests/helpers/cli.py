@@ -1,4 +1,4 @@
-"""The command line, asked as a person asks it, in this process; and folders of pictures for it."""
+"""Run commands of the command line in this process, and write folders of pictures for them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from tests.helpers import tiny
 
 @dataclass(frozen=True)
 class Answer:
+    """The exit code and the printed texts of a command."""
+
     code: int
     out: str
     err: str
 
 
-def ask(*words: object, stdin: str = "") -> Answer:
-    """`reslab WORDS`."""
+def invoke(*words: object, stdin: str = "") -> Answer:
+    """Run `reslab WORDS` with this text as its standard input."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
         contextlib.redirect_stdout(out),
@@ -39,17 +41,20 @@ def ask(*words: object, stdin: str = "") -> Answer:
     return Answer(code, out.getvalue(), err.getvalue())
 
 
-def told(*words: object, stdin: str = "") -> str:
-    """What a command that succeeds prints."""
-    answer = ask(*words, stdin=stdin)
+def output_of(*words: object, stdin: str = "") -> str:
+    """Run a command that must succeed. Returns what it prints."""
+    answer = invoke(*words, stdin=stdin)
     assert answer.code == 0, answer.err
     return answer.out
 
 
-def refused(*words: object, stdin: str = "") -> str:
-    """The one line that a command says which cannot begin; all files here stay as they were."""
+def error_of(*words: object, stdin: str = "") -> str:
+    """Run a command that must fail at once: exit code 2 and one line, which is returned.
+
+    No file in the current folder may change.
+    """
     before = snapshot()
-    answer = ask(*words, stdin=stdin)
+    answer = invoke(*words, stdin=stdin)
     assert answer.code == 2, answer
     assert answer.out == ""
     lines = answer.err.splitlines()
@@ -59,17 +64,17 @@ def refused(*words: object, stdin: str = "") -> str:
     return lines[0]
 
 
-def snapshot(at: Path | None = None) -> dict[str, bytes | None]:
-    """Everything below a folder (the current one): what files hold, None for folders."""
-    at = at or Path.cwd()
+def snapshot(root: Path | None = None) -> dict[str, bytes | None]:
+    """Return the contents of all files below a folder (the current one), and None for folders."""
+    root = root or Path.cwd()
     return {
-        path.relative_to(at).as_posix(): path.read_bytes() if path.is_file() else None
-        for path in sorted(at.rglob("*"))
+        path.relative_to(root).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in sorted(root.rglob("*"))
     }
 
 
 def pictures(at: Path, classes: Sequence[str] = ("left", "middle", "right"), each: int = 8) -> Path:
-    """Class folders of 12x12 PNGs, with a bright third that says which class."""
+    """Write class folders of 12x12 PNGs. A bright third of each image marks its class."""
     images, labels = tiny.images(each * tiny.CLASSES, seed=2)
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         if label < len(classes):

@@ -22,7 +22,7 @@ from reslab.studies.sweep import results as measured
 from reslab.studies.sweep.results import Result
 from reslab.studies.sweep.settings import Terms
 from reslab.zoo import NETWORKS
-from tests.helpers.cli import refused, told
+from tests.helpers.cli import error_of, output_of
 
 torch_only = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="what is asked does not depend on the backend"
@@ -143,7 +143,7 @@ def test_a_failed_training_is_shown_as_fail(thirds: Path, tmp_path: Path) -> Non
 @pytest.mark.usefixtures("apart")
 def test_the_command_prints_each_case_beside_the_published_error(thirds: Path) -> None:
     words = "--depth", 8, "--data", thirds, "--epochs", 0.5, "--width", 0.25, "--seeds", 2
-    lines = told("ablate", "activations", *words, "--set", "batch=16").splitlines()
+    lines = output_of("ablate", "activations", *words, "--set", "batch=16").splitlines()
     assert lines[0].split("  ")[0] == "case"
     assert lines[0].endswith("median test error  paper, ResNet-110")
     assert lines[5].startswith("full pre-activation")
@@ -166,4 +166,4 @@ def test_the_command_prints_each_case_beside_the_published_error(thirds: Path) -
     ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
 )
 def test_wrong_arguments_are_one_line(words: tuple[Any, ...], said: str, thirds: Path) -> None:
-    assert said in refused("ablate", *words, "--data", thirds)
+    assert said in error_of("ablate", *words, "--data", thirds)

@@ -45,7 +45,7 @@ from reslab.studies.sweep.results import Result, Spread
 from reslab.studies.sweep.settings import Terms
 from reslab.training import train
 from reslab.zoo import NETWORKS
-from tests.helpers.cli import ask, refused, told
+from tests.helpers.cli import error_of, invoke, output_of
 
 torch_only = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="what is asked does not depend on the backend"
@@ -431,7 +431,7 @@ def test_a_budget_that_is_too_small_names_a_sufficient_one(thirds: Path, tmp_pat
 @pytest.mark.usefixtures("apart")
 def test_the_command_prints_the_table_and_the_answer(thirds: Path) -> None:
     words = "degradation", "--data", thirds, "--depths", "8,14", "--epochs", 0.5, "--width", 0.25
-    answer = ask(*words, "--set", "batch=16")
+    answer = invoke(*words, "--set", "batch=16")
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()
     assert lines[0].split() == ["net", "parameters", "training", "error", "test", "error", "seeds"]
@@ -439,7 +439,7 @@ def test_the_command_prints_the_table_and_the_answer(thirds: Path) -> None:
     assert "from 8 to 14 layers" in lines[5]
     path = Path("studies/degradation-8-14-thirds-0.5epochs-0.25width")
     assert lines[6] == f"page: {path / 'page.html'}"
-    found = json.loads(told(*words, "--set", "batch=16", "--json"))
+    found = json.loads(output_of(*words, "--set", "batch=16", "--json"))
     assert found["study"] == str(path)
     assert found["answer"]["said"] == lines[5]
 
@@ -470,4 +470,4 @@ def test_the_command_prints_the_table_and_the_answer(thirds: Path) -> None:
 )
 def test_wrong_options_are_one_line(words: tuple[str, ...], said: str, thirds: Path) -> None:
     data = () if "--data" in words else ("--data", thirds)
-    assert said in refused("degradation", *data, *words)
+    assert said in error_of("degradation", *data, *words)

@@ -21,7 +21,7 @@ from reslab.runs.run import Run
 from reslab.training import prepare
 from reslab.training import train as training
 from tests.helpers import tiny
-from tests.helpers.cli import ask, refused, snapshot, told
+from tests.helpers.cli import error_of, invoke, output_of, snapshot
 
 pytestmark = [
     pytest.mark.usefixtures("apart"),
@@ -69,11 +69,11 @@ def test_a_signal_after_the_last_step_says_how_to_resume(
     place: Any, name: str, kind: signal.Signals, train: tuple[object, ...]
 ) -> None:
     with mock.patch.object(place, name, signalled(kind)):
-        answer = ask(*train)
+        answer = invoke(*train)
     assert answer.code == 130
     said = answer.err.splitlines()[-1]
     assert said == "stopped and saved; resume with: reslab train --resume run"
-    told("train", "--resume", "run")
+    output_of("train", "--resume", "run")
     complete("run")
 
 
@@ -85,11 +85,11 @@ def test_a_signal_during_the_last_validation_stops_the_run(train: tuple[object, 
         return score(*given)
 
     with mock.patch.object(classification, "score", scored):
-        answer = ask(*train)
+        answer = invoke(*train)
     assert answer.code == 130
     assert Run.open("run").info["status"] == "running"
     assert len(Run.open("run").log("epoch")) == 1
-    told("train", "--resume", "run")
+    output_of("train", "--resume", "run")
     complete("run")
 
 
@@ -102,7 +102,7 @@ def test_a_signal_before_the_first_step_leaves_nothing(
 ) -> None:
     before = snapshot()
     with mock.patch.object(place, name, signalled(kind)):
-        answer = ask(*train)
+        answer = invoke(*train)
     assert answer.code == 130
     assert answer.err.splitlines() == ["stopped before it began: nothing is left"]
     assert snapshot() == before
@@ -112,11 +112,11 @@ def test_a_signal_before_the_first_step_leaves_nothing(
 def test_a_kill_after_the_last_step_costs_nothing(
     place: Any, name: str, train: tuple[object, ...]
 ) -> None:
-    told(*train)
+    output_of(*train)
     shutil.move("run", "undisturbed")
     with mock.patch.object(place, name, raising(Killed)), pytest.raises(Killed):
-        ask(*train)
-    told("train", "--resume", "run")
+        invoke(*train)
+    output_of("train", "--resume", "run")
     complete("run")
     assert weights("run") == weights("undisturbed")
 
@@ -132,14 +132,14 @@ def complete(path: str) -> None:
 
 
 def test_readings_of_the_test_set_are_counted(train: tuple[object, ...]) -> None:
-    told(*train)
+    output_of(*train)
     first = Run.open("run").evaluation
     assert first is not None
     assert (first["readings"], first["first_read"]) == (1, first["when"])
     page = Path("run/report.html").read_text(encoding="utf-8")
     assert "The test set was read once, after this choice" in page
-    told("evaluate", "run")
-    told("report", "run")
+    output_of("evaluate", "run")
+    output_of("report", "run")
     again = Run.open("run").evaluation
     assert again is not None
     assert (again["readings"], again["first_read"]) == (2, first["when"])
@@ -163,7 +163,7 @@ def test_the_test_set_is_not_read_before_the_epoch_is_chosen(
         return images(self, indices, *rest)
 
     monkeypatch.setattr(ArraySplit, "images", noted)
-    told(*train)
+    output_of(*train)
     chosen = Run.open("run").info["chosen_epoch"]
     assert chosen is not None
     assert read[0] == (48, chosen)
@@ -192,17 +192,17 @@ def test_damaged_entries_are_reported(changes: dict[str, Any], says: str, traine
         info[outer] = {**info[outer], inner: value} if inner else value
     Path("cut/run.json").write_text(json.dumps(info))
     for words in (("train", "--resume"), ("evaluate",), ("report",)):
-        assert says in refused(*words, "cut")
+        assert says in error_of(*words, "cut")
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '{"n": 3}'])
 def test_a_damaged_evaluation_is_reported_and_replaced(text: str, trained: Run) -> None:
     shutil.copytree(trained.path, "cut")
     Path("cut/evaluation.json").write_text(text)
-    said = refused("report", "cut")
+    said = error_of("report", "cut")
     assert "cut/evaluation.json is damaged" in said
-    told("evaluate", "cut")
-    told("report", "cut")
+    output_of("evaluate", "cut")
+    output_of("report", "cut")
 
 
 def test_data_made_in_python_can_be_evaluated(trained: Run) -> None:
@@ -217,11 +217,11 @@ def test_data_made_in_python_can_be_evaluated(trained: Run) -> None:
     complete("run")
     assert run.evaluation is not None
     assert np.sum(run.evaluation["confusion"]) == 48
-    assert "were made in Python" in refused("evaluate", "run")
+    assert "were made in Python" in error_of("evaluate", "run")
 
 
 def test_a_damaged_line_of_the_log_is_reported(trained: Run) -> None:
     shutil.copytree(trained.path, "cut")
     lines = Path("cut/log.jsonl").read_text().splitlines()
     Path("cut/log.jsonl").write_text("\n".join([lines[0], "gar bage", *lines[1:]]) + "\n")
-    assert "line 2 of cut/log.jsonl is damaged" in refused("report", "cut")
+    assert "line 2 of cut/log.jsonl is damaged" in error_of("report", "cut")

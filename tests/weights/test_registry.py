@@ -22,7 +22,7 @@ from reslab.core.errors import UserError
 from reslab.models.build import create
 from reslab.weights import registry
 from reslab.weights.preprocessing import Preprocessing
-from tests.helpers.cli import refused, told
+from tests.helpers.cli import error_of, output_of
 from tests.helpers.reference import randomise
 from tests.helpers.weights.libraries import library
 
@@ -239,7 +239,7 @@ def test_the_error_when_offline_is_one_line(
     monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
     photograph(tmp_path / "a.png")
-    message = refused("predict", "resnet50", "--weights", source, "a.png")
+    message = error_of("predict", "resnet50", "--weights", source, "a.png")
     for text in (*expected, "RESLAB_OFFLINE is set", str(tmp_path / "cache" / "weights")):
         assert text in message
 
@@ -330,7 +330,7 @@ def test_predict_with_published_weights_equals_torchvision(
     torchvision_publishes(server, monkeypatch, (folder / "a.pth").read_bytes())
     file = photograph(tmp_path / "photo.png")
     command = "predict", "resnet18", "--weights", f"torchvision/{V2}", file, "--json"
-    predictions = json.loads(told(*command))[0]["predictions"]
+    predictions = json.loads(output_of(*command))[0]["predictions"]
 
     models = library("torchvision").models
     net = models.resnet18().eval()
@@ -349,23 +349,23 @@ def test_a_file_without_preprocessing_gets_torchvisions(
     resnet18: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = photograph(tmp_path / "photo.png")
-    told("predict", "resnet18", "--weights", resnet18[1] / "a.pth", file)
+    output_of("predict", "resnet18", "--weights", resnet18[1] / "a.pth", file)
     assert "does not say how images are preprocessed" in caplog.text
 
 
 def test_convert_and_compare(resnet18: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     source = resnet18[1] / "a.pth"
-    output = told("weights", "convert", source, "a.weights.h5", "--to", "keras_hub")
+    output = output_of("weights", "convert", source, "a.weights.h5", "--to", "keras_hub")
     assert "resnet18, 102 tensors, torchvision to keras_hub" in output
-    output = told("weights", "compare", source, "a.weights.h5")
+    output = output_of("weights", "compare", source, "a.weights.h5")
     assert "41 of 41 layers are equal" in output
     model = create("resnet18")
     weights.load(model, "a.weights.h5")
     kernel = next(v for v in model.get_layer("conv4_x_1_body_conv1").weights)
     kernel.assign(np.asarray(kernel) + 1)
     weights.save(model, "b.safetensors", "timm")
-    rows = json.loads(told("weights", "compare", source, "b.safetensors", "--json"))
+    rows = json.loads(output_of("weights", "compare", source, "b.safetensors", "--json"))
     unequal = [row for row in rows if row["difference"]]
     assert [row["layer"] for row in unequal] == ["conv4_x_1_body_conv1"]
     assert unequal[0]["difference"] == pytest.approx(1, abs=1e-5)
@@ -376,7 +376,7 @@ def test_convert_and_compare(resnet18: Any, tmp_path: Path, monkeypatch: Any) ->
         ((source, "c.keras", "--to", "reslab"), "would be a whole model"),
         (("nowhere.pth", "c.h5", "--to", "keras"), "there is no file nowhere.pth"),
     ]:
-        assert message in refused("weights", "convert", *arguments)
+        assert message in error_of("weights", "convert", *arguments)
 
 
 def test_a_file_that_fits_no_network(tmp_path: Path, monkeypatch: Any) -> None:
@@ -384,5 +384,5 @@ def test_a_file_that_fits_no_network(tmp_path: Path, monkeypatch: Any) -> None:
     from safetensors.numpy import save_file
 
     save_file({"a.weight": np.zeros((2, 2), "float32")}, "a.safetensors")
-    message = refused("weights", "convert", "a.safetensors", "b.pth", "--to", "timm")
+    message = error_of("weights", "convert", "a.safetensors", "b.pth", "--to", "timm")
     assert "does not fit any network that reslab knows: name it with --network NAME" in message
