@@ -96,8 +96,8 @@ def training() -> str:
 def _trained(run: dict[str, Any]) -> Lines:
     lines = []
     for ours, ratios in run["ratios"].items():
-        best, turn = run["best_eager"], run["steps_a_turn"]
-        epochs = f", epochs of {turn} steps" if run["path"] == "train" else ""
+        best, steps = run["best_eager"], run["steps_a_turn"]
+        epochs = f", epochs of {steps} steps" if run["path"] == "train" else ""
         speeds = [speed(run, name) for name in (ours, "stock Keras", best, COMPILED)]
         if best and speeds[2]:
             speeds[2] += f" ({best.rsplit('_', 1)[-1]})"

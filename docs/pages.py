@@ -115,7 +115,8 @@ def _help(text: str) -> Iterator[str]:
     for paragraph in text.replace("\r", "").split("\n\n"):
         lines = paragraph.strip("\n").splitlines()
         if lines and lines[0].strip() == "\b":
-            yield from ("```text", *(line.strip() for line in lines[1:]), "```", "")
+            examples = [line.strip() for line in lines[1:] if line.strip()]
+            yield from ("```text", *examples, "```", "")
         else:
             yield from (*(line.strip() for line in lines), "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ os.environ.setdefault(
 
 if TYPE_CHECKING:
     from reslab.runs.run import Run
+    from tests.helpers.chromium import Chromium
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +55,16 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("RESLAB_DATA", raising=False)
     monkeypatch.setitem(zoo.NETWORKS, "tiny", tiny.NETWORK)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """Chromium with a blank page. Without one the test is skipped, or fails if CI is set."""
+    from tests.helpers.chromium import PROGRAM, Chromium
+
+    if PROGRAM is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI is set and there is no chromium: apt-get install chromium")
+        pytest.skip("needs chromium")
+    with Chromium(tmp_path_factory.mktemp("profile")) as chromium:
+        yield chromium

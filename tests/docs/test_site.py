@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import reslab
+from tests.helpers.chromium import Chromium
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
@@ -111,3 +112,32 @@ def test_every_command_is_in_the_reference(pages: dict[Path, Page], site: Path) 
 
     ids = pages[site / "reference" / "commands.html"].ids
     assert {f"reslab-{name}" for name in cli.commands} <= ids
+
+
+def test_pages_fit_a_phone_and_load_files_only(
+    browser: Chromium, pages: dict[Path, Page], site: Path
+) -> None:
+    browser.media(scheme="light")
+    browser.resize(390)
+    for path in pages:
+        if path.name == "404.html":
+            continue
+        browser.open(path)
+        name = path.relative_to(site)
+        assert browser.errors() == [], name
+        assert all(url.startswith(("file:", "data:", "blob:")) for url in browser.requests()), name
+        assert browser.run("document.documentElement.scrollWidth") <= 390, name
+
+
+@pytest.mark.parametrize(("scheme", "bright"), [("light", True), ("dark", False)])
+def test_the_colours_follow_the_system(
+    browser: Chromium, site: Path, scheme: str, bright: bool
+) -> None:
+    browser.media(scheme=scheme)
+    browser.resize(1280)
+    browser.open(site / "quick-start.html")
+    browser.run("localStorage.clear()")
+    browser.open(site / "index.html")
+    colour = browser.run("getComputedStyle(document.body).backgroundColor")
+    red = int(colour.partition("(")[2].split(",")[0])
+    assert (red > 128) == bright, colour

@@ -158,9 +158,9 @@ def make_data(folder: Path) -> None:
     tiny.folder(folder / "small", train=96, test=24)
     rng = np.random.default_rng(0)
     for i in range(24 * len(CLASSES)):
-        place = folder / "photos" / CLASSES[i % len(CLASSES)]
-        place.mkdir(parents=True, exist_ok=True)
-        _picture(rng, i % len(CLASSES)).save(place / f"{i:03d}.jpg")
+        class_folder = folder / "photos" / CLASSES[i % len(CLASSES)]
+        class_folder.mkdir(parents=True, exist_ok=True)
+        _picture(rng, i % len(CLASSES)).save(class_folder / f"{i:03d}.jpg")
     (folder / "new-photos").mkdir()
     for i in range(4):
         _picture(rng, i % len(CLASSES)).save(folder / "new-photos" / f"{i}.jpg")
@@ -175,14 +175,14 @@ def _picture(rng: np.random.Generator, colour: int) -> Image.Image:
 
 def make_command(folder: Path) -> Path:
     """A folder for PATH with `reslab` and `python` in it, both of this checkout."""
-    place = folder / "bin"
-    place.mkdir()
-    for name, words in {"reslab": " -m reslab", "python": ""}.items():
-        script = place / name
+    scripts = folder / "bin"
+    scripts.mkdir()
+    for name, arguments in {"reslab": " -m reslab", "python": ""}.items():
+        script = scripts / name
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         script.write_text(
             f"#!/bin/sh\nPYTHONPATH={shlex.quote(path)} exec {shlex.quote(sys.executable)}"
-            f'{words} "$@"\n'
+            f'{arguments} "$@"\n'
         )
         script.chmod(0o755)
-    return place
+    return scripts
