@@ -316,7 +316,7 @@ def test_a_killed_study_continues_to_the_same_numbers(
     spots: dict[str, tuple[Any, str]] = {
         "before a score": (running.Scorer, "__call__"),
         "after a run": (measured, "write"),
-        "at the end": (Study, "done"),
+        "at the end": (Study, "mark_done"),
     }
     killing: AbstractContextManager[Any] = nullcontext()
     watch = Watch(step=in_the_middle_of_a_run(25))
