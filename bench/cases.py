@@ -1,4 +1,4 @@
-"""What `training.py` and `step.py` train: networks, images, first weights; and the contenders."""
+"""Networks, images and initial weights for `training.py` and `step.py`, and their contenders."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Case:
     name: str
     shape: tuple[int, int, int]  # (h, w, c)
     batch: int
-    steps: int  # of a turn: a few seconds
+    steps: int  # per turn, so that a turn takes a few seconds
     classes: int = 10
-    precision: str = "float32"  # or mixed: bfloat16, weights in float32
+    precision: str = "float32"  # or mixed: computes in bfloat16, weights are float32
 
 
-# as two cores take them; all can be said otherwise
+# Sizes for two CPU cores. Options of the scripts change them.
 CASES = {
     case.name: case
     for case in (
@@ -31,7 +31,7 @@ CASES = {
 }
 RATE, MOMENTUM, DECAY, PAD = 0.01, 0.9, 1e-4, 4
 MEAN, STD = 127.5, 64.0
-# whose it is: how its model is made (see `for_fit`), or its twin lies (see `hand.Loop`)
+# Name of a contender: how `for_fit` makes its model, or the layout of `hand.Loop`.
 OURS = {"reslab": "created", "reslab, loaded": "loaded", "reslab, torch.compile": "compiled"}
 STOCK = "stock Keras"
 COMPILED = "by hand, torch.compile"
@@ -40,23 +40,24 @@ TWINS = {
     "by hand, channels_first": "first",
     COMPILED: "compiled",
 }
-# Float32 gradients of a fresh ResNet-50 are 4 % off those in float64, whoever computes them, 0.4 %
-# where each unit's last scale is a tenth: so it begins, for all contenders, or none could agree.
-GENTLE = {"resnet50": ("_body_bn3/gamma", 0.1)}
+# Float32 gradients of a newly initialised ResNet-50 differ from float64 by 4 % in every library,
+# and by 0.4 % if the last gamma of each unit is 0.1. So all contenders start from such weights:
+# otherwise their losses would not agree.
+INITIAL_GAMMA = {"resnet50": ("_body_bn3/gamma", 0.1)}
 
 
 def images(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (n, h, w, c) and int32 (n,): what one turn trains on."""
+    """Return uint8 (n, h, w, c) and int32 (n,): the images and labels of one turn."""
     rng = np.random.default_rng(1)
     x = rng.integers(0, 256, (case.batch * case.steps, *case.shape), dtype=np.uint8)
     return x, rng.integers(0, case.classes, len(x)).astype("int32")
 
 
-def scaled(x: np.ndarray) -> np.ndarray:
+def normalise(x: np.ndarray) -> np.ndarray:
     return (x.astype("float32") - MEAN) / STD
 
 
-def created(case: Case) -> Any:
+def create_model(case: Case) -> Any:
     import reslab
     from reslab.training.setup import precision
 
@@ -69,12 +70,12 @@ def created(case: Case) -> Any:
         )
 
 
-def written(turn: Turn, case: Case, file: str) -> None:
-    """The network with its first weights as a file, which all contenders begin with."""
+def write_model(turn: Turn, case: Case, file: str) -> None:
+    """Write the network with the initial weights of all contenders to a file."""
     from reslab.models import build
 
-    model = created(case)
-    ending, factor = GENTLE.get(case.name, ("nothing", 1))
+    model = create_model(case)
+    ending, factor = INITIAL_GAMMA.get(case.name, ("nothing", 1))
     for path, variable in build.variables(model).items():
         if path.endswith(ending):
             variable.assign(variable * factor)
@@ -83,20 +84,20 @@ def written(turn: Turn, case: Case, file: str) -> None:
     turn.wait()
 
 
-def for_fit(case: Case, file: str, way: str) -> Any:
-    """The file's model, ready for `fit`; `way` is created, compiled, loaded, or stock."""
+def for_fit(case: Case, file: str, variant: str) -> Any:
+    """Load and compile the model of a file; `variant` is created, compiled, loaded or stock."""
     import keras
 
     import reslab
 
     model = keras.saving.load_model(file)
-    if way in ("created", "compiled"):
+    if variant in ("created", "compiled"):
         weights = model.get_weights()
-        model = created(case)
+        model = create_model(case)
         model.set_weights(weights)
-    elif way == "loaded":
+    elif variant == "loaded":
         reslab.accelerate(model)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    sgd, jit = keras.optimizers.SGD(RATE, MOMENTUM), way == "compiled" or "auto"
+    sgd, jit = keras.optimizers.SGD(RATE, MOMENTUM), variant == "compiled" or "auto"
     model.compile(sgd, loss, metrics=["accuracy"], jit_compile=jit)
     return model

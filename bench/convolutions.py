@@ -1,11 +1,12 @@
-"""Where the time goes on JAX on a CPU: a 3x3 convolution and its two gradients, beside PyTorch's.
+"""Time of a 3x3 convolution and its two gradients on a CPU: JAX and PyTorch.
 
     python bench/convolutions.py bench/results/convolutions.json
 
-The convolutions of a ResNet-20 at 32x32, batch 128, float32: milliseconds of one, forwards, and of
-the gradients of its input and its kernel. Then eight of them one after another with both gradients,
-as a scan has them, by XLA's own and by `acceleration.jax_rules`, and written out. PyTorch and JAX
-have a process each and take turns. The results of every run are kept in OUT.json.
+The convolutions are those of a ResNet-20 at 32x32, batch 128, float32. First, the script measures
+one forward pass and the gradients with respect to the input and the kernel. Then it measures eight
+convolutions in sequence with both gradients: in a scan and unrolled, each with XLA's own rules and
+with `acceleration.jax_rules`. PyTorch and JAX run in separate processes and take turns. OUT.json
+keeps the results of every run.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from turns import Contender, Contest, Turn, add_run, circumstances
+from turns import Contender, Contest, Turn, add_run, run_metadata
 
 BATCH, TIMES, ROUNDS = 128, 8, 5
 CASES = {"16 maps of 32x32": (16, 32), "32 maps of 16x16": (32, 16), "64 maps of 8x8": (64, 8)}
@@ -27,7 +28,7 @@ XLA, OURS = "scan, XLA's own", "scan, reslab"
 
 
 def arrays(case: str) -> list[np.ndarray]:
-    """Images, kernels, and the gradient from outside."""
+    """Return images, kernels, and the gradient with respect to the output."""
     maps, side = CASES[case]
     rng = np.random.default_rng(0)
     shapes = (BATCH, side, side, maps), (TIMES, 3, 3, maps, maps), (BATCH, side, side, maps)
@@ -38,19 +39,19 @@ def by_torch(turn: Turn) -> None:
     import torch
     from torch.nn import functional as F
 
-    def made(case: str, what: str) -> Callable[[], Any]:
+    def prepare(case: str, what: str) -> Callable[[], Any]:
         x, kernels, outer = map(torch.from_numpy, arrays(case))
         last = {"memory_format": torch.channels_last}
         x, outer = (a.permute(0, 3, 1, 2).contiguous(**last) for a in (x, outer))
         kernel = kernels[0].permute(3, 2, 0, 1).contiguous(**last)
         if what == "forward":
             return lambda: F.conv2d(x, kernel, padding=1)
-        wanted = x if what == "input gradient" else kernel
-        wanted.requires_grad_(True)
+        variable = x if what == "input gradient" else kernel
+        variable.requires_grad_(True)
         y = F.conv2d(x, kernel, padding=1)
-        return lambda: torch.autograd.grad(y, wanted, outer, retain_graph=True)
+        return lambda: torch.autograd.grad(y, variable, outer, retain_graph=True)
 
-    _serve(turn, made, lambda done: done)
+    _serve(turn, prepare, lambda done: done)
 
 
 def by_jax(turn: Turn) -> None:
@@ -61,12 +62,12 @@ def by_jax(turn: Turn) -> None:
 
     order = "NHWC", "HWIO", "NHWC"
 
-    def own(x: Any, kernel: Any) -> Any:
+    def xla_convolution(x: Any, kernel: Any) -> Any:
         return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=order)
 
-    def chain(convolution: Callable[..., Any], written: bool) -> Callable[..., Any]:
+    def chain(convolution: Callable[..., Any], unrolled: bool) -> Callable[..., Any]:
         def loss(x: Any, kernels: Any) -> Any:
-            if written:
+            if unrolled:
                 for kernel in kernels:
                     x = jax.nn.relu(convolution(x, kernel))
                 return x.sum()
@@ -75,41 +76,44 @@ def by_jax(turn: Turn) -> None:
 
         return jax.jit(jax.grad(loss, (0, 1)))
 
-    def made(case: str, what: str) -> Callable[[], Any]:
+    def prepare(case: str, what: str) -> Callable[[], Any]:
         x, kernels, outer = map(jax.numpy.asarray, arrays(case))
         if what in ONE:
-            place = ONE.index(what) - 1
-            run = own
-            if place >= 0:
-                run = lambda *args: jax.vjp(own, *args)[1](outer)[place]  # noqa: E731
+            index = ONE.index(what) - 1
+            run = xla_convolution
+            if index >= 0:
+                run = lambda *args: jax.vjp(xla_convolution, *args)[1](outer)[index]  # noqa: E731
             compiled = jax.jit(run)
             return lambda: compiled(x, kernels[0])
         ours = lambda x, kernel: _convolved(((1, 1), (1, 1)), x, kernel)  # noqa: E731
-        run = chain(ours if what in (OURS, WRITTEN_OURS) else own, what in (WRITTEN, WRITTEN_OURS))
+        run = chain(
+            ours if what in (OURS, WRITTEN_OURS) else xla_convolution,
+            what in (WRITTEN, WRITTEN_OURS),
+        )
         return lambda: run(x, kernels)
 
-    _serve(turn, made, jax.block_until_ready)
+    _serve(turn, prepare, jax.block_until_ready)
 
 
-def _serve(turn: Turn, made: Callable[[str, str], Callable[[], Any]], wait: Any) -> None:
-    """Tasks are (case, what); each is prepared, and run once, when it first comes."""
+def _serve(turn: Turn, prepare: Callable[[str, str], Callable[[], Any]], wait: Any) -> None:
+    """Run tasks (case, what). Each task is prepared and run once before its first measurement."""
     ready: dict[Any, Callable[[], Any]] = {}
     turn.ready()
     while task := turn.wait():
         if task not in ready:
-            ready[task] = made(*task)
+            ready[task] = prepare(*task)
             wait(ready[task]())
         times = 3 if task[1] in ONE else 1
-        begun = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(times):
             wait(ready[task]())
-        turn.took((time.perf_counter() - begun) / times)
+        turn.took((time.perf_counter() - start) / times)
 
 
 def main(out: Path) -> None:
     sys.argv[0] = "bench/convolutions.py"
-    where = circumstances("jax")
-    held = Contest({"torch": Contender(by_torch), "jax": Contender(by_jax)})
+    metadata = run_metadata("jax")
+    contest = Contest({"torch": Contender(by_torch), "jax": Contender(by_jax)})
     rows = []
     for case in CASES:
         for what in (*ONE, WRITTEN, WRITTEN_OURS, XLA, OURS):
@@ -117,12 +121,12 @@ def main(out: Path) -> None:
             seconds: dict[str, list[float]] = {name: [] for name in names}
             for _ in range(ROUNDS):
                 for name in names:
-                    seconds[name].append(held.turn(name, (case, what)))
+                    seconds[name].append(contest.turn(name, (case, what)))
             medians = {name: float(np.median(each)) for name, each in seconds.items()}
             rows.append({"case": case, "what": what, "median_seconds": medians, "seconds": seconds})
             print(case, what, {k: f"{1000 * v:.1f} ms" for k, v in medians.items()}, flush=True)
-    held.close()
-    add_run(out, {**where, "batch": BATCH, "times": TIMES, "rows": rows})
+    contest.close()
+    add_run(out, {**metadata, "batch": BATCH, "times": TIMES, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
-"""The cost of depth: 20 to 1202 layers, written out by stock Keras's layers and by ours, stacked,
-and stacked with rematerialisation.
+"""The cost of depth for networks of 20 to 1202 layers.
+
+Compares stock Keras layers, reslab's flat models, stacked models, and stacked models that recompute
+activations.
 
     KERAS_BACKEND=torch python bench/depth.py OUT.json                     # measure every case
-    KERAS_BACKEND=jax python bench/depth.py OUT.json resnet1001_v2         # or those of some nets
-    KERAS_BACKEND=jax python bench/depth.py OUT.json resnet1202/stacked    # or one
-    python bench/depth.py --draw PICTURE.png IN.json [IN.json...]          # from what was measured
+    KERAS_BACKEND=jax python bench/depth.py OUT.json resnet1001_v2         # all cases of a network
+    KERAS_BACKEND=jax python bench/depth.py OUT.json resnet1202/stacked    # one case
+    python bench/depth.py --draw PICTURE.png IN.json [IN.json...]          # draw the measurements
 
-Each case is a process of its own: build, save, load (`reslab.load`; stock by Keras's), the first
-training step (with what the backend compiles for it; on JAX, how long XLA took for that is told
-apart), the median of five later ones, and the most memory that the process held at any moment,
-beside what it held before the first step. Batches of 16 images of 32x32. A case that takes longer
-than LIMIT seconds is ended and listed as such, and so is one that fails. OUT.json keeps every
-measurement; the picture shows the last.
+Each case runs in its own process. It measures build, save and load (`reslab.load`; for stock, the
+load of Keras), the first training step including compilation, the median of five later steps, and
+the peak memory of the process before the first step and at the end. On JAX it also measures the
+compile time of XLA. Batches have 16 images of 32x32. A case that takes longer than LIMIT seconds is
+stopped. Stopped and failed cases are listed as such. OUT.json keeps every measurement; the picture
+shows the last one of each case.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 NETWORKS = ["resnet20", "resnet56", "resnet110", "resnet164_v2", "resnet1001_v2", "resnet1202"]
-WAYS: dict[str, dict[str, bool]] = {
+VARIANTS: dict[str, dict[str, bool]] = {
     "stock": {},
     "flat": {},
     "stacked": {"stacked": True},
@@ -48,23 +50,26 @@ def main(out: Path, networks: list[str]) -> None:
     from reslab.core.environment import commit, machine, versions
 
     backend = os.environ.get("KERAS_BACKEND", "torch")
-    found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"cases": []}
-    found |= {"backend": backend, "batch": BATCH, "limit": LIMIT}
-    made = {"commit": commit(), "machine": machine(backend), "versions": versions()}
+    result = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"cases": []}
+    result |= {"backend": backend, "batch": BATCH, "limit": LIMIT}
+    metadata = {"commit": commit(), "machine": machine(backend), "versions": versions()}
     for case in networks or NETWORKS:
-        name, _, way = case.partition("/")
-        for how in [way] if way else WAYS:
-            measured = in_a_process(name, how, backend)
-            found["cases"].append(measured | made)
+        name, _, variant = case.partition("/")
+        for each in [variant] if variant else VARIANTS:
+            measured = in_a_process(name, each, backend)
+            result["cases"].append(measured | metadata)
             out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
             print(measured, flush=True)
 
 
-def in_a_process(name: str, way: str, backend: str) -> dict[str, Any]:
-    """What `measure` prints, line by line: a case that is ended keeps what it had."""
-    case: dict[str, Any] = {"network": name, "way": way}
-    command = [sys.executable, __file__, "--case", name, way]
+def in_a_process(name: str, variant: str, backend: str) -> dict[str, Any]:
+    """Run `measure` in a new process and collect the lines that it prints.
+
+    A case that is stopped keeps the values that it has printed until then.
+    """
+    case: dict[str, Any] = {"network": name, "way": variant}
+    command = [sys.executable, __file__, "--case", name, variant]
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryFile("w+") as lines, tempfile.TemporaryFile("w+") as errors:
         try:
@@ -83,7 +88,7 @@ def in_a_process(name: str, way: str, backend: str) -> dict[str, Any]:
     return case | ({"ended": ended} if ended else {})
 
 
-def measure(name: str, way: str) -> None:
+def measure(name: str, variant: str) -> None:
     import keras
     import numpy as np
 
@@ -91,12 +96,12 @@ def measure(name: str, way: str) -> None:
     from reslab.models import build
 
     load: Callable[[Path], Any] = reslab.load
-    if way == "stock":
+    if variant == "stock":
         build.accelerate = lambda model: model  # type: ignore[attr-defined]
         load = keras.saving.load_model
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
-    model = timed("build", lambda: reslab.create(name, **WAYS[way]))
+    model = timed("build", lambda: reslab.create(name, **VARIANTS[variant]))
     images = rng.normal(size=(BATCH, *model.input_shape[1:])).astype("float32")
     labels = rng.integers(0, 10, BATCH)
     with tempfile.TemporaryDirectory() as folder:
@@ -104,33 +109,33 @@ def measure(name: str, way: str) -> None:
         timed("save", lambda: model.save(path))
         del model
         model = timed("load", lambda: load(path))
-    said(held_gib=peak())
+    emit(held_gib=peak())
     model.compile(
         keras.optimizers.SGD(0.01, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    with xla_told():
+    with emit_xla_compile_time():
         timed("first_step", lambda: float(model.train_on_batch(images, labels)))
-    said(peak_gib=peak())
+    emit(peak_gib=peak())
     seconds = []
     for _ in range(LATER):
         start = time.perf_counter()
         float(model.train_on_batch(images, labels))
         seconds.append(time.perf_counter() - start)
-    said(step=round(sorted(seconds)[LATER // 2], 3), steps=[round(s, 3) for s in seconds])
-    said(peak_gib=peak())
+    emit(step=round(sorted(seconds)[LATER // 2], 3), steps=[round(s, 3) for s in seconds])
+    emit(peak_gib=peak())
 
 
 def timed(what: str, do: Callable[[], Any]) -> Any:
     start = time.perf_counter()
     done = do()
-    said(**{what: round(time.perf_counter() - start, 3)})
+    emit(**{what: round(time.perf_counter() - start, 3)})
     return done
 
 
 @contextmanager
-def xla_told() -> Iterator[None]:
-    """On JAX, the seconds of lowering and compilation inside."""
+def emit_xla_compile_time() -> Iterator[None]:
+    """On JAX, measure the seconds that XLA spends on lowering and compilation in this context."""
     import keras
 
     seconds = [0.0]
@@ -139,21 +144,22 @@ def xla_told() -> Iterator[None]:
         return
     import jax
 
-    def heard(event: str, duration: float, **_: Any) -> None:
+    def listener(event: str, duration: float, **_: Any) -> None:
         if event.endswith(("backend_compile_duration", "jaxpr_to_mlir_module_duration")):
             seconds[0] += duration
 
-    jax.monitoring.register_event_duration_secs_listener(heard)
+    jax.monitoring.register_event_duration_secs_listener(listener)
     yield
-    said(compile=round(seconds[0], 3))
+    emit(compile=round(seconds[0], 3))
 
 
-def said(**what: Any) -> None:
-    print(json.dumps(what), flush=True)
+def emit(**values: Any) -> None:
+    """Print values as a line of JSON, for `in_a_process`."""
+    print(json.dumps(values), flush=True)
 
 
 def peak() -> float:
-    """GiB; Linux counts in KiB, macOS in bytes."""
+    """Return the peak memory of this process in GiB. Linux reports KiB, macOS bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
 
@@ -162,14 +168,14 @@ def peak() -> float:
 
 
 def latest(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each network and way the last measurement, the shallowest network first."""
+    """Return the last measurement of each network and variant, sorted by depth."""
     from reslab import zoo
     from reslab.spec import summary
 
     last = {(case["network"], case["way"]): case for case in cases}
-    deep = {name: summary.depth(zoo.network(name)) for name, _ in last}
-    found = [{**case, "layers": deep[name]} for (name, _), case in last.items()]
-    return sorted(found, key=lambda case: case["layers"])
+    depths = {name: summary.depth(zoo.network(name)) for name, _ in last}
+    rows = [{**case, "layers": depths[name]} for (name, _), case in last.items()]
+    return sorted(rows, key=lambda case: case["layers"])
 
 
 def draw(picture: Path, files: list[Path]) -> None:
@@ -179,31 +185,31 @@ def draw(picture: Path, files: list[Path]) -> None:
     measured = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     figure = Figure(figsize=(4 * len(SHOWN), 3.4 * len(measured)), layout="constrained")
     axes = figure.subplots(len(measured), len(SHOWN), squeeze=False)
-    colours = dict(zip(WAYS, ("#5c5c5c", "#cf5300", "#0069a8", "#00805c"), strict=True))
+    colours = dict(zip(VARIANTS, ("#5c5c5c", "#cf5300", "#0069a8", "#00805c"), strict=True))
     for row, each in zip(axes, measured, strict=True):
         last = latest(each["cases"])
-        for place, (cost, title) in zip(row, SHOWN.items(), strict=True):
-            for way in WAYS:
-                cases = [c for c in last if c["way"] == way]
+        for panel, (cost, title) in zip(row, SHOWN.items(), strict=True):
+            for variant in VARIANTS:
+                cases = [c for c in last if c["way"] == variant]
                 done = [c for c in cases if cost in c]
-                place.plot(
+                panel.plot(
                     [c["layers"] for c in done],
                     [c[cost] for c in done],
                     "o-",
-                    color=colours[way],
-                    label=way,
+                    color=colours[variant],
+                    label=variant,
                 )
                 for c in cases:
-                    if cost not in c:  # ended before: at the top, so that it is not overlooked
-                        place.plot(
+                    if cost not in c:  # not measured: mark it at the top
+                        panel.plot(
                             c["layers"],
                             0.97,
                             "x",
-                            color=colours[way],
-                            transform=place.get_xaxis_transform(),
+                            color=colours[variant],
+                            transform=panel.get_xaxis_transform(),
                         )
-            place.set(title=title, xlabel="layers", xscale="log", yscale="log")
-            for axis in (place.xaxis, place.yaxis):
+            panel.set(title=title, xlabel="layers", xscale="log", yscale="log")
+            for axis in (panel.xaxis, panel.yaxis):
                 axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axis.set_minor_formatter(NullFormatter())

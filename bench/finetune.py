@@ -1,14 +1,14 @@
-"""Fine-tuning against training from scratch, on few images: ten small letters, five images each.
+"""Fine-tuning against training from scratch, on five images of each of ten small letters.
 
-    python bench/finetune.py OUT.json tune      # rates, on validation images of two draws alone
-    python bench/finetune.py OUT.json judge     # five draws of images; each test set read once
+    python bench/finetune.py OUT.json tune      # choose rates on validation images of two draws
+    python bench/finetune.py OUT.json evaluate  # five draws of images; each test set is read once
 
-A ResNet-20 learns the digits and the capitals of `glyphs` (36 classes, three epochs of `quick`).
-Then five images of each of ten small letters are drawn. All methods train the same network on the
-same images, with the same seeds and number of steps. Fonts of validation and test are in no
-training image. All runs are listed in the order in which they were made, also those of earlier
-designs: version 1 of `glyphs`, and four classes of Fashion-MNIST after the six others, where
-pretrained weights did not help.
+A ResNet-20 is pretrained on the digits and capitals of `glyphs` (36 classes, three epochs of
+`quick`). Then five images of each of ten lower-case letters are drawn. All methods train the same
+network on the same images, with the same seeds and number of steps. The fonts of validation and
+test do not occur in the training images. OUT.json lists all runs in their order, including those of
+earlier designs (version 1 of `glyphs`, and four classes of Fashion-MNIST after the six others),
+where pretrained weights did not help.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from reslab.data import load
 from reslab.data.dataset import ArraySplit, Data
 from reslab.spec.catalogue import CHARACTERS
 
-GIVEN, NEW = CHARACTERS[:36], tuple("abdeghnqrt")  # letters whose capitals look different
+GIVEN, NEW = CHARACTERS[:36], tuple("abdeghnqrt")  # letters that look different from their capitals
 PRETRAINING = 3  # epochs
-EACH, VALIDATION, EPOCHS, BATCH = 5, 20, 50, 25  # images of a class; 100 steps
+EACH, VALIDATION, EPOCHS, BATCH = 5, 20, 50, 25  # images per class; 100 steps
 TUNING_DRAWS, DRAWS = (100, 101), range(5)
 SCRATCH: list[dict[str, Any]] = [{"rate": rate} for rate in (0.02, 0.05, 0.1, 0.2)]
 FINE: list[dict[str, Any]] = [
@@ -52,11 +52,11 @@ def main(out: Path, phase: str) -> None:
         if phase == "tune":
             rows.tune()
         else:
-            rows.judge()
+            rows.evaluate()
 
 
 class Bench:
-    """Runs, and the file in which every one of them is listed."""
+    """Runs the trainings and lists each of them in the result file."""
 
     def __init__(self, folder: Path, result: dict[str, Any], out: Path) -> None:
         self.folder, self.result, self.out = folder, result, out
@@ -70,13 +70,13 @@ class Bench:
         self.result["pretraining"] = {"validation_error": error, "images": len(data.train)}
 
     def tune(self) -> None:
-        for way, candidates in (("scratch", SCRATCH), ("fine-tune", FINE)):
+        for method, candidates in (("scratch", SCRATCH), ("fine-tune", FINE)):
             for changes in candidates:
                 for draw in TUNING_DRAWS:
-                    self.run(way, changes, draw, test=False)
+                    self.run(method, changes, draw, test=False)
 
-    def judge(self) -> None:
-        chosen = {way: self.best(way) for way in ("scratch", "fine-tune")}
+    def evaluate(self) -> None:
+        chosen = {method: self.best(method) for method in ("scratch", "fine-tune")}
         self.result["chosen"] = chosen
         for draw in DRAWS:
             self.run("scratch", chosen["scratch"], draw, test=True)
@@ -84,58 +84,64 @@ class Bench:
             self.run("fine-tune", chosen["fine-tune"], draw, test=True, freeze_bn=True)
             self.run("fine-tune", chosen["fine-tune"], draw, test=True, recalibrate_bn=True)
 
-    def best(self, way: str) -> dict[str, Any]:
-        """The least mean validation error over the tuning draws; the first of equals."""
-        tuned = [r for r in self.result["runs"] if r["way"] == way and r["draw"] in TUNING_DRAWS]
+    def best(self, method: str) -> dict[str, Any]:
+        """Return the changes with the lowest mean validation error; the first one in a tie."""
+        tuned = [r for r in self.result["runs"] if r["way"] == method and r["draw"] in TUNING_DRAWS]
 
         def error(changes: dict[str, Any]) -> float:
             return sum(r["validation_error"] for r in tuned if r["changes"] == changes)
 
         return min((r["changes"] for r in tuned), key=error)
 
-    def run(self, way: str, changes: dict, draw: int, test: bool, **how: Any) -> None:
-        made = {"way": way, "changes": changes, **how, "draw": draw}
-        if any(made.items() <= row.items() for row in self.result["runs"] if _how(row) == set(how)):
-            return  # listed before this command was cut off
+    def run(self, method: str, changes: dict, draw: int, test: bool, **options: Any) -> None:
+        settings = {"way": method, "changes": changes, **options, "draw": draw}
+        if any(
+            settings.items() <= row.items()
+            for row in self.result["runs"]
+            if _options(row) == set(options)
+        ):
+            return  # measured before this command was interrupted
         data = few(self.all, NEW, EACH, VALIDATION, draw, test)
         out = self.folder / f"run-{len(self.result['runs'])}"
-        weights = self.weights if way == "fine-tune" else None
+        weights = self.weights if method == "fine-tune" else None
         common: dict[str, Any] = {"epochs": EPOCHS, "batch": BATCH, "seed": draw, "out": out}
         try:
-            run = reslab.train("resnet20", data, weights=weights, changes=changes, **common, **how)
-        except reslab.UserError as error:  # it diverged
-            self.keep({**made, "failed": str(error).partition(":")[0]})
+            run = reslab.train(
+                "resnet20", data, weights=weights, changes=changes, **common, **options
+            )
+        except reslab.UserError as error:  # the training diverged
+            self.add({**settings, "failed": str(error).partition(":")[0]})
             return
         epochs = run.log("epoch")
-        row = {**made, "steps": epochs[-1]["step"]}
+        row = {**settings, "steps": epochs[-1]["step"]}
         row["recipe"] = run.info["recipe"]["name"]
         row["validation_error"] = min(line["val_error"] for line in epochs)
         row["seconds"] = round(sum(line["seconds"] for line in epochs), 1)
         if test and run.evaluation:
             row["test_error"] = run.evaluation["top1_error"]
-        self.keep(row)
+        self.add(row)
 
-    def keep(self, row: dict[str, Any]) -> None:
+    def add(self, row: dict[str, Any]) -> None:
         self.result["runs"].append(row)
         self.out.write_text(json.dumps(self.result, indent=1) + "\n", encoding="utf-8")
         print(row, flush=True)
 
 
-def _how(row: dict[str, Any]) -> set[str]:
+def _options(row: dict[str, Any]) -> set[str]:
     return {"freeze_bn", "recalibrate_bn"} & row.keys()
 
 
 def few(
     data: Data, classes: Sequence[str], each: int, validation: int, draw: int, test: bool
 ) -> Data:
-    """A random selection of training and validation images of some classes, and all test images."""
+    """Draw training and validation images of some classes, and take all test images."""
     rng = np.random.default_rng(draw)
     numbers = [data.classes.index(name) for name in classes]
 
     def part(split: Any, count: int | None) -> ArraySplit:
-        found = [rng.permutation(np.flatnonzero(split.labels == n))[:count] for n in numbers]
-        labels = np.repeat(np.arange(len(classes)), [len(positions) for positions in found])
-        return ArraySplit.of(split.images(np.concatenate(found)), labels)
+        selected = [rng.permutation(np.flatnonzero(split.labels == n))[:count] for n in numbers]
+        labels = np.repeat(np.arange(len(classes)), [len(positions) for positions in selected])
+        return ArraySplit.of(split.images(np.concatenate(selected)), labels)
 
     name = f"glyphs-{len(classes)}"
     return Data(

@@ -1,4 +1,4 @@
-"""Training as one writes it by hand in PyTorch: what reslab's is measured against."""
+"""Hand-written training in PyTorch, as a reference for reslab's speed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from reslab.acceleration.torch_memory import keep_freed_memory
 
 
 class Loop:
-    """A twin with a file's weights, SGD with momentum, and what it trains on, on the device.
+    """A twin (`twins.py`) with the weights of a file, SGD with momentum, and images on the device.
 
-    `layout` is last or first, or compiled (by torch.compile; then it is last). With `augments` each
-    image is cropped and mirrored as drawn for it, kernels decay, and an epoch ends with a
+    `layout` is last, first, or compiled (`torch.compile`, channels last). With `augments`, each
+    image gets a random crop and flip, kernels get weight decay, and each epoch ends with a
     checkpoint.
     """
 
     def __init__(self, case: Case, file: str, layout: str, augments: bool) -> None:
-        keep_freed_memory()  # as reslab does; no part of what is compared
+        keep_freed_memory()  # as reslab does; the allocator is not compared
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.order = torch.contiguous_format if layout == "first" else torch.channels_last
         self.batch, self.augments = case.batch, augments
@@ -49,7 +49,7 @@ class Loop:
         self.half = torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext()
 
     def step(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss, and the share of the images that were right."""
+        """Run one step. Returns the loss and the accuracy."""
         self.optimizer.zero_grad(set_to_none=True)
         with self.half:
             logits = self.run(inputs)
@@ -59,32 +59,33 @@ class Loop:
         return loss.detach(), (logits.argmax(1) == targets).float().mean()
 
     def first(self) -> float:
-        """The loss of a step on the first images."""
+        """Run a step on the first batch. Returns its loss."""
         return self.step(self.pixels[: self.batch], self.labels[: self.batch])[0].item()
 
     def epoch(self) -> tuple[float, float]:
+        """Train one epoch. Returns the sums of the losses and accuracies of all batches."""
         device = self.device
-        total, right = torch.zeros(2, device=device)  # a GPU is asked for them once an epoch
-        for drawn in torch.randperm(len(self.labels), device=device).split(self.batch):
-            inputs = self._augmented(drawn) if self.augments else self.pixels[drawn]
-            loss, correct = self.step(inputs, self.labels[drawn])
+        total, right = torch.zeros(2, device=device)  # copied from the GPU once per epoch
+        for indices in torch.randperm(len(self.labels), device=device).split(self.batch):
+            inputs = self._augmented(indices) if self.augments else self.pixels[indices]
+            loss, correct = self.step(inputs, self.labels[indices])
             total, right = total + loss, right + correct
         if self.augments:
             state = {"model": self.module.state_dict(), "sgd": self.optimizer.state_dict()}
-            with tempfile.TemporaryFile() as kept:
-                torch.save(state, kept)
+            with tempfile.TemporaryFile() as file:
+                torch.save(state, file)
         return total.item(), right.item()
 
-    def _augmented(self, drawn: Tensor) -> Tensor:
-        """A crop at a place of each image's own, and every second one mirrored."""
-        n, device = len(drawn), self.device
+    def _augmented(self, indices: Tensor) -> Tensor:
+        """Crop each image at a random position, and flip half of the images."""
+        n, device = len(indices), self.device
         rows, columns = (torch.arange(side, device=device) for side in self.pixels.shape[2:])
-        chosen = F.pad((self.pixels[drawn].float() - MEAN) / STD, (PAD, PAD, PAD, PAD))
+        padded = F.pad((self.pixels[indices].float() - MEAN) / STD, (PAD, PAD, PAD, PAD))
         down, across = torch.randint(0, 2 * PAD + 1, (2, n), device=device)
-        mirrored = torch.rand(n, device=device) < 0.5
+        flipped = torch.rand(n, device=device) < 0.5
         i = down[:, None] + rows
-        j = across[:, None] + torch.where(mirrored[:, None], columns.flip(0), columns)
-        cropped = chosen.permute(0, 2, 3, 1)[
+        j = across[:, None] + torch.where(flipped[:, None], columns.flip(0), columns)
+        cropped = padded.permute(0, 2, 3, 1)[
             torch.arange(n, device=device)[:, None, None], i[:, :, None], j[:, None, :]
         ]
         return cropped.permute(0, 3, 1, 2).contiguous(memory_format=self.order)

@@ -1,10 +1,10 @@
-"""ResNet-50 inference side by side: Keras, PyTorch, OpenVINO, ONNX Runtime and `reslab.inference`.
+"""ResNet-50 inference: Keras, PyTorch, OpenVINO, ONNX Runtime and `reslab.inference`.
 
     KERAS_BACKEND=torch python bench/inference.py bench/results/inference.json
     KERAS_BACKEND=tensorflow python bench/inference.py bench/results/inference.json --batches 16
 
-Every contender holds the same random weights, and is checked to compute the same function, to 1e-4
-of the logits' scale, before anything is timed. The results of every run are kept in OUT.json.
+All contenders have the same random weights. Before any timing, their logits must agree to 1e-4 of
+the largest logit. OUT.json keeps the results of every run.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from turns import Contender, Contest, Turn, add_run, circumstances, ratio, said
+from turns import Contender, Contest, Turn, add_run, format_ratio, ratio, run_metadata
 
 OURS, STOCK, BY_HAND = "reslab.inference", "stock Keras", "PyTorch by hand"
 ENGINES = {"OpenVINO": "openvino", "ONNX Runtime": "onnxruntime"}
 SHAPE, CLASSES = (224, 224, 3), 1000
-SETTLE, LEAST = 3, 0.5  # runs before a timing counts; seconds that one timing takes at least
-AGREE = 1e-4
+WARM_UP, MIN_SECONDS = 3, 0.5  # runs before a timing; seconds of one timing at least
+TOLERANCE = 1e-4
 
 
 def model() -> Any:
-    """The same numbers in every process: what He draws, and running statistics unlike 0 and 1."""
+    """Return the network with the same weights in every process.
+
+    Kernels have He's initialisation; running statistics differ from 0 and 1.
+    """
     from reslab.models.build import create
 
     net = create("resnet50", classes=CLASSES, input_shape=SHAPE, data_format="channels_last")
@@ -50,7 +53,7 @@ def images(batch: int) -> np.ndarray:
 
 
 def contender(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from a batch (n, 224, 224, 3) to logits (n, 1000), both numpy."""
+    """Return a function from a batch (n, 224, 224, 3) to logits (n, 1000), both NumPy."""
     import reslab
 
     net = model()
@@ -63,7 +66,7 @@ def contender(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def by_hand(net: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """As one writes it in PyTorch: modules, `eval`, channels last, `inference_mode`."""
+    """Return hand-written PyTorch: modules, `eval`, channels last, `inference_mode`."""
     import torch
     import twins
 
@@ -83,18 +86,18 @@ def work(turn: Turn, name: str, batches: list[int]) -> None:
     inputs = {batch: images(batch) for batch in batches}
     answers = {}
     for batch in batches:
-        for _ in range(SETTLE):
+        for _ in range(WARM_UP):
             answers[batch] = np.asarray(run(inputs[batch]))
-    chose = {}
+    choices = {}
     for batch in batches if name == OURS else ():
         run(inputs[batch])
         times = run.seconds.get((batch, *SHAPE), {})  # type: ignore[attr-defined]
-        chose[batch] = {"engine": run.engine, "compared": times}  # type: ignore[attr-defined]
-    turn.ready({"answers": answers, "chose": chose})
+        choices[batch] = {"engine": run.engine, "compared": times}  # type: ignore[attr-defined]
+    turn.ready({"answers": answers, "chose": choices})
     while batch := turn.wait():
-        run(inputs[batch])  # wakes the threads and fills the caches
-        n, begun = 0, time.perf_counter()
-        while (took := time.perf_counter() - begun) < LEAST or n == 0:
+        run(inputs[batch])  # starts the threads and fills the caches
+        n, start = 0, time.perf_counter()
+        while (took := time.perf_counter() - start) < MIN_SECONDS or n == 0:
             run(inputs[batch])
             n += 1
         turn.took(took / n)
@@ -103,32 +106,34 @@ def work(turn: Turn, name: str, batches: list[int]) -> None:
 def measure(batches: list[int], rounds: int, backend: str) -> list[dict[str, Any]]:
     hand = [BY_HAND] if backend == "torch" else []
     names = [STOCK, *hand, *ENGINES, OURS]
-    held = Contest({name: Contender(work, (name, batches)) for name in names})
-    found = []
+    contest = Contest({name: Contender(work, (name, batches)) for name in names})
+    rows = []
     for batch in batches:
-        answers = {name: held.said[name]["answers"][batch] for name in names}
+        answers = {name: contest.setup[name]["answers"][batch] for name in names}
         scale = np.abs(answers[STOCK]).max()
-        off = {k: float(np.abs(v - answers[STOCK]).max() / scale) for k, v in answers.items()}
-        if not max(off.values()) <= AGREE:
-            raise SystemExit(f"they do not compute the same: {off}")
-        seconds = held.rounds(rounds, batch)
+        differences = {
+            k: float(np.abs(v - answers[STOCK]).max() / scale) for k, v in answers.items()
+        }
+        if not max(differences.values()) <= TOLERANCE:
+            raise SystemExit(f"the contenders do not compute the same function: {differences}")
+        seconds = contest.rounds(rounds, batch)
         others = [name for name in names if name != OURS]
         best = min(others, key=lambda name: float(np.median(seconds[name])))
         ratios = {name: ratio(seconds[OURS], seconds[name]) for name in others}
-        found.append(
+        rows.append(
             {
                 "network": "resnet50",
                 "batch": batch,
-                "differences": off,
-                "chose": held.said[OURS]["chose"][batch],
+                "differences": differences,
+                "chose": contest.setup[OURS]["chose"][batch],
                 "best_alone": best,
                 "images_per_second": {k: batch / float(np.median(v)) for k, v in seconds.items()},
                 "ratios": {OURS: ratios},
                 "seconds": seconds,
             }
         )
-    held.close()
-    return found
+    contest.close()
+    return rows
 
 
 def main() -> None:
@@ -136,17 +141,17 @@ def main() -> None:
     parse.add_argument("out", type=Path)
     parse.add_argument("--rounds", type=int, default=20)
     parse.add_argument("--batches", type=int, nargs="+", default=[1, 16])
-    asked = parse.parse_args()
+    args = parse.parse_args()
     backend = os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.argv[0] = "bench/inference.py"
-    where = circumstances(backend)
-    for found in measure(asked.batches, asked.rounds, backend):
-        add_run(asked.out, {**where, "load_after": os.getloadavg(), **found})
-        for name, speed in found["images_per_second"].items():
-            print(f"batch {found['batch']} {name}: {speed:.1f} images/s")
-        for name, row in found["ratios"][OURS].items():
-            print(f"batch {found['batch']}: {said(row)} times {name}", flush=True)
+    metadata = run_metadata(backend)
+    for result in measure(args.batches, args.rounds, backend):
+        add_run(args.out, {**metadata, "load_after": os.getloadavg(), **result})
+        for name, speed in result["images_per_second"].items():
+            print(f"batch {result['batch']} {name}: {speed:.1f} images/s")
+        for name, row in result["ratios"][OURS].items():
+            print(f"batch {result['batch']}: {format_ratio(row)} times {name}", flush=True)
 
 
 if __name__ == "__main__":

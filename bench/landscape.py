@@ -1,13 +1,13 @@
-"""A grid of a loss surface against plain inference over the same images, in turns.
+"""A grid of a loss surface against plain inference on the same images.
 
     KERAS_BACKEND=torch python bench/landscape.py bench/results/landscape.json resnet20 resnet56
 
-A turn of the grid is a few points as `reslab landscape` measures them: weights moved along two
-filter-normalised directions, the loss of all images, a line written. A turn of plain inference is
-as many passes of `predict_on_batch` over these images, in the same batches, and nothing else. The
-goal is 0.8 of its images per second. On JAX and PyTorch the points of a turn are also taken all in
-one call (`vmap` over the kernels): `reslab landscape` would do so where it were faster. The results
-of every run are kept in OUT.json.
+A turn of the grid evaluates a few points as `reslab landscape` does: it moves the weights along two
+filter-normalised directions, computes the loss of all images, and writes a line. A turn of plain
+inference runs `predict_on_batch` as often over the same batches. The goal is 0.8 of the images per
+second of plain inference. On JAX and PyTorch a third contender evaluates all points of a turn in
+one call (`vmap` over the kernels); `reslab landscape` would do this if it were faster. OUT.json
+keeps the results of every run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from turns import Contender, Contest, Turn, add_run, circumstances, ratio, said
+from turns import Contender, Contest, Turn, add_run, format_ratio, ratio, run_metadata
 
 GRID, PLAIN, AT_ONCE = "grid", "plain inference", "points in one call"
 SHAPE, CLASSES = (32, 32, 3), 10
@@ -31,7 +31,7 @@ GOAL = 0.8
 
 
 def subject(network: str, n: int) -> Any:
-    """Random weights and images: what they are does not matter to the time."""
+    """Return a network with random weights and images; their values do not change the time."""
     from reslab.models.build import create
     from reslab.studies.trained import Images, LoadedRun
 
@@ -47,23 +47,23 @@ def work(turn: Turn, name: str, network: str, n: int, points: int) -> None:
     from reslab.studies.landscape.evaluator import BATCH, Evaluator
     from reslab.studies.landscape.point_log import Points
 
-    its = subject(network, n)
-    evaluator = Evaluator(its)
+    loaded = subject(network, n)
+    evaluator = Evaluator(loaded)
     steps = np.linspace(-1, 1, points)
-    done = 0
+    count = 0
     with tempfile.TemporaryDirectory() as folder:
         store = Points(Path(folder) / "points.jsonl")
 
         def grid() -> None:
-            nonlocal done
+            nonlocal count
             for a in steps:
-                store.add((0, done), **vars(evaluator.at(a, 0.5)))
-                done += 1
+                store.add((0, count), **vars(evaluator.at(a, 0.5)))
+                count += 1
 
         def plain() -> None:
             for _ in steps:
                 for i in range(0, n, BATCH):
-                    its.model.predict_on_batch(its.images.x[i : i + BATCH])
+                    loaded.model.predict_on_batch(loaded.images.x[i : i + BATCH])
 
         if name != PLAIN:
             evaluator.along(*(filter_normalised(evaluator.start, 0, k) for k in (0, 1)))
@@ -71,13 +71,13 @@ def work(turn: Turn, name: str, network: str, n: int, points: int) -> None:
         run()
         turn.ready()
         while turn.wait():
-            begun = time.perf_counter()
+            start = time.perf_counter()
             run()
-            turn.took(time.perf_counter() - begun)
+            turn.took(time.perf_counter() - start)
 
 
 def at_once(evaluator: Any, steps: np.ndarray) -> Callable[[], Any]:
-    """The logits of all points, each batch of images in one call for all of them."""
+    """Return a function that computes the logits of all points, with one call per batch."""
     import keras
     from keras import ops
 
@@ -105,19 +105,19 @@ def at_once(evaluator: Any, steps: np.ndarray) -> Callable[[], Any]:
 
 def measure(network: str, n: int, points: int, rounds: int) -> dict[str, Any]:
     names = (GRID, PLAIN) if os.environ["KERAS_BACKEND"] == "tensorflow" else (GRID, PLAIN, AT_ONCE)
-    held = Contest({name: Contender(work, (name, network, n, points)) for name in names})
-    seconds = held.rounds(rounds)
-    held.close()
-    found = ratio(seconds[GRID], seconds[PLAIN])
+    contest = Contest({name: Contender(work, (name, network, n, points)) for name in names})
+    seconds = contest.rounds(rounds)
+    contest.close()
+    grid_ratio = ratio(seconds[GRID], seconds[PLAIN])
     speeds = {name: n * points / float(np.median(each)) for name, each in seconds.items()}
     return {
         "network": network,
         "images": n,
         "points": points,
         "images_per_second": speeds,
-        "ratio": found,
+        "ratio": grid_ratio,
         "at_once": ratio(seconds[AT_ONCE], seconds[GRID]) if AT_ONCE in seconds else None,
-        "reached": found["ratio"] >= GOAL,
+        "reached": grid_ratio["ratio"] >= GOAL,
         "seconds": seconds,
     }
 
@@ -129,19 +129,25 @@ def main() -> None:
     parse.add_argument("--images", type=int, default=1000)
     parse.add_argument("--points", type=int, default=3)
     parse.add_argument("--rounds", type=int, default=15)
-    asked = parse.parse_args()
+    args = parse.parse_args()
     backend = os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.argv[0] = "bench/landscape.py"
-    where = circumstances(backend)
-    for network in asked.networks:
-        found = measure(network, asked.images, asked.points, asked.rounds)
-        add_run(asked.out, {**where, "load_after": os.getloadavg(), **found})
-        for name, speed in found["images_per_second"].items():
+    metadata = run_metadata(backend)
+    for network in args.networks:
+        result = measure(network, args.images, args.points, args.rounds)
+        add_run(args.out, {**metadata, "load_after": os.getloadavg(), **result})
+        for name, speed in result["images_per_second"].items():
             print(f"{network} {name}: {speed:.0f} images/s")
-        print(f"{network}: {said(found['ratio'])} times plain inference; goal {GOAL}", flush=True)
-        if found["at_once"]:
-            print(f"{network}: in one call {said(found['at_once'])} times as fast", flush=True)
+        print(
+            f"{network}: {format_ratio(result['ratio'])} times plain inference; goal {GOAL}",
+            flush=True,
+        )
+        if result["at_once"]:
+            print(
+                f"{network}: in one call {format_ratio(result['at_once'])} times as fast",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How long a shell waits: `import reslab`, `reslab --help`, other commands that compute nothing.
+"""Startup time of `import reslab`, `reslab --help` and other commands that compute nothing.
 
     python bench/startup.py bench/results/startup.json
 
-Whole processes, in turns, as a person starts them; beside them a Python that does nothing, and one
-that imports Keras. The results of every run are kept in OUT.json.
+Measures whole processes in turns, with two references: a Python that does nothing, and one that
+imports Keras. OUT.json keeps the results of every run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from turns import Contender, Contest, Turn, add_run, circumstances
+from turns import Contender, Contest, Turn, add_run, run_metadata
 
 ROUNDS = 15
 COMMANDS = {
@@ -30,19 +30,19 @@ COMMANDS = {
 def work(turn: Turn, command: list[str]) -> None:
     turn.ready()
     while turn.wait():
-        begun = time.perf_counter()
+        start = time.perf_counter()
         subprocess.run([sys.executable, *command], check=True, capture_output=True)
-        turn.took(time.perf_counter() - begun)
+        turn.took(time.perf_counter() - start)
 
 
 def main(out: Path) -> None:
     sys.argv[0] = "bench/startup.py"
-    where = circumstances("torch")
-    held = Contest({name: Contender(work, (command,)) for name, command in COMMANDS.items()})
-    seconds = held.rounds(ROUNDS)
-    held.close()
+    metadata = run_metadata("torch")
+    contest = Contest({name: Contender(work, (command,)) for name, command in COMMANDS.items()})
+    seconds = contest.rounds(ROUNDS)
+    contest.close()
     medians = {name: float(np.median(each)) for name, each in seconds.items()}
-    add_run(out, {**where, "median_seconds": medians, "seconds": seconds})
+    add_run(out, {**metadata, "median_seconds": medians, "seconds": seconds})
     for name, median in medians.items():
         print(f"{name}: {median:.3f} s")
 

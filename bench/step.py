@@ -1,13 +1,13 @@
-"""Where the time of a training step goes on PyTorch on a CPU: in convolutions, copies, all else.
+"""The time of a training step on PyTorch on a CPU: convolutions, copies, everything else.
 
     python bench/step.py bench/results/step.json resnet20 resnet56 resnet50
 
-Steps on one batch, by `train_on_batch` or by hand, each contender's in a process of its own, one
-after the other, on the same images from the same weights: milliseconds as the median of some, and
-those of the convolutions and copies from PyTorch's profiler, which watches some more. What stock
-Keras takes over what the convolutions alone take, no code around them can reach. How fast this
-machine multiplies matrices tells what the convolutions could. For speeds see `training.py`, whose
-contenders take turns. The results of every run of this script are kept in OUT.json.
+Each contender runs steps on one batch, with `train_on_batch` or by hand, in its own process, from
+the same images and weights. One contender runs after the other. The script reports the median time
+of a step, and the time of convolutions and copies from PyTorch's profiler. The time of the
+convolutions alone is a lower bound for any code around them. The speed of a matrix product on this
+machine tells how fast convolutions could be. For speeds see `training.py`, whose contenders take
+turns. OUT.json keeps the results of every run of this script.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import CASES, COMPILED, OURS, STOCK, TWINS, Case, for_fit, images, scaled, written
-from turns import Contender, Contest, Turn, add_run, circumstances
+from cases import CASES, COMPILED, OURS, STOCK, TWINS, Case, for_fit, images, normalise, write_model
+from turns import Contender, Contest, Turn, add_run, run_metadata
 
-WARM, TIMED, WATCHED, SIDE = 3, 15, 5, 2048
-KINDS = {  # names of PyTorch's operations, as its profiler has them
+WARM_UP, TIMED, PROFILED, SIDE = 3, 15, 5, 2048
+KINDS = {  # names of operations in PyTorch's profiler
     "convolutions": (
         "aten::mkldnn_convolution",
         "aten::convolution_backward",
@@ -34,53 +34,56 @@ KINDS = {  # names of PyTorch's operations, as its profiler has them
     ),
     "copies": ("aten::copy_",),
 }
-KERAS = {STOCK: "stock", **{whose: OURS[whose] for whose in ("reslab", "reslab, torch.compile")}}
-HAND = {whose: TWINS[whose] for whose in ("by hand, channels_last", COMPILED)}
+KERAS = {
+    STOCK: "stock",
+    **{contender: OURS[contender] for contender in ("reslab", "reslab, torch.compile")},
+}
+HAND = {contender: TWINS[contender] for contender in ("by hand, channels_last", COMPILED)}
 
 
-def by_keras(turn: Turn, case: Case, file: str, way: str) -> None:
-    model = for_fit(case, file, way)
+def by_keras(turn: Turn, case: Case, file: str, variant: str) -> None:
+    model = for_fit(case, file, variant)
     x, y = images(case)
-    x, y = scaled(x[: case.batch]), y[: case.batch]
-    turn.ready(_watched(lambda: model.train_on_batch(x, y)))
+    x, y = normalise(x[: case.batch]), y[: case.batch]
+    turn.ready(_profile(lambda: model.train_on_batch(x, y)))
     turn.wait()
 
 
 def by_hand(turn: Turn, case: Case, file: str, layout: str) -> None:
     from hand import Loop
 
-    turn.ready(_watched(Loop(case, file, layout, augments=False).first))
+    turn.ready(_profile(Loop(case, file, layout, augments=False).first))
     turn.wait()
 
 
-def _watched(step: Callable[[], Any]) -> dict[str, float]:
-    """Seconds of a step, and of what it has of each kind."""
+def _profile(step: Callable[[], Any]) -> dict[str, float]:
+    """Return the seconds of a step, and those of its operations of each kind."""
     from torch.profiler import ProfilerActivity, profile
 
-    for _ in range(WARM):
+    for _ in range(WARM_UP):
         step()
-    found = {"step": _median(step)}
-    with profile(activities=[ProfilerActivity.CPU]) as watch:
-        for _ in range(WATCHED):
+    seconds = {"step": _median(step)}
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(PROFILED):
             step()
-    operations = watch.key_averages()
+    operations = profiler.key_averages()
     for kind, names in KINDS.items():
-        spent = sum(each.self_cpu_time_total for each in operations if each.key in names)
-        found[kind] = spent / 1e6 / WATCHED
-    return found
+        total = sum(each.self_cpu_time_total for each in operations if each.key in names)
+        seconds[kind] = total / 1e6 / PROFILED
+    return seconds
 
 
 def _median(work: Callable[[], Any]) -> float:
     seconds = []
     for _ in range(TIMED):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         work()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     return float(np.median(seconds))
 
 
-def counted(turn: Turn, case: Case, file: str) -> None:
-    """GFLOP of a step's convolutions, and how many a second a product of two matrices makes."""
+def count_flops(turn: Turn, case: Case, file: str) -> None:
+    """Send the GFLOP of the convolutions of a step, and the GFLOP/s of a matrix product."""
     import torch
     from hand import Loop
     from torch.utils.flop_counter import FlopCounterMode
@@ -96,14 +99,20 @@ def counted(turn: Turn, case: Case, file: str) -> None:
     turn.wait()
 
 
-def measured(case: Case) -> dict[str, Any]:
+def measure(case: Case) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "model.keras")
-        _alone(Contender(written, (case, file)))
-        gflop = _alone(Contender(counted, (case, file)))
-        runs = {words: Contender(by_keras, (case, file, way)) for words, way in KERAS.items()}
-        runs |= {words: Contender(by_hand, (case, file, way)) for words, way in HAND.items()}
-        seconds = {words: _alone(contender) for words, contender in runs.items()}
+        _run_alone(Contender(write_model, (case, file)))
+        gflop = _run_alone(Contender(count_flops, (case, file)))
+        runs = {
+            contender: Contender(by_keras, (case, file, variant))
+            for contender, variant in KERAS.items()
+        }
+        runs |= {
+            contender: Contender(by_hand, (case, file, variant))
+            for contender, variant in HAND.items()
+        }
+        seconds = {contender: _run_alone(run) for contender, run in runs.items()}
     return {
         "network": case.name,
         "batch": case.batch,
@@ -113,26 +122,26 @@ def measured(case: Case) -> dict[str, Any]:
     }
 
 
-def _alone(contender: Contender) -> Any:
-    held = Contest({"it": contender})
-    held.close()
-    return held.said["it"]
+def _run_alone(contender: Contender) -> Any:
+    contest = Contest({"it": contender})
+    contest.close()
+    return contest.setup["it"]
 
 
 def main() -> None:
     parse = argparse.ArgumentParser()
     parse.add_argument("out", type=Path)
     parse.add_argument("networks", nargs="+", choices=CASES)
-    asked = parse.parse_args()
+    args = parse.parse_args()
     os.environ["KERAS_BACKEND"] = "torch"
     sys.argv[0] = "bench/step.py"
-    for name in asked.networks:
-        where = circumstances("torch")
-        found = measured(CASES[name])
-        add_run(asked.out, {**where, **found})
-        for words, spent in found["seconds"].items():
+    for name in args.networks:
+        metadata = run_metadata("torch")
+        result = measure(CASES[name])
+        add_run(args.out, {**metadata, **result})
+        for contender, spent in result["seconds"].items():
             shown = ", ".join(f"{kind} {1000 * s:.1f} ms" for kind, s in spent.items())
-            print(f"{name} {words}: {shown}", flush=True)
+            print(f"{name} {contender}: {shown}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,27 @@
-"""Training, images per second: reslab, stock Keras, and PyTorch written by hand, side by side.
+"""Training speed in images per second: reslab, stock Keras, and hand-written PyTorch.
 
-    export KERAS_BACKEND=torch      # or tensorflow, jax: the loops by hand are there on a GPU only
+    export KERAS_BACKEND=torch      # or tensorflow or jax; then PyTorch runs only on a GPU
     python bench/training.py bench/results/training.json resnet20 resnet56 resnet50
 
-and on a GPU, where a turn has to be longer:
+On a GPU turns must be longer:
 
     python bench/training.py bench/results/training.json resnet20 resnet56 resnet110 --steps 100
     python bench/training.py bench/results/training.json resnet50 --batch 256 --steps 20 \\
         --precision mixed
 
-Two paths, each with all of its contenders in one contest (`turns.py`):
+There are two paths. All contenders of a path take turns (`turns.py`):
 
 - `fit`: `model.fit` on arrays in memory, with cross-entropy, accuracy and SGD with momentum,
-  against a loop that shuffles, steps and counts the same. Stock Keras fits the same `.keras` file.
-- `train`: `reslab.train` with the command's own progress bar: shuffling, a crop and a mirror image
-  drawn for each image, standardisation, decay, metrics, a checkpoint an epoch, the rate of each
-  step and the log; against a loop that does the same but for the last two and the bar, and against
-  the same run with stock Keras's layers.
+  against a hand-written loop that shuffles, steps and counts in the same way. Stock Keras fits the
+  same `.keras` file.
+- `train`: `reslab.train` with the progress bar of the command: shuffling, random crops and flips,
+  normalisation, weight decay, metrics, a checkpoint per epoch, a learning rate per step, and the
+  log. The hand-written loop does the same, except for the rate per step, the log and the bar. A
+  third contender is the same run with stock Keras layers.
 
-Before any timing all contenders of `fit` make three steps on the same batch from the same weights,
-and their losses must agree; those of `train` are the same networks. Twins run in both layouts, and
-compiled by `torch.compile`. The results of every run of this script are kept in OUT.json.
+Before any timing, all contenders of `fit` run three steps on the same batch from the same weights,
+and their losses must agree. The contenders of `train` are the same networks. The PyTorch twins run
+in both layouts and with `torch.compile`. OUT.json keeps the results of every run of this script.
 """
 
 from __future__ import annotations
@@ -49,37 +50,37 @@ from cases import (
     Case,
     for_fit,
     images,
-    scaled,
-    written,
+    normalise,
+    write_model,
 )
-from turns import Contender, Contest, Turn, add_run, circumstances, ratio, said
+from turns import Contender, Contest, Turn, add_run, format_ratio, ratio, run_metadata
 
-# Of the losses' scale: one step moves weights by sums of a million float32 terms; a product of two
-# bfloat16 is off by 2^-8, and where it is rounded differs from library to library.
-AGREE = {"float32": 1e-3, "mixed": 3e-2}
+# Relative to the largest loss. One step changes weights by sums of a million float32 terms. A
+# product of two bfloat16 numbers has an error of 2^-8, and libraries round at different points.
+TOLERANCE = {"float32": 1e-3, "mixed": 3e-2}
 
 
 # Keras --------------------------------------------------------------------------------------------
 
 
-def by_fit(turn: Turn, case: Case, file: str, way: str) -> None:
-    """`way` is created, compiled, loaded, or stock."""
-    model = for_fit(case, file, way)
+def by_fit(turn: Turn, case: Case, file: str, variant: str) -> None:
+    """Time `fit`; `variant` is created, compiled, loaded or stock."""
+    model = for_fit(case, file, variant)
     x, y = images(case)
-    x, batch = scaled(x), case.batch
+    x, batch = normalise(x), case.batch
     losses = [float(model.train_on_batch(x[:batch], y[:batch])[0]) for _ in range(3)]
     turn.ready(losses)
     while turn.wait():
-        begun = time.perf_counter()
-        model.fit(*_fed(x, y, batch), verbose=0)
-        turn.took(time.perf_counter() - begun)
+        start_time = time.perf_counter()
+        model.fit(*_fit_arguments(x, y, batch), verbose=0)
+        turn.took(time.perf_counter() - start_time)
 
 
-def _fed(x: np.ndarray, y: np.ndarray, batch: int) -> tuple[Any, ...]:
-    """The arrays as `fit` takes them, shuffled; on TensorFlow as a data set without the tuner.
+def _fit_arguments(x: np.ndarray, y: np.ndarray, batch: int) -> tuple[Any, ...]:
+    """Return the arrays as `fit` takes them; on TensorFlow as a data set without autotuning.
 
-    With it, half of the turns of all contenders took 2.6, 5.1 or 10.2 seconds, whatever was in
-    them: see `reslab.training.feed`.
+    With autotuning, half of the turns of all contenders took 2.6, 5.1 or 10.2 seconds, whatever
+    they computed: see `reslab.training.feed`.
     """
     import keras
 
@@ -93,8 +94,8 @@ def _fed(x: np.ndarray, y: np.ndarray, batch: int) -> tuple[Any, ...]:
     return (untuned(dataset),)
 
 
-def by_train(turn: Turn, case: Case, way: str) -> None:
-    """`way` is created, compiled, or stock: the same run with Keras's own layers."""
+def by_train(turn: Turn, case: Case, variant: str) -> None:
+    """Time `reslab.train`; `variant` is created, compiled, or stock (with the layers of Keras)."""
     import reslab
     from reslab.cli.train import TrainingBar
     from reslab.core.interrupts import Interrupted
@@ -103,7 +104,7 @@ def by_train(turn: Turn, case: Case, way: str) -> None:
     from reslab.models import build
     from reslab.runs.recipe import Recipe
 
-    if way == "stock":
+    if variant == "stock":
         build.accelerate = lambda model: model  # type: ignore[attr-defined]
     x, y = images(case)
     classes = tuple(map(str, range(case.classes)))
@@ -120,19 +121,19 @@ def by_train(turn: Turn, case: Case, way: str) -> None:
         augment=(f"pad-crop({PAD})", "flip"),
         validation=0,
     )
-    begun = [0.0]
+    start_time = [0.0]
 
     def start(total: float) -> None:
         bar.start(total)
         turn.ready()
         turn.wait()
-        begun[0] = time.perf_counter()
+        start_time[0] = time.perf_counter()
 
     def epoch(line: Any) -> None:
-        turn.took(time.perf_counter() - begun[0])
+        turn.took(time.perf_counter() - start_time[0])
         if not turn.wait():
             raise Interrupted
-        begun[0] = time.perf_counter()
+        start_time[0] = time.perf_counter()
 
     with tempfile.TemporaryDirectory() as folder, TrainingBar() as bar:
         watch = Watch(say=bar.say, start=start, step=bar.step, epoch=epoch)
@@ -143,47 +144,51 @@ def by_train(turn: Turn, case: Case, way: str) -> None:
                 data,
                 recipe,
                 precision=case.precision,
-                jit_compile=way == "compiled",
+                jit_compile=variant == "compiled",
                 out=out,
                 watch=watch,
             )
 
 
 def by_hand(turn: Turn, case: Case, file: str, path: str, layout: str) -> None:
-    """`path` is fit or train; `layout` as for `hand.Loop`."""
+    """Time the loop in PyTorch; `path` is fit or train, `layout` as for `hand.Loop`."""
     from hand import Loop
 
     loop = Loop(case, file, layout, augments=path == "train")
     turn.ready([loop.first() for _ in range(3)] if path == "fit" else None)
     while turn.wait():
-        begun = time.perf_counter()
+        start_time = time.perf_counter()
         loop.epoch()
-        turn.took(time.perf_counter() - begun)
+        turn.took(time.perf_counter() - start_time)
 
 
-# The contests -------------------------------------------------------------------------------------
+# The comparisons ----------------------------------------------------------------------------------
 
 
 def contenders(case: Case, path: str, file: str, torch: bool) -> dict[str, Contender]:
-    run, told = (by_fit, (case, file)) if path == "fit" else (by_train, (case,))
-    left_out = {"loaded": path == "train", "compiled": not torch}
-    ways = {words: way for words, way in OURS.items() if not left_out.get(way)} | {STOCK: "stock"}
-    found = {words: Contender(run, (*told, way)) for words, way in ways.items()}
+    run, arguments = (by_fit, (case, file)) if path == "fit" else (by_train, (case,))
+    excluded = {"loaded": path == "train", "compiled": not torch}
+    variants = {
+        contender: variant for contender, variant in OURS.items() if not excluded.get(variant)
+    } | {STOCK: "stock"}
+    result = {
+        contender: Contender(run, (*arguments, variant)) for contender, variant in variants.items()
+    }
     if torch:
-        for words, layout in TWINS.items():
-            found[words] = Contender(by_hand, (case, file, path, layout))
-    return found
+        for contender, layout in TWINS.items():
+            result[contender] = Contender(by_hand, (case, file, path, layout))
+    return result
 
 
-def contest(case: Case, path: str, rounds: int, torch: bool) -> dict[str, Any]:
+def compare(case: Case, path: str, rounds: int, torch: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "model.keras")
-        Contest({"the file": Contender(written, (case, file))}).close()
-        held = Contest(contenders(case, path, file, torch))
+        Contest({"the file": Contender(write_model, (case, file))}).close()
+        contest = Contest(contenders(case, path, file, torch))
         if path == "fit":
-            _agree(held.said, AGREE[case.precision])
-        seconds = held.rounds(rounds)
-        held.close()
+            _check_losses(contest.setup, TOLERANCE[case.precision])
+        seconds = contest.rounds(rounds)
+        contest.close()
     speeds = {k: case.batch * case.steps / float(np.median(v)) for k, v in seconds.items()}
     eager = [k for k in speeds if TWINS.get(k) in ("last", "first")]
     best = max(eager, key=speeds.__getitem__) if eager else None
@@ -191,7 +196,9 @@ def contest(case: Case, path: str, rounds: int, torch: bool) -> dict[str, Any]:
     if best:
         against |= {"best by hand, eager": best, COMPILED: COMPILED}
     ratios = {
-        ours: {words: ratio(seconds[ours], seconds[other]) for words, other in against.items()}
+        ours: {
+            contender: ratio(seconds[ours], seconds[other]) for contender, other in against.items()
+        }
         for ours in OURS
         if ours in seconds
     }
@@ -201,7 +208,7 @@ def contest(case: Case, path: str, rounds: int, torch: bool) -> dict[str, Any]:
         "batch": case.batch,
         "precision": case.precision,
         "steps_a_turn": case.steps,
-        "first_losses": held.said,
+        "first_losses": contest.setup,
         "best_eager": best,
         "images_per_second": speeds,
         "ratios": ratios,
@@ -209,12 +216,13 @@ def contest(case: Case, path: str, rounds: int, torch: bool) -> dict[str, Any]:
     }
 
 
-def _agree(losses: dict[str, list[float]], within: float) -> None:
-    wanted = np.array(losses[STOCK])
-    for name, found in losses.items():
-        off = np.abs(np.array(found) - wanted).max()
-        if not off <= within * np.abs(wanted).max():
-            raise SystemExit(f"{name} computes something else: {found}, not {wanted.tolist()}")
+def _check_losses(losses: dict[str, list[float]], tolerance: float) -> None:
+    """Stop with an error if a contender's losses differ from those of stock Keras."""
+    expected = np.array(losses[STOCK])
+    for name, values in losses.items():
+        difference = np.abs(np.array(values) - expected).max()
+        if not difference <= tolerance * np.abs(expected).max():
+            raise SystemExit(f"{name} has other losses: {values}, not {expected.tolist()}")
 
 
 def main() -> None:
@@ -224,25 +232,25 @@ def main() -> None:
     parse.add_argument("--paths", nargs="+", default=["fit", "train"], choices=["fit", "train"])
     parse.add_argument("--rounds", type=int, default=12)
     parse.add_argument("--batch", type=int)
-    parse.add_argument("--steps", type=int, help="of a turn")
-    parse.add_argument("--precision", choices=AGREE)
-    asked = parse.parse_args()
+    parse.add_argument("--steps", type=int, help="steps per turn")
+    parse.add_argument("--precision", choices=TOLERANCE)
+    args = parse.parse_args()
     backend = os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # contenders share the GPU
-    changes = {k: v for k in ("batch", "steps", "precision") if (v := getattr(asked, k))}
+    changes = {k: v for k in ("batch", "steps", "precision") if (v := getattr(args, k))}
     sys.argv[0] = "bench/training.py"
-    for name in asked.networks:
-        for path in asked.paths:
-            where = circumstances(backend)
-            by_hand = backend == "torch" or where["machine"]["gpu"] is not None
-            found = contest(replace(CASES[name], **changes), path, asked.rounds, by_hand)
-            add_run(asked.out, {**where, "load_after": os.getloadavg(), **found})
-            for words, speed in found["images_per_second"].items():
-                print(f"{name} {path} {words}: {speed:.1f} images/s")
-            for ours, ratios in found["ratios"].items():
+    for name in args.networks:
+        for path in args.paths:
+            metadata = run_metadata(backend)
+            by_hand = backend == "torch" or metadata["machine"]["gpu"] is not None
+            result = compare(replace(CASES[name], **changes), path, args.rounds, by_hand)
+            add_run(args.out, {**metadata, "load_after": os.getloadavg(), **result})
+            for contender, speed in result["images_per_second"].items():
+                print(f"{name} {path} {contender}: {speed:.1f} images/s")
+            for ours, ratios in result["ratios"].items():
                 for other, row in ratios.items():
-                    print(f"{name} {path} {ours}: {said(row)} times {other}", flush=True)
+                    print(f"{name} {path} {ours}: {format_ratio(row)} times {other}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Chooses the values of the recipe `quick` on validation images; the test set is taken away first.
+"""Choose the values of the recipe `quick` on validation images. The test set is removed first.
 
     python bench/tune_quick.py OUT.json
 
-Every candidate trains ResNet-20 on Fashion-MNIST for three epochs; all of them are listed in the
-JSON, in the order they were run, with the validation error of the epoch that was chosen.
+Every candidate trains ResNet-20 on Fashion-MNIST for three epochs. OUT.json lists all candidates in
+their order, with the validation error of the chosen epoch.
 """
 
 from __future__ import annotations

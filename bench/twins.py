@@ -1,7 +1,7 @@
-"""Networks as one writes them by hand in PyTorch, and weights for them from a reslab model.
+"""Hand-written PyTorch networks with the weights of a reslab model: references for its speed.
 
-What reslab's own are measured against. `load` fills a twin with the weights of a Keras model of the
-same network, so that both can be checked to compute the same function.
+`load` copies the weights of a Keras model of the same network into a twin. Scripts use it to check
+that both compute the same function.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from reslab.zoo import network
 EPSILON, MOMENTUM = 1e-5, 0.1
 
 
-def conv(before: int, width: int, size: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(before, width, size, stride, size // 2, bias=False)
+def conv(channels: int, width: int, size: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, width, size, stride, size // 2, bias=False)
 
 
 def norm(width: int) -> nn.BatchNorm2d:
@@ -30,33 +30,33 @@ def norm(width: int) -> nn.BatchNorm2d:
 class Basic(nn.Module):
     """Two 3x3 convolutions; where the shape changes, the shortcut pads with zeros (option A)."""
 
-    def __init__(self, before: int, width: int, stride: int) -> None:
+    def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = conv(before, width, 3, stride), norm(width)
+        self.conv1, self.bn1 = conv(channels, width, 3, stride), norm(width)
         self.conv2, self.bn2 = conv(width, width, 3), norm(width)
         self.relu = nn.ReLU(inplace=True)
-        self.stride, self.more = stride, width - before
+        self.stride, self.added_channels = stride, width - channels
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        if self.more:
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.more))
+        if self.added_channels:
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added_channels))
         return self.relu(y + x)
 
 
 class Bottleneck(nn.Module):
     """1x1, 3x3 with the stride, 1x1; a projection where the shape changes."""
 
-    def __init__(self, before: int, width: int, stride: int) -> None:
+    def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = conv(before, width, 1), norm(width)
+        self.conv1, self.bn1 = conv(channels, width, 1), norm(width)
         self.conv2, self.bn2 = conv(width, width, 3, stride), norm(width)
         self.conv3, self.bn3 = conv(width, 4 * width, 1), norm(4 * width)
         self.relu = nn.ReLU(inplace=True)
-        changes = stride > 1 or before != 4 * width
+        changes = stride > 1 or channels != 4 * width
         self.shortcut = (
-            nn.Sequential(conv(before, 4 * width, 1, stride), norm(4 * width))
+            nn.Sequential(conv(channels, 4 * width, 1, stride), norm(4 * width))
             if changes
             else nn.Identity()
         )
@@ -69,36 +69,40 @@ class Bottleneck(nn.Module):
 
 def cifar(units: int, classes: int) -> nn.Sequential:
     parts: list[nn.Module] = [conv(3, 16, 3), norm(16), nn.ReLU(inplace=True)]
-    before = 16
+    channels = 16
     for stage in range(3):
         for unit in range(units):
             width = 16 * 2**stage
-            parts.append(Basic(before, width, 2 if unit == 0 and stage else 1))
-            before = width
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
+            parts.append(Basic(channels, width, 2 if unit == 0 and stage else 1))
+            channels = width
+    return nn.Sequential(
+        *parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)
+    )
 
 
 def imagenet(units: tuple[int, ...], classes: int) -> nn.Sequential:
     parts: list[nn.Module] = [conv(3, 64, 7, 2), norm(64), nn.ReLU(inplace=True)]
     parts.append(nn.MaxPool2d(3, 2, 1))
-    before = 64
+    channels = 64
     for stage, number in enumerate(units):
         for unit in range(number):
             width = 64 * 2**stage
-            parts.append(Bottleneck(before, width, 2 if unit == 0 and stage else 1))
-            before = 4 * width
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
+            parts.append(Bottleneck(channels, width, 2 if unit == 0 and stage else 1))
+            channels = 4 * width
+    return nn.Sequential(
+        *parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)
+    )
 
 
 def twin(name: str, classes: int) -> nn.Sequential:
-    """resnet20, resnet56, resnet110 or resnet50, as the zoo has them."""
+    """Return resnet20, resnet56, resnet110 or resnet50 as in the zoo."""
     if name == "resnet50":
         return imagenet((3, 4, 6, 3), classes)
     return cifar((int(name.removeprefix("resnet")) - 2) // 6, classes)
 
 
 def load(name: str, module: nn.Module, model: Any) -> None:
-    """The weights of a flat reslab model into its twin, in order of computation."""
+    """Copy the weights of a flat reslab model into its twin, in the order of the layers."""
     ours = [line.path for line in walk(network(name)) if line.weights]
     theirs = [m for m in module.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d | nn.Linear)]
     for path, part in zip(ours, theirs, strict=True):
