@@ -164,7 +164,7 @@ def test_open_size_taps_and_no_top() -> None:
         ({"network": "resnet20", "input_shape": (0, 32, 3)}, "number of channels"),
         ({"network": "resnet20", "data_format": "nchw"}, "channels_last or channels_first"),
         ({"network": "resnet20", "taps": ("conv9_x",)}, "no row of resnet20 'conv9_x'"),
-        ({"network": "characters", "input_shape": (None, None, 1)}, "known size"),
+        ({"network": "characters", "input_shape": (None, None, 1)}, "fixed size"),
     ],
 )
 def test_an_argument_that_does_not_fit_is_an_error(arguments: dict, message: str) -> None:
