@@ -38,7 +38,7 @@ from reslab.training import prepare
 from reslab.training.train import resume, train
 
 WARM = 3  # steps before the timing: they compile
-TIMED = (3, 30)  # at least and at most so many timed steps ...
+TIMED = (3, 30)  # smallest and largest number of timed steps ...
 ENOUGH = 3.0  # ... until this many seconds have passed
 Cases = Callable[[float], Sequence[Case]]  # of a width
 
