@@ -1,4 +1,4 @@
-"""What every test finds: a backend; and a small data set and a trained run for those who ask."""
+"""The default backend of the tests, and fixtures: a small data set, a trained run, a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# what is computed is asked, not how fast: XLA takes minutes to optimise what runs once
+# Tests check values, not speed. XLA would take minutes to optimise code that runs once.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def thirds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small set of `tests.helpers.tiny` as IDX files; to be read only."""
+    """The small set of `tests.helpers.tiny` as IDX files. Tests only read it."""
     from tests.helpers import tiny
 
     return tiny.folder(tmp_path_factory.mktemp("data") / "thirds")
@@ -32,7 +32,7 @@ def thirds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run on `thirds`; to be read only."""
+    """A finished run on `thirds`. Tests only read it."""
     import reslab
     from tests.helpers import tiny
 
@@ -42,8 +42,7 @@ def trained(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder, a cache and an environment of the test's own, without a network; and the network
-    of `tests.helpers.tiny` by its name."""
+    """Run the test in its own folder with its own cache, offline. `tiny` is a known network."""
     from reslab import zoo
     from tests.helpers import tiny
 

@@ -128,10 +128,10 @@ def test_stopping_early_ends_the_threads(files, kind):
             with pytest.raises(KeyboardInterrupt):
                 iterator.throw(KeyboardInterrupt())
         del iterator
-        assert threads.left() == []
+        assert threads.running_workers() == []
     for _ in batches(split, 4, PLAIN):
         break
-    assert threads.left() == []
+    assert threads.running_workers() == []
 
 
 class Held(ArraySplit):
@@ -158,7 +158,7 @@ def test_who_leaves_does_not_wait_for_the_thread():
     Held.may.set()
     leaving.join()
     assert not waits
-    assert threads.left() == []
+    assert threads.running_workers() == []
 
 
 class Broken(ArraySplit):
@@ -177,7 +177,7 @@ def test_errors_are_raised_where_the_batches_are_used():
         next(iterator)
     with pytest.raises(OSError, match="on fire"):
         next(iterator)
-    assert threads.left() == []
+    assert threads.running_workers() == []
 
 
 def test_a_damaged_file_in_training_is_named(files, tmp_path):

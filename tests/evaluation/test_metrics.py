@@ -30,46 +30,48 @@ def test_three_classes_by_hand():
     probabilities = np.array(
         [
             [0.7, 0.2, 0.1],  # a, right
-            [0.2, 0.7, 0.1],  # a, taken for b
+            [0.2, 0.7, 0.1],  # a, predicted as b
             [0.1, 0.8, 0.1],  # b, right
             [0.5, 0.5, 0.0],  # b, tied with a: wrong
         ]
     )
-    found = classification_metrics(probabilities, np.array([0, 0, 1, 1]), ["a", "b", "c"])
-    assert found["n"] == 4
-    assert found["accuracy"] == 0.5
-    assert found["top1_error"]["value"] == 0.5
-    assert found["top5_error"] is None
-    assert found["balanced_accuracy"] == 0.5
-    assert found["loss"] == pytest.approx(-math.log(0.7 * 0.2 * 0.8 * 0.5) / 4)
-    assert found["classes"] == ["a", "b", "c"]
-    assert found["confusion"] == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
-    assert found["confused"] == [
+    metrics = classification_metrics(probabilities, np.array([0, 0, 1, 1]), ["a", "b", "c"])
+    assert metrics["n"] == 4
+    assert metrics["accuracy"] == 0.5
+    assert metrics["top1_error"]["value"] == 0.5
+    assert metrics["top5_error"] is None
+    assert metrics["balanced_accuracy"] == 0.5
+    assert metrics["loss"] == pytest.approx(-math.log(0.7 * 0.2 * 0.8 * 0.5) / 4)
+    assert metrics["classes"] == ["a", "b", "c"]
+    assert metrics["confusion"] == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert metrics["confused"] == [
         {"true": "a", "predicted": "b", "count": 1, "of": 2},
         {"true": "b", "predicted": "a", "count": 1, "of": 2},
     ]
-    assert found["per_class"][2] == {"class": "c", "n": 0, "error": None, "low": 0.0, "high": 1.0}
-    assert found["per_class"][0]["error"] == 0.5
+    assert metrics["per_class"][2] == {"class": "c", "n": 0, "error": None, "low": 0.0, "high": 1.0}
+    assert metrics["per_class"][0]["error"] == 0.5
 
 
 def test_balanced_accuracy_does_not_depend_on_class_sizes():
     probabilities = np.array([[0.9, 0.1]] * 9 + [[0.9, 0.1]])
-    found = classification_metrics(probabilities, np.array([0] * 9 + [1]), ["many", "few"])
-    assert found["accuracy"] == 0.9
-    assert found["balanced_accuracy"] == 0.5
+    metrics = classification_metrics(probabilities, np.array([0] * 9 + [1]), ["many", "few"])
+    assert metrics["accuracy"] == 0.9
+    assert metrics["balanced_accuracy"] == 0.5
 
 
 def test_calibration_by_hand():
     # Two images at 0.9 (bin 14 of 15), one of them right; two at 0.6 (its upper edge), both right.
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
-    found = classification_metrics(probabilities, np.array([0, 1, 0, 0]), ["a", "b"])["calibration"]
-    assert found["ece"] == pytest.approx((2 * abs(0.9 - 0.5) + 2 * abs(0.6 - 1.0)) / 4)
-    filled = [b for b in found["bins"] if b["n"]]
+    metrics = classification_metrics(probabilities, np.array([0, 1, 0, 0]), ["a", "b"])[
+        "calibration"
+    ]
+    assert metrics["ece"] == pytest.approx((2 * abs(0.9 - 0.5) + 2 * abs(0.6 - 1.0)) / 4)
+    filled = [b for b in metrics["bins"] if b["n"]]
     assert [(b["n"], b["accuracy"]) for b in filled] == [(2, 1.0), (2, 0.5)]
     assert [b["confidence"] for b in filled] == pytest.approx([0.6, 0.9])
     assert (filled[0]["low"], filled[0]["high"]) == pytest.approx((8 / 15, 9 / 15))
-    assert len(found["bins"]) == 15
-    assert found["bins"][0] == {
+    assert len(metrics["bins"]) == 15
+    assert metrics["bins"][0] == {
         "low": 0.0,
         "high": pytest.approx(1 / 15),
         "n": 0,
@@ -78,30 +80,30 @@ def test_calibration_by_hand():
     }
 
 
-def test_top5_counts_ties_against_the_net():
+def test_top5_counts_ties_as_errors():
     sixth = [0.3, 0.2, 0.15, 0.15, 0.1, 0.1]  # the last is sixth: it ties with the fifth
-    found = classification_metrics(np.array([sixth, sixth]), np.array([5, 3]), list("abcdef"))
-    assert found["top5_error"]["value"] == 0.5
+    metrics = classification_metrics(np.array([sixth, sixth]), np.array([5, 3]), list("abcdef"))
+    assert metrics["top5_error"]["value"] == 0.5
     same = np.full((3, 10), 0.1)
-    found = classification_metrics(same, np.array([0, 1, 2]), list("abcdefghij"))
-    assert found["top1_error"]["value"] == found["top5_error"]["value"] == 1.0
+    metrics = classification_metrics(same, np.array([0, 1, 2]), list("abcdefghij"))
+    assert metrics["top1_error"]["value"] == metrics["top5_error"]["value"] == 1.0
 
 
-def test_zero_probability_costs_the_floor_not_infinity():
-    found = classification_metrics(np.array([[1.0, 0.0]]), np.array([1]), ["a", "b"])
-    assert found["loss"] == pytest.approx(-math.log(1e-7))
+def test_a_probability_of_zero_has_a_finite_loss():
+    metrics = classification_metrics(np.array([[1.0, 0.0]]), np.array([1]), ["a", "b"])
+    assert metrics["loss"] == pytest.approx(-math.log(1e-7))
 
 
 def test_confused_pairs_come_most_first_and_larger_share_first():
     labels = np.array([0] * 4 + [1] * 2 + [2] * 3)
     predicted = np.array([1, 1, 2, 0, 0, 1, 1, 1, 2])
-    found = classification_metrics(np.eye(3)[predicted], labels, ["a", "b", "c"])["confused"]
-    told = [(p["true"], p["predicted"], p["count"], p["of"]) for p in found]
-    assert told == [("c", "b", 2, 3), ("a", "b", 2, 4), ("b", "a", 1, 2), ("a", "c", 1, 4)]
+    metrics = classification_metrics(np.eye(3)[predicted], labels, ["a", "b", "c"])["confused"]
+    pairs = [(p["true"], p["predicted"], p["count"], p["of"]) for p in metrics]
+    assert pairs == [("c", "b", 2, 3), ("a", "b", 2, 4), ("b", "a", 1, 2), ("a", "c", 1, 4)]
 
 
 def test_mistakes_are_sampled_from_all_pairs_most_confident_first():
-    sure = [0.9, 0.8, 0.95, 0.7, 0.85, 0.6]  # class 0 taken for 1
+    sure = [0.9, 0.8, 0.95, 0.7, 0.85, 0.6]  # class 0 predicted as 1
     rows = [[1 - p, p, 0.0] for p in sure] + [[0.0, 0.4, 0.6], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     labels = np.array([0] * 6 + [1, 1, 0])
     probabilities = np.array(rows)
@@ -115,7 +117,7 @@ def test_mistakes_are_sampled_from_all_pairs_most_confident_first():
 
 
 @pytest.mark.parametrize(
-    ("probabilities", "labels", "classes", "says"),
+    ("probabilities", "labels", "classes", "expected"),
     [
         (np.zeros((0, 2)), np.zeros(0, int), "ab", "no image"),
         (np.array([[np.nan, 1.0]]), np.array([0]), "ab", "NaN"),
@@ -130,8 +132,8 @@ def test_mistakes_are_sampled_from_all_pairs_most_confident_first():
         (np.array([0.5, 0.5]), np.array([0]), "ab", "belong together"),
     ],
 )
-def test_input_that_cannot_be_evaluated_is_refused(probabilities, labels, classes, says):
-    with pytest.raises(UserError, match=says) as caught:
+def test_input_that_cannot_be_evaluated_is_refused(probabilities, labels, classes, expected):
+    with pytest.raises(UserError, match=expected) as caught:
         classification_metrics(probabilities, labels, list(classes))
     assert "\n" not in str(caught.value)
 
@@ -141,7 +143,7 @@ def test_input_that_cannot_be_evaluated_is_refused(probabilities, labels, classe
 
 @st.composite
 def evaluated(draw):
-    """(probabilities, labels, classes), with ties and with classes without images."""
+    """Draw (probabilities, labels, classes), with ties and with classes without images."""
     k, n = draw(st.integers(1, 9)), draw(st.integers(1, 40))
     seed, levels = draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from([2, 4, 1000]))
     dtype = draw(st.sampled_from([np.float16, np.float32, np.float64]))
@@ -154,22 +156,22 @@ def evaluated(draw):
 @given(evaluated())
 def test_properties_of_every_evaluation(case):
     probabilities, labels, classes = case
-    found = classification_metrics(probabilities, labels, classes)
-    n, confusion = len(labels), np.array(found["confusion"])
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert confusion.sum() == found["n"] == n
-    assert confusion.trace() / n == found["accuracy"]
-    assert found["accuracy"] + found["top1_error"]["value"] == pytest.approx(1)
-    assert confusion.sum(axis=1).tolist() == [row["n"] for row in found["per_class"]]
-    if found["top5_error"] is not None:
-        assert found["top5_error"]["value"] <= found["top1_error"]["value"]
-    for row in [found["top1_error"], *found["per_class"]]:
+    metrics = classification_metrics(probabilities, labels, classes)
+    n, confusion = len(labels), np.array(metrics["confusion"])
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    assert confusion.sum() == metrics["n"] == n
+    assert confusion.trace() / n == metrics["accuracy"]
+    assert metrics["accuracy"] + metrics["top1_error"]["value"] == pytest.approx(1)
+    assert confusion.sum(axis=1).tolist() == [row["n"] for row in metrics["per_class"]]
+    if metrics["top5_error"] is not None:
+        assert metrics["top5_error"]["value"] <= metrics["top1_error"]["value"]
+    for row in [metrics["top1_error"], *metrics["per_class"]]:
         value = row.get("value", row.get("error"))
         assert 0 <= row["low"] <= row["high"] <= 1
         assert value is None or row["low"] <= value <= row["high"]
-    assert sum(b["n"] for b in found["calibration"]["bins"]) == n
-    assert 0 <= found["calibration"]["ece"] <= 1
-    assert sum(p["count"] for p in found["confused"]) <= n - confusion.trace()
+    assert sum(b["n"] for b in metrics["calibration"]["bins"]) == n
+    assert 0 <= metrics["calibration"]["ece"] <= 1
+    assert sum(p["count"] for p in metrics["confused"]) <= n - confusion.trace()
 
 
 @given(evaluated(), st.integers(0, 2**32 - 1))
@@ -194,10 +196,10 @@ def test_each_mistake_is_sampled_once(case, limit):
         classification_metrics(probabilities, labels, classes)["top1_error"]["value"] * len(labels)
     )
     assert len(indices) == len(set(indices.tolist())) == min(limit, count)
-    own = probabilities[indices, labels[indices]]
+    true_class = probabilities[indices, labels[indices]]
     others = probabilities[indices].copy()
     others[np.arange(len(indices)), labels[indices]] = -1
-    assert (others.max(axis=1, initial=-1) >= own).all()
+    assert (others.max(axis=1, initial=-1) >= true_class).all()
 
 
 @settings(max_examples=200)

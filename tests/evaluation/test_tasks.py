@@ -1,4 +1,4 @@
-"""The seam for tasks: training uses a task by its name, and never classification itself."""
+"""Tasks: training looks up a task by its name and does not import classification."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reslab.runs.run import Run
 from tests.helpers import tiny
 
 ROOT = Path(reslab.__file__).parent
-OF_CLASSIFICATION = ("tasks.classification", "evaluation.metrics", "evaluation.scoring")
+CLASSIFICATION_MODULES = ("tasks.classification", "evaluation.metrics", "evaluation.scoring")
 
 
 def test_every_task_is_complete_and_has_its_report() -> None:
@@ -33,12 +33,12 @@ def test_every_task_is_complete_and_has_its_report() -> None:
 
 
 @pytest.mark.parametrize("package", ["runs", "training", "cli"])
-def test_training_runs_and_commands_know_no_single_task(package: str) -> None:
+def test_training_runs_and_commands_do_not_import_a_task(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom):
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
-                assert not [n for n in names for part in OF_CLASSIFICATION if part in n], path
+                assert not [n for n in names for part in CLASSIFICATION_MODULES if part in n], path
 
 
 def test_a_run_without_a_task_is_a_classification(trained: Run) -> None:
@@ -55,11 +55,11 @@ def test_a_run_of_an_unknown_task_is_refused(trained: Run, tmp_path: Path) -> No
 
 
 def test_targets_of_a_classification() -> None:
-    """One-hot vectors; with balance the weight of an image falls with the size of its class."""
+    """Targets are one-hot vectors. With balance, images of larger classes have smaller weights."""
     x, y = tiny.images(12, seed=0)
     y = np.where(y == 2, 0, y)  # 8 of class 0, 4 of class 1
     split = ArraySplit.of(x, y)
-    data = Data("made", "Python", ("a", "b"), (8, 8, 1), split, None, None, "", {}, {})
+    data = Data("array", "Python", ("a", "b"), (8, 8, 1), split, None, None, "", {}, {})
     vectors, weights = task().targets(data, False)(np.array([0, 1]))
     np.testing.assert_array_equal(vectors, np.eye(2))
     assert weights is None

@@ -43,8 +43,8 @@ class Chromium:
         assert PROGRAM is not None
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        # The shell puts the two pipes where Chromium looks for them; os.dup2 here would not do,
-        # since 3 and 4 may be in use.
+        # The shell connects the two pipes to descriptors 3 and 4. os.dup2 in this process could
+        # overwrite descriptors that are in use.
         script = f'exec "$0" "$@" 3</dev/fd/{theirs_in} 4>/dev/fd/{theirs_out}'
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", script, PROGRAM, *FLAGS, f"--user-data-dir={profile}"],
@@ -71,7 +71,7 @@ class Chromium:
 
     def __exit__(self, *error: object) -> None:
         self._selector.close()
-        os.close(self._out)  # Chromium ends when its pipe does
+        os.close(self._out)  # Chromium exits when its pipe is closed
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
@@ -80,7 +80,7 @@ class Chromium:
         os.close(self._in)
 
     def send(self, method: str, seconds: float = 60, **params: Any) -> dict[str, Any]:
-        """The result of one command; events that come meanwhile are kept in `events`."""
+        """Send a command and return its result. Events that arrive meanwhile go to `events`."""
         self._last += 1
         message: dict[str, Any] = {"id": self._last, "method": method, "params": params}
         if self._session:
@@ -98,7 +98,7 @@ class Chromium:
             if not self._selector.select(max(0.0, until - time.monotonic())):
                 raise TimeoutError(f"Chromium did not answer {waiting_for}")
             chunk = os.read(self._in, 1 << 20)
-            assert chunk, f"Chromium ended while it was asked for {waiting_for}"
+            assert chunk, f"Chromium ended during {waiting_for}"
             self._buffer += chunk
         text, self._buffer = self._buffer.split(b"\0", 1)
         message = json.loads(text)
@@ -109,7 +109,7 @@ class Chromium:
     # ------------------------------------------------------------------------------ the page
 
     def run(self, expression: str) -> Any:
-        """The value of a JavaScript expression; a promise is waited for."""
+        """Return the value of a JavaScript expression. Waits for a promise."""
         answer = self.send(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
@@ -117,7 +117,7 @@ class Chromium:
         return answer["result"].get("value")
 
     def until(self, expression: str, seconds: float = 60) -> None:
-        """Waits until a JavaScript expression is true."""
+        """Wait until a JavaScript expression is true."""
         end = time.monotonic() + seconds
         while not self.run(f"Boolean({expression})"):
             assert time.monotonic() < end, f"not true in {seconds} s: {expression}"
@@ -149,20 +149,20 @@ class Chromium:
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def errors(self) -> list[str]:
-        """What the console shows as an error or a warning, exceptions and refusals included."""
-        found = []
+        """Return errors, warnings and exceptions of the console, including blocked requests."""
+        messages = []
         for event in self.events:
             params = event["params"]
             if event["method"] == "Runtime.exceptionThrown":
-                found.append(json.dumps(params["exceptionDetails"]))
+                messages.append(json.dumps(params["exceptionDetails"]))
             elif event["method"] == "Runtime.consoleAPICalled":
                 if params["type"] in LOUD:
-                    found.append(json.dumps(params["args"]))
+                    messages.append(json.dumps(params["args"]))
             elif event["method"] == "Log.entryAdded" and params["entry"]["level"] in LOUD:
-                found.append(json.dumps(params["entry"]))
-        return found
+                messages.append(json.dumps(params["entry"]))
+        return messages
 
     def requests(self) -> list[str]:
-        """The addresses that the page asked for."""
+        """Return the URLs that the page requested."""
         sent = [e for e in self.events if e["method"] == "Network.requestWillBeSent"]
         return [e["params"]["request"]["url"] for e in sent]

@@ -1,4 +1,4 @@
-"""Any Keras model on both paths: stock and accelerated, with derivatives."""
+"""Compare any Keras model with its accelerated version: outputs, gradients and states."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from reslab.models.build import create
 
 
 def torch_only() -> Any:
+    """Return PyTorch, or skip the test on other backends."""
     if keras.backend.backend() != "torch":
-        pytest.skip("this is about PyTorch")
+        pytest.skip("needs the PyTorch backend")
     import torch
 
     return torch
 
 
-def both(model: keras.Model, x: np.ndarray, **how: Any) -> list[dict[str, np.ndarray]]:
-    """What stock Keras and the accelerated model make of one batch, from the same weights."""
+def both(model: keras.Model, x: np.ndarray, **options: Any) -> list[dict[str, np.ndarray]]:
+    """Run one batch on stock Keras and on the accelerated model, from the same weights.
+
+    Returns for each the output, all gradients, and the non-trainable variables afterwards.
+    """
     before, results = model.get_weights(), []
     for undo in (True, False):
         model.set_weights(before)
         reslab.accelerate(model, undo=undo)
-        y, to_input, gradients = derivatives(model, x, **how)
+        y, to_input, gradients = derivatives(model, x, **options)
         arrays = {"output": y, "input gradient": to_input}
         paths = [v.path for v in model.trainable_variables]
         arrays |= {f"gradient of {p}": g for p, g in zip(paths, gradients, strict=True)}
@@ -38,37 +42,39 @@ def both(model: keras.Model, x: np.ndarray, **how: Any) -> list[dict[str, np.nda
 
 
 def objective(y: Any) -> Any:
-    """A weighted sum of an output and its squares: every weight of a net moves its gradient."""
+    """Return a weighted sum of an output and its squares. Its gradient depends on every weight."""
     weights = ops.reshape(ops.linspace(-1.0, 1.0, ops.size(y)), y.shape)
     y = ops.cast(y, "float32")
     return ops.sum((y + y * y) * weights)
 
 
-def derivatives(model: keras.Model, x: np.ndarray, **how: Any) -> tuple[Any, Any, Any]:
-    """The output, and the derivatives of its `objective` by the input and by the weights."""
+def derivatives(model: keras.Model, x: np.ndarray, **options: Any) -> tuple[Any, Any, Any]:
+    """Return the output, and the gradients of its `objective` for the input and the weights."""
     weights = [v.value for v in model.trainable_variables]
     if keras.backend.backend() == "torch":
         import torch
 
-        given = torch.tensor(x, requires_grad=True)
-        y = model(given, **how)
-        to_input, *gradients = torch.autograd.grad(objective(y), [given, *weights])
+        inputs = torch.tensor(x, requires_grad=True)
+        y = model(inputs, **options)
+        to_input, *gradients = torch.autograd.grad(objective(y), [inputs, *weights])
         return y, to_input, gradients
     import tensorflow as tf
 
-    given = tf.Variable(x)
+    inputs = tf.Variable(x)
     with tf.GradientTape() as tape:
-        y = model(given, **how)
+        y = model(inputs, **options)
         total = objective(y)
-    to_input, *gradients = tape.gradient(total, [given, *weights])
+    to_input, *gradients = tape.gradient(total, [inputs, *weights])
     return y, to_input, gradients
 
 
 def array(x: Any) -> np.ndarray:
+    """Convert a tensor of the backend to a float32 array."""
     return np.array(keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")))
 
 
 def nets() -> dict[str, Any]:
+    """Return two residual networks, a nested model with rare layers, and one with shared layers."""
     i = keras.Input((9, 8, 6))
     odd = layers.ZeroPadding2D(2)(i)
     odd = layers.Conv2D(8, 5, strides=2, activation="relu")(odd)

@@ -46,11 +46,11 @@ SMALL = {
 
 
 def close(a: np.ndarray, b: np.ndarray) -> None:
-    """Equal to 1e-4 of their scale: float32 sums in another order."""
+    """Assert that arrays agree to 1e-4 of the largest value (float32 sums in another order)."""
     assert np.abs(a - b).max() <= 1e-4 * np.abs(b).max()
 
 
-LATER = {  # one of a family, on PyTorch: `tests/weights` compares these with other libraries
+LATER = {  # one network of each family, only on PyTorch; `tests/weights` compares more of them
     "alexnet_2012": (99, 99, 3),
     "vgg11_bn": (32, 32, 3),
     "googlenet": (75, 64, 3),

@@ -1,6 +1,6 @@
-"""The code blocks of a page of documentation, made small, and how to run them.
+"""Run the code blocks of a documentation page with a small data set.
 
-HTML comments in the page say how, and are invisible to its readers:
+HTML comments in the page, which its readers do not see, control the tests:
 
     <!-- test: slow -->                            the page runs only with `scripts/test --all`
     <!-- test: skip, because REASON -->            the next block is not run
@@ -8,9 +8,8 @@ HTML comments in the page say how, and are invisible to its readers:
     <!-- test: replace "A" with "B" -->            from here on, in every block of the page
     <!-- test: run COMMAND -->                     a line of shell that readers do not need
 
-Blocks of `sh` and `python` are run in their order, in one folder for the page; all others are
-text. Every page uses the data of `make_data`: `fashion-mnist` in the text becomes the small data
-set `small`.
+Blocks of `sh` and `python` run in order, in one folder per page. Other blocks are not run. Every
+page uses the data of `make_data`: `fashion-mnist` in the text becomes the small data set `small`.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def is_slow(page: Path) -> bool:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The blocks to run; raises ValueError for a comment that is not understood."""
+    """Yield the blocks to run. Raises ValueError for an unknown comment."""
     replaced = dict(REPLACED)
     note = ""
     lines = enumerate(page.read_text(encoding="utf-8").splitlines(), start=1)
@@ -70,7 +69,7 @@ def blocks(page: Path) -> Iterator[Block]:
             elif text.startswith(("skip, because ", "write ")):
                 note = text
             elif text != "slow":
-                raise ValueError(f"{page.name}:{number}: what is {line}?")
+                raise ValueError(f"{page.name}:{number}: unknown comment {line}")
         elif fence := _FENCE.match(line):
             indent, language = fence.groups()
             inner: list[str] = []
@@ -107,7 +106,7 @@ def run(page: Path) -> None:
 
 
 def commands(text: str) -> list[str]:
-    """The lines of a shell block, without comments; a line that ends in a backslash goes on."""
+    """Return the commands of a shell block, without comments. A backslash continues a line."""
     joined = re.sub(r"\s*\\\n\s*", " ", text)
     lines = (re.sub(r"(^|\s+)# .*$", "", line).strip() for line in joined.splitlines())
     return [line for line in lines if line]
@@ -118,7 +117,7 @@ _PYTHON = re.compile(r'^python -c "([^"]+)"$')
 
 
 def _run_command(command: str, where: str) -> None:
-    """`reslab ...` and `python -c ...` in this process, which has Keras already; else a shell."""
+    """Run `reslab ...` and `python -c ...` in this process, where Keras is loaded; else a shell."""
     if match := _RESLAB.match(command):
         output = io.StringIO()
         with contextlib.redirect_stdout(output) if match[2] else contextlib.nullcontext():
@@ -150,7 +149,7 @@ def _run_reslab(arguments: list[str]) -> int | str | None:
 
 
 def make_data(folder: Path) -> None:
-    """What the pages take for granted: photos by class, photos without one, a small data set.
+    """Make the files that the pages use: photos by class, photos without one, a small data set.
 
     `photos/` has three classes of 24 pictures, which differ by colour; `new-photos/` and
     `photo.jpg` are pictures of no known class; `small/` are IDX files.
@@ -174,7 +173,7 @@ def _picture(rng: np.random.Generator, colour: int) -> Image.Image:
 
 
 def make_command(folder: Path) -> Path:
-    """A folder for PATH with `reslab` and `python` in it, both of this checkout."""
+    """Make a folder for PATH with the commands `reslab` and `python` of this checkout."""
     scripts = folder / "bin"
     scripts.mkdir()
     for name, arguments in {"reslab": " -m reslab", "python": ""}.items():

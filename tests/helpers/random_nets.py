@@ -52,6 +52,7 @@ shrinking = st.one_of(
 
 
 def inside(part: st.SearchStrategy[Part]) -> st.SearchStrategy[Part]:
+    """Return chains, residual units, branches and repeats of a strategy's parts."""
     chain = st.lists(part, max_size=3).map(tuple)
     residual = st.builds(
         Residual,
@@ -72,6 +73,7 @@ bodies = st.recursive(same_size, inside, max_leaves=8)
 
 @st.composite
 def networks(draw: st.DrawFn) -> Network:
+    """Draw a network with one or two shrinking rows, for images of 9 to 14 pixels."""
     option_a = Residual(Conv(2 * CHANNELS, 3, 2), ZeroPadShortcut(2 * CHANNELS, 2), tail=(ReLU,))
     rows: dict[str, Part] = {"stem": Conv(CHANNELS, 3)}
     for i in range(draw(st.integers(1, 2))):
@@ -85,6 +87,6 @@ def networks(draw: st.DrawFn) -> Network:
 few = settings(
     max_examples=20,
     deadline=None,
-    derandomize=True,  # the same networks on every machine: failures can be repeated
+    derandomize=True,  # the same networks on every machine, so that failures can be reproduced
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

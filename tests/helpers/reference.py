@@ -1,4 +1,4 @@
-"""A forward pass in NumPy, written from the papers' definitions; it uses `walk` alone."""
+"""A forward pass in NumPy, written from the definitions in the papers. It uses only `walk`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def randomise(model: keras.Model, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def forward(layers: Sequence[Layer], values: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Outputs (float64) of the last layer for images x (n, h, w, c), at inference."""
+    """Return the outputs (float64) of the last layer for images x (n, h, w, c), at inference."""
     outputs = {"": x.astype("float64")}
     for layer in layers:
         arrays = {name: values[f"{layer.path}/{name}"] for name in {**layer.weights, **layer.state}}
@@ -81,10 +81,10 @@ def _apply(part: object, inputs: list[np.ndarray], w: Mapping[str, np.ndarray]) 
         case LRN():
             return _response_norm(part, x)
         case MaxPool():
-            around = 0 if part.fill == "0" else -np.inf
-            return _windows(x, part.size, part.stride, part.pad, around).max((3, 4))
+            fill = 0 if part.fill == "0" else -np.inf
+            return _windows(x, part.size, part.stride, part.pad, fill).max((3, 4))
         case AvgPool():
-            if part.pad == "same":  # padding does not count in TensorFlow's mean
+            if part.pad == "same":  # TensorFlow's mean excludes padding
                 return np.nanmean(_windows(x, part.size, part.stride, "same", np.nan), (3, 4))
             return _windows(x, part.size, part.stride, part.pad, 0).mean((3, 4))
         case GlobalAverage():
@@ -111,7 +111,7 @@ def _apply(part: object, inputs: list[np.ndarray], w: Mapping[str, np.ndarray]) 
             return (g * body if part.of == "exclusive" else body) + (1 - g) * shortcut
         case Join():
             return np.concatenate(inputs, -1)
-    raise AssertionError(f"the reference does not know {part}")
+    raise AssertionError(f"the reference has no rule for {part}")
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -144,11 +144,11 @@ def _conv(part: Conv, x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     groups = []
     each_in, each_out = kernel.shape[2], part.filters // part.groups
     for g in range(part.groups):
-        here = windows[..., g * each_in : (g + 1) * each_in]
+        group = windows[..., g * each_in : (g + 1) * each_in]
         groups.append(
             np.einsum(
                 "nhwijc,ijco->nhwo",
-                here,
+                group,
                 kernel[..., g * each_out : (g + 1) * each_out],
                 optimize=True,
             )

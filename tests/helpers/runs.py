@@ -1,4 +1,4 @@
-"""Run folders made of seeded numbers, shaped like real ones: what the report is tested on."""
+"""Run folders with random numbers, as input for tests of the report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FASHION = (
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 CHARACTERS = list("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-ALIKE = {"Shirt": ["T-shirt/top", "Pullover", "Coat"], "Sneaker": ["Ankle boot", "Sandal"]} | {
+SIMILAR = {"Shirt": ["T-shirt/top", "Pullover", "Coat"], "Sneaker": ["Ankle boot", "Sandal"]} | {
     a: [b, a.swapcase()] for a, b in zip("0OoIl1Ssc5xXzZvVwW", "OoO1I7SsCS88Zz2uuv", strict=True)
 }
 
@@ -43,17 +43,16 @@ def make_run(
     evaluated: bool = True,
     **info: Any,
 ) -> Run:
-    """A run whose validation error ends near `error`, and whose evaluation is of `n` images."""
+    """Write a run with a final validation error near `error` and an evaluation of `n` images."""
     rng = np.random.default_rng(seed)
     net = zoo.network(network)
     rows, errors = _log(rng, epochs, error, len(classes))
-    described = {**encode_network(net)}
     run = Run.create(
         path,
         {
             "name": path.name,
             "command": f"reslab train {network} --data {data} --recipe quick --epochs {epochs}",
-            "network": described,
+            "network": encode_network(net),
             "recipe": _recipe(epochs),
             "data": _data(data, classes, n, net.input_shape),
             "seed": seed,
@@ -80,8 +79,8 @@ def make_run(
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (path / "log.jsonl").write_text(text, encoding="utf-8")
     if evaluated:
-        found = _evaluation(rng, data, classes, n, error, path)
-        (path / "evaluation.json").write_text(json.dumps(found), encoding="utf-8")
+        evaluation = _evaluation(rng, data, classes, n, error, path)
+        (path / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
     return run
 
 
@@ -99,8 +98,8 @@ def _log(
         done = epoch / epochs
         rate = 0.4 * (0.04 + 0.96 * done / 0.25 if done < 0.25 else (1 - done) / 0.75)
         loss = at(epoch, error * 2, math.log(k)) * rng.normal(1, 0.06)
-        wrong_share = min(1, at(epoch, error * 0.7, 1 - 1 / k) * rng.normal(1, 0.08))
-        row = {"kind": "steps", "step": step, "epoch": epoch, "loss": loss, "error": wrong_share}
+        step_error = min(1, at(epoch, error * 0.7, 1 - 1 / k) * rng.normal(1, 0.08))
+        row = {"kind": "steps", "step": step, "epoch": epoch, "loss": loss, "error": step_error}
         rows.append(row | {"rate": rate, "images_per_second": float(rng.normal(320, 9))})
         if step % per_epoch == 0:
             errors.append(at(epoch, error, 1 - 1 / k) * rng.normal(1, 0.04))
@@ -160,13 +159,13 @@ def _evaluation(
     labels = rng.permutation(np.arange(n) % k)
     scores = rng.normal(0, 1, (n, k))
     scores[np.arange(n), labels] += 6.0 + rng.normal(0, 1.0, n)
-    likely = np.array([2.5 if c in ALIKE else 0.6 for c in classes])[labels]
-    for i in np.flatnonzero(rng.random(n) < error * likely):
-        near = [classes.index(c) for c in ALIKE.get(classes[labels[i]], []) if c in classes]
-        other = int(rng.choice(near)) if near else int(rng.integers(k))
+    error_factor = np.array([2.5 if c in SIMILAR else 0.6 for c in classes])[labels]
+    for i in np.flatnonzero(rng.random(n) < error * error_factor):
+        similar = [classes.index(c) for c in SIMILAR.get(classes[labels[i]], []) if c in classes]
+        other = int(rng.choice(similar)) if similar else int(rng.integers(k))
         scores[i, other] += rng.uniform(3, 10)
-    raised = np.exp(scores - scores.max(axis=1, keepdims=True))
-    probabilities = raised / raised.sum(axis=1, keepdims=True)
+    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     mistakes = [
         {
             "index": int(i),
@@ -189,11 +188,11 @@ def _evaluation(
 
 
 def picture(name: str, rng: np.random.Generator, size: int = 28) -> str:
-    """A character, or the first letter of a name, as base64 of a PNG."""
+    """Draw a character, or the first letter of a name. Returns a PNG as base64."""
     image = Image.new("L", (size, size), 0)
     font = ImageFont.load_default(size=int(rng.integers(17, 25)))
-    place = (size / 2 + float(rng.normal(0, 1.5)), size / 2)
-    ImageDraw.Draw(image).text(place, name[0], fill=255, font=font, anchor="mm")
+    position = (size / 2 + float(rng.normal(0, 1.5)), size / 2)
+    ImageDraw.Draw(image).text(position, name[0], fill=255, font=font, anchor="mm")
     image = image.rotate(float(rng.normal(0, 8)))
     buffer = io.BytesIO()
     image.save(buffer, "PNG")

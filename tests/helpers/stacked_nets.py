@@ -1,4 +1,4 @@
-"""A small network with repeated units, and how flat and stacked models are compared."""
+"""A small network with repeated units, and functions that compare flat and stacked models."""
 
 from __future__ import annotations
 
@@ -40,27 +40,29 @@ SMALL = Network(
 X = np.random.default_rng(0).normal(size=(6, 6, 6, 2)).astype("float32")
 
 
-def build(net: Network, **how: bool) -> keras.Model:
-    """Compiled; the same seed for all."""
+def build(net: Network, **options: bool) -> keras.Model:
+    """Create and compile a model. The seed is the same for all models."""
     keras.utils.set_random_seed(5)
-    model = create(net, data_format="channels_last", **how)
+    model = create(net, data_format="channels_last", **options)
     sgd = keras.optimizers.SGD(0.05, momentum=0.9)
     model.compile(sgd, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
 
 
 def values(model: keras.Model) -> dict[str, np.ndarray]:
+    """Return all variables by the paths of the flat model."""
     return stacked.read(variables(model))
 
 
 def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
+    """Assert that all arrays are equal."""
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], name)
 
 
 def close(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
-    """Equal to 1e-4 of their scale: float32 sums in another order."""
+    """Assert that arrays agree to 1e-4 of the largest value (float32 sums in another order)."""
     assert a.keys() == b.keys()
     for name in a:
         assert np.abs(a[name] - b[name]).max() <= 1e-4 * max(np.abs(b[name]).max(), 0.1), name

@@ -6,13 +6,13 @@ import threading
 import time
 
 
-def left() -> list[str]:
-    """Their names, once they have had the time to end."""
+def running_workers() -> list[str]:
+    """Return the names of worker threads that are still running after up to 5 s."""
     deadline = time.monotonic() + 5
-    while (names := _under_way()) and time.monotonic() < deadline:
+    while (names := _worker_names()) and time.monotonic() < deadline:
         time.sleep(0.01)
     return names
 
 
-def _under_way() -> list[str]:
+def _worker_names() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith(("reslab", "grain"))]

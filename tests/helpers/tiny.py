@@ -1,4 +1,4 @@
-"""A small data set that is learned in seconds, as IDX files, and a small network."""
+"""A data set in IDX files that a small network learns in seconds, and that network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 
 def images(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise with one bright third, which is the label: uint8 (n, 8, 8) and int (n,)."""
+    """Return noise with one bright third, which is the label: uint8 (n, 8, 8) and int (n,)."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % CLASSES
     noise = rng.integers(0, 120, (n, 8, 8))
@@ -39,11 +39,11 @@ def images(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return noise.astype(np.uint8), labels
 
 
-def folder(at: Path, train: int = 192, test: int = 48) -> Path:
+def folder(root: Path, train: int = 192, test: int = 48) -> Path:
     """Write IDX files with the names of MNIST's files; the classes are 0, 1 and 2."""
-    at.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     for part, n, seed in (("train", train, 0), ("t10k", test, 1)):
         x, y = images(n, seed)
-        write_idx(at / f"{part}-images-idx3-ubyte", x)
-        write_idx(at / f"{part}-labels-idx1-ubyte", y)
-    return at
+        write_idx(root / f"{part}-images-idx3-ubyte", x)
+        write_idx(root / f"{part}-labels-idx1-ubyte", y)
+    return root

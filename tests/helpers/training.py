@@ -1,4 +1,4 @@
-"""A short recipe, and the comparison of two runs bit for bit."""
+"""A short recipe, and a bitwise comparison of two runs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ RECIPE = Recipe(
 
 
 def checkpoint_weights(run: Run) -> dict[str, np.ndarray]:
+    """Return the arrays of the last checkpoint of a run."""
     return read_arrays(run.checkpoints / "last.safetensors")[0]
 
 
 def same_bits(a: Run, b: Run) -> None:
+    """Assert that two runs have bitwise equal weights and equal validation errors."""
     one, other = checkpoint_weights(a), checkpoint_weights(b)
     assert one.keys() == other.keys()
     for name in one:

@@ -1,4 +1,4 @@
-"""Parts as a user writes them: of a stock Keras layer, of a layer of their own, and a join."""
+"""Parts that a user could write: with a stock Keras layer, with a custom layer, and a join."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reslab import spec
 @spec.register
 @dataclass(frozen=True)
 class Depthwise(spec.Leaf):
-    """A convolution of each channel by itself; a stock Keras layer."""
+    """A depthwise convolution with a stock Keras layer."""
 
     kernel: int = 3
     stride: int = 1
@@ -51,7 +51,7 @@ class Depthwise(spec.Leaf):
 
 @keras.saving.register_keras_serializable("tests")
 class Bend(keras.layers.Layer):
-    """x + slope * sin(x), with a slope for each channel; and a mean of what came in."""
+    """x + slope * sin(x), with a slope for each channel; tracks a running mean of its input."""
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -79,7 +79,7 @@ class Bend(keras.layers.Layer):
 @spec.register
 @dataclass(frozen=True)
 class Sine(spec.Leaf):
-    """`Bend`, with weights and a state."""
+    """The part of `Bend`, with a weight and a state."""
 
     def _channels(self, shape: spec.Shape) -> tuple[int, ...]:
         return (shape.channels if isinstance(shape, spec.Maps) else shape.features,)
@@ -97,7 +97,7 @@ class Sine(spec.Leaf):
 @spec.register
 @dataclass(frozen=True)
 class Larger(spec.Leaf):
-    """Joins the two paths of a unit by their maximum."""
+    """Join the two paths of a unit by their maximum."""
 
     def out_shape(self, *in_shapes: spec.Shape) -> spec.Shape:
         return spec.Add().out_shape(*in_shapes)

@@ -1,4 +1,4 @@
-"""One list of options: the dataclass, the keyword arguments and the command line agree."""
+"""Training options: the dataclass, the keyword arguments and the command line agree."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIELDS = {field.name: field for field in fields(TrainingOptions)}
 
 def test_keyword_arguments_agree_with_the_dataclass() -> None:
     parameters = dict(inspect.signature(reslab.train).parameters)
-    for name in ("network", "data", "callbacks", "watch"):  # these are no options
+    for name in ("network", "data", "callbacks", "watch"):  # not options
         del parameters[name]
     assert list(parameters) == list(FIELDS)
     assert {n: p.default for n, p in parameters.items()} == {
@@ -32,7 +32,7 @@ def test_keyword_arguments_agree_with_the_dataclass() -> None:
 
 def test_the_command_line_agrees_with_the_dataclass() -> None:
     defaults = command.make_context("train", []).params
-    for name in ("name", "data", "resumed", "backend"):  # these are no options
+    for name in ("name", "data", "resumed", "backend"):  # not options
         del defaults[name]
     assert defaults.keys() == FIELDS.keys()
     assert defaults.pop("changes") == ()  # --set may be given several times
@@ -61,7 +61,7 @@ def test_changes_batch_and_epochs_change_the_recipe() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "expected"),
     [
         ({"precision": "float23"}, "did you mean 'float32'"),
         ({"seed": -1}, "give a number from 0"),
@@ -69,6 +69,8 @@ def test_changes_batch_and_epochs_change_the_recipe() -> None:
         ({"freeze_bn": True, "recalibrate_bn": True, "weights": "x"}, "choose one"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_options_that_exclude_each_other_are_refused(
+    options: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(UserError, match=expected):
         TrainingOptions(**options)

@@ -1,4 +1,4 @@
-"""Recipes: the numbers of the papers, and errors for values that make no sense."""
+"""Recipes: the numbers of the papers, and errors for invalid values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reslab.runs.recipe import Recipe, change, to_json
 
 
 def test_paper_cifar_is_he_2015() -> None:
-    """64k iterations of 128, divided by ten at 32k and 48k; 110 layers warm up at 0.01 for 400."""
+    """64k steps of 128 images; the rate drops at 32k and 48k; 110 layers warm up for 400 steps."""
     r = recipe("paper-cifar")
     rates = r.rates(r.total_steps(351), layers=56)
     assert len(rates) == 64_000
@@ -37,7 +37,7 @@ def test_epochs_rescale_a_schedule_in_proportion() -> None:
     assert rates[300] == pytest.approx(0.001)
 
 
-def test_li2018() -> None:
+def test_li2018_drops_the_rate_three_times() -> None:
     r = recipe("li2018")
     rates = r.rates(r.total_steps(10), layers=56)
     drops = [i for i in range(1, 3000) if rates[i] != rates[i - 1]]
@@ -60,7 +60,7 @@ def test_cosine_and_constant() -> None:
     assert half == pytest.approx(0.5)
 
 
-def test_plateau_divides_after_epochs_in_vain() -> None:
+def test_plateau_divides_the_rate_after_epochs_without_improvement() -> None:
     r = Recipe("r", epochs=9, schedule="plateau", rate=1.0, patience=2)
     assert r.plateau_rate([]) == 1
     assert r.plateau_rate([0.5, 0.4, 0.4]) == 1
@@ -78,7 +78,7 @@ def test_every_recipe_states_its_promise_and_its_source(name: str) -> None:
         assert all(math.isfinite(x) and x >= 0 for x in r.rates(1000, 110))
 
 
-def test_set_reads_text() -> None:
+def test_change_parses_text() -> None:
     r = change(
         recipe("quick"),
         {"rate": "0.05", "nesterov": "no", "augment": "flip, scale-crop(1,2)", "drops": "0.5,0.75"},
@@ -93,7 +93,7 @@ BAD_NAMES = "", ".hidden", "..", "a/b", "a\\b", "a\0b"
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "expected"),
     [
         ({"rat": 1}, "did you mean 'rate'"),
         ({"rate": "fast"}, "rate='fast': the recipe wants float"),
@@ -117,8 +117,8 @@ BAD_NAMES = "", ".hidden", "..", "a/b", "a\\b", "a\0b"
         *(({"name": name}, "cannot be part of a folder's name") for name in BAD_NAMES),
     ],
 )
-def test_values_that_make_no_sense_are_refused(values: dict, words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_invalid_values_are_refused(values: dict, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
         change(recipe("quick"), values)
 
 

@@ -25,9 +25,9 @@ from reslab.zoo import NETWORKS
 from tests.helpers.cli import error_of, output_of
 
 torch_only = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="what is asked does not depend on the backend"
+    keras.backend.backend() != "torch", reason="the study does not depend on the backend"
 )
-ZOO = {  # what the zoo calls a case, where it is not resnet110_CASE
+ZOO = {  # names in the zoo that are not resnet110_CASE
     "original": "resnet110",
     "plain": "plain110",
     "relu_only_preactivation": "resnet110_relu_only_v2",
@@ -45,20 +45,20 @@ PUBLISHED = [
 @pytest.mark.parametrize(
     ("what", "variant", "depth"), PUBLISHED, ids=lambda part: getattr(part, "name", str(part))
 )
-def test_at_the_papers_depth_the_nets_are_those_of_the_zoo(
+def test_at_the_papers_depth_the_nets_equal_those_of_the_zoo(
     what: str, variant: Variant, depth: int
 ) -> None:
     if variant.name in NOT_IN_THE_ZOO:
         return
     name = ZOO.get(variant.name, f"resnet110_{variant.name}").replace("110", str(depth))
-    own, known = network(what, variant, depth), NETWORKS[name]
-    layers = [(layer.path, layer.part, layer.inputs) for layer in walk(own)]
-    assert layers == [(layer.path, layer.part, layer.inputs) for layer in walk(known)]
+    actual, expected = network(what, variant, depth), NETWORKS[name]
+    layers = [(layer.path, layer.part, layer.inputs) for layer in walk(actual)]
+    assert layers == [(layer.path, layer.part, layer.inputs) for layer in walk(expected)]
 
 
 @pytest.mark.parametrize("what", TABLES)
 @pytest.mark.parametrize("depth", [8, 14, 50])
-def test_every_case_is_there_at_other_depths(what: str, depth: int) -> None:
+def test_every_case_exists_at_other_depths(what: str, depth: int) -> None:
     for variant in TABLES[what]:
         net = network(what, variant, depth)
         assert summary.depth(net) == depth
@@ -86,52 +86,53 @@ def test_verdicts_compare_test_error_and_spread_with_the_original() -> None:
 
 
 @pytest.fixture(scope="module")
-def placed(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+def activations(thirds: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A study of the activations at 8 layers; tests only read it."""
-    out = tmp_path_factory.mktemp("studies") / "placed"
+    out = tmp_path_factory.mktemp("studies") / "activations"
     changes = {"batch": 16, "rate": 0.05}
     return ablation("activations", Terms(thirds, changes=changes, epochs=3, width=0.5, out=out), 8)
 
 
 @torch_only
-def test_where_every_unit_changes_the_shape_some_cases_are_the_same(placed: Study) -> None:
+def test_some_cases_are_equal_if_every_unit_changes_the_shape(activations: Study) -> None:
     """With one unit per stage, a layer before the fork is the same as one after the addition.
 
-    ReLU-only pre-activation is the original then, and full pre-activation is BN after addition.
+    Then ReLU-only pre-activation equals the original, and full pre-activation equals BN after
+    addition.
     """
-    read = json.loads((placed.path / "results.json").read_text())
-    curves = {row["case"]: (row["train"], row["test"]) for row in read["runs"]}
+    results = json.loads((activations.path / "results.json").read_text())
+    curves = {row["case"]: (row["train"], row["test"]) for row in results["runs"]}
     assert curves["relu_only_preactivation"] == curves["original"]
     assert curves["full_preactivation"] == curves["bn_after_addition"]
     assert curves["full_preactivation"] != curves["original"]
 
 
 @torch_only
-def test_every_net_warms_up(placed: Study) -> None:
+def test_every_net_warms_up(activations: Study) -> None:
     """Identity Mappings, Sec. 3; He 2015 warms up the network of 110 layers only."""
-    recipe = Run.open(placed.path / "runs" / "original-seed0").info["recipe"]
+    recipe = Run.open(activations.path / "runs" / "original-seed0").info["recipe"]
     assert recipe["warmup"] > 0
     assert recipe["warmup_layers"] == 0
 
 
 @torch_only
-def test_the_page_and_the_picture_show_the_results(placed: Study) -> None:
-    text = (placed.path / "page.html").read_text(encoding="utf-8")
-    for section in registry.sections(placed):
+def test_the_page_and_the_picture_show_the_results(activations: Study) -> None:
+    text = (activations.path / "page.html").read_text(encoding="utf-8")
+    for section in registry.sections(activations):
         for chart, _ in section.charts:
             assert f'id="{chart.id}"' in text
-    assert placed.info["found"]["said"] in text
-    published = [row["published"] for row in placed.info["found"]["cases"]]
+    assert activations.info["found"]["said"] in text
+    published = [row["published"] for row in activations.info["found"]["cases"]]
     assert published == [6.61, 8.17, 7.84, 6.71, 6.37]
-    with Image.open(placed.path / "cases.png") as picture:
+    with Image.open(activations.path / "cases.png") as picture:
         assert picture.width > 800
 
 
 @torch_only
 def test_a_failed_training_is_shown_as_fail(thirds: Path, tmp_path: Path) -> None:
     changes = {"batch": 48, "rate": 1e30, "warmup": 0}
-    asked = Terms(thirds, changes=changes, epochs=0.5, width=0.25, out=tmp_path / "study")
-    study = ablation("shortcuts", asked, 8)
+    options = Terms(thirds, changes=changes, epochs=0.5, width=0.25, out=tmp_path / "study")
+    study = ablation("shortcuts", options, 8)
     rows = table(study, measured.read(study)).rows
     assert [row[4] for row in rows] == ["fail"] * 11
     assert [row[5] for row in rows if "scaling" in row[0]] == ["fail", "fail", "12.35 %"]
@@ -156,7 +157,7 @@ def test_the_command_prints_each_case_beside_the_published_error(thirds: Path) -
 @torch_only
 @pytest.mark.usefixtures("apart")
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (("shortcut",), "did you mean 'shortcuts'"),
         (("shortcuts", "--depth", "21"), "6n + 2"),
@@ -165,5 +166,5 @@ def test_the_command_prints_each_case_beside_the_published_error(thirds: Path) -
     ],
     ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
 )
-def test_wrong_arguments_are_one_line(words: tuple[Any, ...], said: str, thirds: Path) -> None:
-    assert said in error_of("ablate", *words, "--data", thirds)
+def test_wrong_arguments_are_one_line(words: tuple[Any, ...], expected: str, thirds: Path) -> None:
+    assert expected in error_of("ablate", *words, "--data", thirds)

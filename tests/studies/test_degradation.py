@@ -48,21 +48,21 @@ from reslab.zoo import NETWORKS
 from tests.helpers.cli import error_of, invoke, output_of
 
 torch_only = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="what is asked does not depend on the backend"
+    keras.backend.backend() != "torch", reason="the study does not depend on the backend"
 )
 
 # The networks ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
-def test_the_nets_are_those_of_the_zoo(depth: int) -> None:
+def test_the_nets_equal_those_of_the_zoo(depth: int) -> None:
     plain, residual = nets.twins(depth)
     assert residual.rows == NETWORKS[f"resnet{depth}"].rows
     assert plain.rows == NETWORKS[f"plain{depth}"].rows
 
 
 @pytest.mark.parametrize("depth", [8, 14, 50])
-def test_twins_of_any_depth_have_the_layers_and_parameters_of_each_other(depth: int) -> None:
+def test_twins_of_any_depth_have_equal_depth_and_parameters(depth: int) -> None:
     plain, residual = nets.twins(depth)
     assert summary.depth(plain) == summary.depth(residual) == depth
     assert summary.counts(plain).trainable_params == summary.counts(residual).trainable_params
@@ -114,7 +114,9 @@ def test_a_plan_fits_and_one_more_would_not(
 
 
 @given(costs=COSTS, seconds=st.floats(1, 1e6), more=st.floats(1, 10))
-def test_more_time_never_buys_less(costs: dict[str, Cost], seconds: float, more: float) -> None:
+def test_more_time_never_reduces_the_plan(
+    costs: dict[str, Cost], seconds: float, more: float
+) -> None:
     size = budget.choose(seconds, costs, LIMITS, TEST, 1, BATCH)
     larger = budget.choose(seconds * more, costs, LIMITS, TEST, 1, BATCH)
     if size is not None:
@@ -134,7 +136,7 @@ def test_fixed_sizes_are_not_changed() -> None:
     assert budget.choose(1, costs, sample, TEST, 1, BATCH) is None
 
 
-# What was measured ----------------------------------------------------------------------------
+# Results ----------------------------------------------------------------------------
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=6))
@@ -158,8 +160,8 @@ def test_a_thinned_curve_is_short_and_keeps_its_mean(values: list[float]) -> Non
     assert first == pytest.approx(statistics.fmean(values[: whole * size]), abs=1e-9)
 
 
-def made(errors: dict[str, list[float | None]]) -> dict[str, Result]:
-    """Results with these training errors; None is a failed training."""
+def results_of(errors: dict[str, list[float | None]]) -> dict[str, Result]:
+    """Return results with these training errors; None is a failed training."""
     return {
         case: Result(
             case,
@@ -190,14 +192,14 @@ def test_the_answer_depends_on_training_error_and_spread(
     plain56: list[float | None], resnet56: list[float | None], verdict: str
 ) -> None:
     shallow: dict[str, list[float | None]] = {"plain20": [0.1, 0.11], "resnet20": [0.1, 0.11]}
-    found = answer(made({**shallow, "plain56": plain56, "resnet56": resnet56}))
-    assert (found.shallow, found.deep) == (20, 56)
-    assert found.sentence.startswith(f"{verdict}: from 20 to 56 layers")
-    assert plain56[0] is None or "(from 10.50 ± 0.71 % to " in found.sentence
+    text = answer(results_of({**shallow, "plain56": plain56, "resnet56": resnet56}))
+    assert (text.shallow, text.deep) == (20, 56)
+    assert text.sentence.startswith(f"{verdict}: from 20 to 56 layers")
+    assert plain56[0] is None or "(from 10.50 ± 0.71 % to " in text.sentence
 
 
 def test_the_answer_mentions_a_single_seed_or_depth() -> None:
-    one = made({"plain20": [0.1], "plain56": [0.2], "resnet20": [0.1], "resnet56": [0.05]})
+    one = results_of({"plain20": [0.1], "plain56": [0.2], "resnet20": [0.1], "resnet56": [0.05]})
     assert answer(one).sentence == (
         "With one seed, a difference may be chance: from 20 to 56 layers, the training error of "
         "the plain net rises (from 10.00 % to 20.00 %), and that of the residual net falls (from "
@@ -205,7 +207,7 @@ def test_the_answer_mentions_a_single_seed_or_depth() -> None:
     )
     three = answer({k: v for k, v in one.items() if k != "resnet56"}).sentence
     assert three.endswith("that of the residual net is not measured yet.")
-    two = made({"plain20": [0.1, 0.1], "plain56": [0.2, 0.2], "resnet20": [0.1, 0.1]})
+    two = results_of({"plain20": [0.1, 0.1], "plain56": [0.2, 0.2], "resnet20": [0.1, 0.1]})
     assert answer(two).sentence.startswith(
         "Plain nets degrade, residual nets are not trained yet: "
     )
@@ -252,23 +254,23 @@ def test_a_study_trains_every_net_with_every_seed(study: Study) -> None:
 
 
 @pytest.mark.core
-def test_the_test_error_of_each_epoch_is_that_of_the_model(short: Study) -> None:
+def test_the_last_test_error_equals_the_evaluation_of_the_model(short: Study) -> None:
     """The score of the last checkpoint equals the evaluation of the saved model."""
     tests = json.loads((short.path / "test.json").read_text())
     for name, run in runs(short).items():
         rows = tests[name]
         assert [row["step"] for row in rows] == [6, 12, 15]
-        judged = run.evaluation
-        assert judged is not None
-        assert rows[-1]["error"] == pytest.approx(judged["top1_error"]["value"])
-        assert rows[-1]["loss"] == pytest.approx(judged["loss"], rel=1e-4)
+        evaluation = run.evaluation
+        assert evaluation is not None
+        assert rows[-1]["error"] == pytest.approx(evaluation["top1_error"]["value"])
+        assert rows[-1]["loss"] == pytest.approx(evaluation["loss"], rel=1e-4)
 
 
 @pytest.mark.parametrize(("per_epoch", "every"), [(39, 39), (99, 99), (150, 50), (391, 50)])
 def test_curves_use_epoch_means_for_short_epochs_and_log_lines_for_long_ones(
     per_epoch: int, every: int
 ) -> None:
-    """A log line averages since the start of its epoch: after 39 + 11 steps, over 11 steps only."""
+    """A log line averages over the current epoch: after 39 + 11 steps, only over 11 steps."""
     ends = range(per_epoch, 6 * per_epoch + 1, per_epoch)
     log = {
         "steps": [{"step": step, "error": 0.5} for step in range(50, ends[-1] + 1, 50)],
@@ -280,7 +282,7 @@ def test_curves_use_epoch_means_for_short_epochs_and_log_lines_for_long_ones(
     assert drawn == list(range(every, ends[-1] + 1, every))
 
 
-def test_the_results_are_those_of_the_logs(study: Study) -> None:
+def test_the_results_equal_the_logs(study: Study) -> None:
     results = measured.read(study)
     for case, result in results.items():
         logs = [runs(study)[f"{case}-seed{seed}"].log("epoch") for seed in (0, 1)]
@@ -294,38 +296,39 @@ def test_the_results_are_those_of_the_logs(study: Study) -> None:
 
 
 class Killed(BaseException):
-    """Stands for a kill, within this process."""
+    """Simulates a kill in this process."""
 
 
-def in_the_middle_of_a_run(calls: int) -> Callable[..., None]:
-    left = iter(range(calls))
+def kill_after(calls: int) -> Callable[..., None]:
+    """Return a step callback that raises Killed after this number of calls."""
+    remaining = iter(range(calls))
 
     def step(*_: object) -> None:
-        if next(left, None) is None:
+        if next(remaining, None) is None:
             raise Killed
 
     return step
 
 
 @torch_only
-@pytest.mark.parametrize("place", ["in an epoch", "before a score", "after a run", "at the end"])
+@pytest.mark.parametrize("moment", ["in an epoch", "before a score", "after a run", "at the end"])
 def test_a_killed_study_continues_to_the_same_numbers(
-    place: str, short: Study, thirds: Path, tmp_path: Path
+    moment: str, short: Study, thirds: Path, tmp_path: Path
 ) -> None:
-    asked = terms(thirds, tmp_path / "study")
-    spots: dict[str, tuple[Any, str]] = {
+    options = terms(thirds, tmp_path / "study")
+    targets: dict[str, tuple[Any, str]] = {
         "before a score": (running.Scorer, "__call__"),
         "after a run": (measured, "write"),
         "at the end": (Study, "mark_done"),
     }
     killing: AbstractContextManager[Any] = nullcontext()
-    watch = Watch(step=in_the_middle_of_a_run(25))
-    if place in spots:
-        watch, killing = Watch(), mock.patch.object(*spots[place], side_effect=Killed)
+    watch = Watch(step=kill_after(25))
+    if moment in targets:
+        watch, killing = Watch(), mock.patch.object(*targets[moment], side_effect=Killed)
     with killing, pytest.raises(Killed):
-        degradation(asked, (8,), watch)
+        degradation(options, (8,), watch)
     began = [run.info["started"] for run in runs(Study.open(tmp_path / "study")).values()]
-    again = degradation(asked, (8,))
+    again = degradation(options, (8,))
     assert {run.info["started"] for run in runs(again).values()}.issuperset(began)
     assert numbers(again) == numbers(short)
 
@@ -378,47 +381,47 @@ def test_runs_on_a_sample_reload_their_data(thirds: Path, study: Study) -> None:
 
 @torch_only
 def test_checkpoints_are_kept_on_request_and_scored_once(thirds: Path, tmp_path: Path) -> None:
-    asked = terms(thirds, tmp_path / "study", epochs=2, keep_checkpoints=True)
-    study = degradation(asked, (8,))
+    options = terms(thirds, tmp_path / "study", epochs=2, keep_checkpoints=True)
+    study = degradation(options, (8,))
     for run in runs(study).values():
-        kept = sorted(path.stem for path in run.checkpoints.glob("epoch-*"))
-        assert kept == ["epoch-0000", "epoch-0001", "epoch-0002"]
+        names = sorted(path.stem for path in run.checkpoints.glob("epoch-*"))
+        assert names == ["epoch-0000", "epoch-0001", "epoch-0002"]
     with mock.patch.object(running.Scorer, "__call__", side_effect=Killed):
-        degradation(asked, (8,))
+        degradation(options, (8,))
 
 
 @torch_only
 def test_a_loss_that_is_not_finite_is_a_result(thirds: Path, tmp_path: Path) -> None:
-    asked = terms(thirds, tmp_path / "study", changes={**SETTINGS, "rate": 1e30}, epochs=1)
-    study = degradation(asked, (8,))
+    options = terms(thirds, tmp_path / "study", changes={**SETTINGS, "rate": 1e30}, epochs=1)
+    study = degradation(options, (8,))
     assert {run.info["status"] for run in runs(study).values()} == {"failed"}
     assert [net["train_error"]["mean"] for net in study.info["found"]["nets"]] == [None, None]
-    assert degradation(asked, (8,)).info["status"] == "done"
+    assert degradation(options, (8,)).info["status"] == "done"
 
 
 @torch_only
 def test_a_budget_is_planned_once(thirds: Path, tmp_path: Path) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     changes = {"batch": 16, "epochs": 1}
-    asked = Terms(thirds, changes=changes, budget=60.0, out=tmp_path / "study")
-    watch = Watch(say=said.append, step=in_the_middle_of_a_run(3))
+    options = Terms(thirds, changes=changes, budget=60.0, out=tmp_path / "study")
+    watch = Watch(say=messages.append, step=kill_after(3))
     with pytest.raises(Killed):
-        degradation(asked, (8,), watch)
+        degradation(options, (8,), watch)
     plan = Study.open(tmp_path / "study").info["plan"]
     assert (plan["epochs"], plan["images"], plan["width"]) == (1, 192, 1)
     assert plan["seconds"] < 3600
-    assert any(line.startswith("plan: 2 runs of 1 epochs of 192") for line in said)
+    assert any(line.startswith("plan: 2 runs of 1 epochs of 192") for line in messages)
     with mock.patch.object(running, "cost", side_effect=Killed):
-        assert degradation(asked, (8,)).info["plan"] == plan
+        assert degradation(options, (8,)).info["plan"] == plan
 
 
 @torch_only
 def test_a_budget_that_is_too_small_names_a_sufficient_one(thirds: Path, tmp_path: Path) -> None:
-    dear = mock.Mock(return_value=Cost(start=10, image=1.1))
-    asked = Terms(thirds, changes={"batch": 16}, budget=1.0, out=tmp_path / "study")
-    with mock.patch.object(running, "cost", dear), pytest.raises(UserError) as caught:
-        degradation(asked, (8,))
-    # two nets: 10 s each, and 192 images and a third of 48 ten times, and again that third
+    expensive = mock.Mock(return_value=Cost(start=10, image=1.1))
+    options = Terms(thirds, changes={"batch": 16}, budget=1.0, out=tmp_path / "study")
+    with mock.patch.object(running, "cost", expensive), pytest.raises(UserError) as caught:
+        degradation(options, (8,))
+    # two nets: 10 s each; ten epochs of 192 images and a third of 48, and that third once more
     minutes = math.ceil((2 * 10 + 2.2 * (10 * (192 + 16) + 16)) / 0.9 / 60)
     assert f"take about {minutes} minutes here" in str(caught.value)
     assert not (tmp_path / "study").exists()
@@ -439,15 +442,15 @@ def test_the_command_prints_the_table_and_the_answer(thirds: Path) -> None:
     assert "from 8 to 14 layers" in lines[5]
     path = Path("studies/degradation-8-14-thirds-0.5epochs-0.25width")
     assert lines[6] == f"page: {path / 'page.html'}"
-    found = json.loads(output_of(*words, "--set", "batch=16", "--json"))
-    assert found["study"] == str(path)
-    assert found["answer"]["said"] == lines[5]
+    printed = json.loads(output_of(*words, "--set", "batch=16", "--json"))
+    assert printed["study"] == str(path)
+    assert printed["answer"]["said"] == lines[5]
 
 
 @torch_only
 @pytest.mark.usefixtures("apart")
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (("--depths", "20,57"), "6n + 2"),
         (("--depths", "deep"), "write it as --depths 20,56"),
@@ -468,6 +471,6 @@ def test_the_command_prints_the_table_and_the_answer(thirds: Path) -> None:
     ],
     ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
 )
-def test_wrong_options_are_one_line(words: tuple[str, ...], said: str, thirds: Path) -> None:
+def test_wrong_options_are_one_line(words: tuple[str, ...], expected: str, thirds: Path) -> None:
     data = () if "--data" in words else ("--data", thirds)
-    assert said in error_of("degradation", *data, *words)
+    assert expected in error_of("degradation", *data, *words)

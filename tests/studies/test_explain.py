@@ -44,7 +44,7 @@ def headings(page: Path) -> list[str]:
     return re.findall(r"<h2[^>]*>(.*?)</h2>", page.read_text(encoding="utf-8"))
 
 
-def test_without_a_run_it_has_all_sections_and_the_commands_that_measure(apart: None) -> None:
+def test_the_page_without_a_run_has_all_sections_and_their_commands(apart: None) -> None:
     page = explain()
     text = page.read_text(encoding="utf-8")
     assert headings(page) == DECK
@@ -56,17 +56,17 @@ def test_without_a_run_it_has_all_sections_and_the_commands_that_measure(apart: 
     assert not any("reslab train" in command for command in measured)
 
 
-def test_the_page_loads_nothing_from_elsewhere(apart: None) -> None:
+def test_the_page_loads_no_other_files(apart: None) -> None:
     body = explain().read_text(encoding="utf-8").partition("<body>")[2].partition("<script>")[0]
     assert re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", body) == []
 
 
 def test_a_run_is_shown_with_its_error_and_its_command(trained: Run, apart: None) -> None:
-    judged = trained.evaluation
-    assert judged is not None
+    evaluation = trained.evaluation
+    assert evaluation is not None
     text = explain([trained.path]).read_text(encoding="utf-8")
-    assert f"{judged['n']} {judged['split']} images" in text
-    assert f"{100 * judged['top1_error']['value']:.1f} %" in text
+    assert f"{evaluation['n']} {evaluation['split']} images" in text
+    assert f"{100 * evaluation['top1_error']['value']:.1f} %" in text
     assert 'id="curves-error"' in text
     assert "1 run of your own" in text
 
@@ -74,8 +74,8 @@ def test_a_run_is_shown_with_its_error_and_its_command(trained: Run, apart: None
 def test_a_damaged_study_is_left_out_of_the_page(apart: None) -> None:
     results = Path(__file__).parents[2] / "docs" / "results"
     for name in ("responses-*", "signals-*"):
-        (kept,) = results.glob(name)
-        shutil.copytree(kept, kept.name)
+        (source,) = results.glob(name)
+        shutil.copytree(source, source.name)
     (damaged,) = Path().glob("responses-*/responses.json")
     data = json.loads(damaged.read_text())
     del data["runs"][0]["said"]
@@ -94,22 +94,22 @@ def test_only_runs_with_a_thousand_classes_are_compared_with_ilsvrc(
         info = json.loads(Path(name, "run.json").read_text())
         info["data"]["classes"] = [str(i) for i in range(classes)]
         Path(name, "run.json").write_text(json.dumps(info))
-        judged = json.loads(Path(name, "evaluation.json").read_text())
-        judged["top5_error"] = {"value": 0.2, "low": 0.1, "high": 0.3}
-        Path(name, "evaluation.json").write_text(json.dumps(judged))
+        evaluation = json.loads(Path(name, "evaluation.json").read_text())
+        evaluation["top5_error"] = {"value": 0.2, "low": 0.1, "high": 0.3}
+        Path(name, "evaluation.json").write_text(json.dumps(evaluation))
     assert "chart depth" not in explain(["ten"]).read_text(encoding="utf-8")
     text = explain(["ten", "a thousand"]).read_text(encoding="utf-8")
     assert "reslab chart depth &#39;a thousand&#39;</code>" in text
 
 
 def test_runs_and_studies_are_collected_from_folders(trained: Run, apart: None) -> None:
-    """Also from folders of folders; the runs of a study are not listed on their own."""
+    """Nested folders are searched, too. The runs of a study are not listed separately."""
     shutil.copytree(trained.path, "runs/deeper/one")
     study = Study.begin("studies/d", "degradation", {"depths": [8]}, "torch")
     shutil.copytree(trained.path, "studies/d/runs/plain8-seed0")
-    found = collect()
-    assert [run.path for run in found.runs] == [Path("runs/deeper/one")]
-    assert found.of("degradation") == ()  # it is not done
+    collected = collect()
+    assert [run.path for run in collected.runs] == [Path("runs/deeper/one")]
+    assert collected.of("degradation") == ()  # it is not done
     study.mark_done()
     assert [s.path for s in collect().of("degradation")] == [Path("studies/d")]
     assert [run.path for run in collect(["studies/d/runs"]).runs] == [
@@ -120,9 +120,9 @@ def test_runs_and_studies_are_collected_from_folders(trained: Run, apart: None) 
 def test_a_damaged_run_is_left_out_and_named(trained: Run, apart: None) -> None:
     shutil.copytree(trained.path, "runs/one")
     Path("runs/one/run.json").write_text("{")
-    found = collect()
-    assert found.runs == ()
-    assert "run.json is damaged" in found.unread[0]
+    collected = collect()
+    assert collected.runs == ()
+    assert "run.json is damaged" in collected.unread[0]
     assert "run.json is damaged" in explain().read_text(encoding="utf-8")
     with pytest.raises(UserError, match="does not exist"):
         collect(["nowhere"])
@@ -131,10 +131,10 @@ def test_a_damaged_run_is_left_out_and_named(trained: Run, apart: None) -> None:
 @pytest.mark.parametrize(
     ("file", "change"),
     [
-        ("evaluation.json", lambda found: found.update(top1_error={})),
-        ("evaluation.json", lambda found: found.update(per_class=[{}])),
-        ("evaluation.json", lambda found: found.update(confusion=[[1]])),
-        ("run.json", lambda found: found["recipe"].update(epochs="many")),
+        ("evaluation.json", lambda content: content.update(top1_error={})),
+        ("evaluation.json", lambda content: content.update(per_class=[{}])),
+        ("evaluation.json", lambda content: content.update(confusion=[[1]])),
+        ("run.json", lambda content: content["recipe"].update(epochs="many")),
     ],
 )
 def test_a_run_that_cannot_be_shown_does_not_hide_others(
@@ -142,9 +142,9 @@ def test_a_run_that_cannot_be_shown_does_not_hide_others(
 ) -> None:
     for name in ("one", "two"):
         shutil.copytree(trained.path, f"runs/{name}")
-    found = json.loads(Path("runs/one", file).read_text())
-    change(found)
-    Path("runs/one", file).write_text(json.dumps(found))
+    content = json.loads(Path("runs/one", file).read_text())
+    change(content)
+    Path("runs/one", file).write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"runs/one is damaged: \w+Error"):
         report.write([Run.open("runs/one")], "report.html")
     text = explain().read_text(encoding="utf-8")
@@ -163,23 +163,23 @@ def test_an_unfinished_run_is_left_out_and_named(trained: Run, apart: None) -> N
 
 def test_several_studies_of_a_kind_have_different_headings(apart: None) -> None:
     results = Path(__file__).parents[2] / "docs" / "results"
-    (kept,) = results.glob("lesions-*")
+    (source,) = results.glob("lesions-*")
     (other,) = results.glob("responses-*")
-    shutil.copytree(kept, "first")
-    shutil.copytree(kept, "second")
+    shutil.copytree(source, "first")
+    shutil.copytree(source, "second")
     shutil.copytree(other, "alone")
-    said = explain([Path()]).read_text(encoding="utf-8")
+    text = explain([Path()]).read_text(encoding="utf-8")
     for name in ("first", "second"):
-        assert f">Without one unit ({name})</h3>" in said
-    assert ">Layer responses</h3>" in said
+        assert f">Without one unit ({name})</h3>" in text
+    assert ">Layer responses</h3>" in text
 
 
-def test_the_command_names_what_it_used(
+def test_the_command_prints_the_runs_that_it_used(
     trained: Run, apart: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["explain", str(trained.path), "--out", "page.html", "--json"])
-    said = json.loads(capsys.readouterr().out)
-    assert said == {"page": "page.html", "runs": [str(trained.path)], "studies": []}
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"page": "page.html", "runs": [str(trained.path)], "studies": []}
     assert headings(Path("page.html")) == DECK
 
 
@@ -193,11 +193,11 @@ def test_published_flops_agree_with_the_counts() -> None:
 
 def test_a_study_continues_only_with_the_same_settings(tmp_path: Path) -> None:
     path = tmp_path / "study"
-    begun = Study.begin(path, "landscape", {"grid": 5, "runs": ("a",)}, "torch")
-    begun.save(seconds=1.5)
+    study = Study.begin(path, "landscape", {"grid": 5, "runs": ("a",)}, "torch")
+    study.save(seconds=1.5)
     again = Study.begin(path, "landscape", {"grid": 5, "runs": ("a",)}, "torch")
     assert again.info["seconds"] == 1.5
-    assert again.info["started"] == begun.info["started"]
+    assert again.info["started"] == study.info["started"]
     with pytest.raises(UserError, match="grid 5, not 7"):
         Study.begin(path, "landscape", {"grid": 7, "runs": ("a",)}, "torch")
     with pytest.raises(UserError, match="a study of landscape"):

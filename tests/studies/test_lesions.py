@@ -1,4 +1,4 @@
-"""Networks without single units: against NumPy on changed networks, and end to end."""
+"""Networks without single units: comparison with NumPy on changed networks, and end to end."""
 
 from __future__ import annotations
 
@@ -76,18 +76,18 @@ def batch(n: int = 5) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(n, 8, 8, 1)).astype("float32")
 
 
-def all_of(net: Network) -> tuple[dict[tuple[str, str], np.ndarray], dict[str, np.ndarray]]:
-    """The logits of every lesion of a network with random weights, and the weights."""
+def all_lesions(net: Network) -> tuple[dict[tuple[str, str], np.ndarray], dict[str, np.ndarray]]:
+    """Return the logits of every lesion of a network with random weights, and the weights."""
     model = build.create(net)
     values = randomise(model)
-    found = dict(chain.lesioned(chain.chain(model, study_units.units(net)), batch()))
+    results = dict(chain.lesioned(chain.chain(model, study_units.units(net)), batch()))
     for name, variable in build.variables(model).items():  # all weights are restored
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), values[name])
-    return found, values
+    return results, values
 
 
-def silent(net: Network, number: int) -> Network:
-    """The network with the body of its n-th unit, from 0, multiplied by zero."""
+def without_body(net: Network, number: int) -> Network:
+    """Return the network with the body of unit `number` (from 0) multiplied by zero."""
     count = -1
 
     def rule(part: Part) -> Part:
@@ -106,58 +106,58 @@ def logits(net: Network, values: dict[str, np.ndarray]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_removed_unit_is_its_shortcut(block: str) -> None:
-    """Against NumPy on a network whose unit has a body of zero."""
+def test_a_removed_unit_equals_its_shortcut(block: str) -> None:
+    """Compare with NumPy on a network in which the body of the unit is multiplied by zero."""
     net = network(BLOCKS[block])
     units = study_units.units(net)
     assert [unit.name for unit in units] == [f"conv2_x_{i}" for i in (1, 2)] + [
         f"conv3_x_{i}" for i in (1, 2, 3)
     ]
-    found, values = all_of(net)
-    np.testing.assert_allclose(found[chain.WHOLE], logits(net, values), rtol=1e-3, atol=1e-4)
+    results, values = all_lesions(net)
+    np.testing.assert_allclose(results[chain.WHOLE], logits(net, values), rtol=1e-3, atol=1e-4)
     for number, unit in enumerate(units):
-        expected = logits(silent(net, number), values)
+        expected = logits(without_body(net, number), values)
         np.testing.assert_allclose(
-            found["removed", unit.name], expected, rtol=1e-3, atol=1e-4, err_msg=unit.name
+            results["removed", unit.name], expected, rtol=1e-3, atol=1e-4, err_msg=unit.name
         )
 
 
 @pytest.mark.core
 def test_lesions_on_every_backend() -> None:
     net = network(option_a)
-    found, values = all_of(net)
-    expected = logits(silent(net, 3), values)
-    np.testing.assert_allclose(found["removed", "conv3_x_2"], expected, rtol=1e-3, atol=1e-4)
-    assert len(found) == 5 + 2 + 1
+    results, values = all_lesions(net)
+    expected = logits(without_body(net, 3), values)
+    np.testing.assert_allclose(results["removed", "conv3_x_2"], expected, rtol=1e-3, atol=1e-4)
+    assert len(results) == 5 + 2 + 1
 
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck", "preact", "squeezed"])
-def test_a_plain_network_without_a_unit_lacks_its_layers(block: str) -> None:
-    """Against NumPy on the walk without these layers, with the inputs of the next rewired."""
+def test_a_plain_network_without_a_unit_skips_its_layers(block: str) -> None:
+    """Compare with NumPy on the walk without these layers. The next layer reads their input."""
     net = plain(network(BLOCKS[block]))
     units = study_units.units(net)
     twins = study_units.units(network(BLOCKS[block]))
     assert [unit.name for unit in units] == [unit.name for unit in twins]
     assert [unit.keeps_shape for unit in units] == [unit.keeps_shape for unit in twins]
-    found, values = all_of(net)
-    removed = {name for what, name in found if what == "removed"}
+    results, values = all_lesions(net)
+    removed = {name for what, name in results if what == "removed"}
     assert removed == {unit.name for unit in units if unit.keeps_shape}
     for unit in units:
         if unit.keeps_shape:
-            gone = {layer.path for layer in unit.layers}
-            left = [
+            removed_paths = {layer.path for layer in unit.layers}
+            remaining = [
                 replace(x, inputs=tuple(unit.start if i == unit.end else i for i in x.inputs))
                 for x in walk(net)
-                if x.path not in gone
+                if x.path not in removed_paths
             ]
-            expected = forward(left, values, batch())
+            expected = forward(remaining, values, batch())
             np.testing.assert_allclose(
-                found["removed", unit.name], expected, rtol=1e-3, atol=1e-4, err_msg=unit.name
+                results["removed", unit.name], expected, rtol=1e-3, atol=1e-4, err_msg=unit.name
             )
 
 
 def swapped(layers: Sequence[Layer], one: study_units.Unit, two: study_units.Unit) -> list[Layer]:
-    """The walk with the second unit before the first, and the inputs rewired accordingly."""
+    """Return the walk with both units in the other order and the inputs rewired accordingly."""
 
     def rewired(unit: study_units.Unit, start: str) -> list[Layer]:
         return [
@@ -165,26 +165,27 @@ def swapped(layers: Sequence[Layer], one: study_units.Unit, two: study_units.Uni
             for x in unit.layers
         ]
 
-    moved = [*rewired(two, one.start), *rewired(one, two.end)]
+    units = [*rewired(two, one.start), *rewired(one, two.end)]
     paths = [layer.path for layer in layers]
     begin = paths.index(one.layers[0].path)
-    behind = layers[begin + len(moved) :]
+    following = layers[begin + len(units) :]
     end = [
-        replace(x, inputs=tuple(one.end if i == two.end else i for i in x.inputs)) for x in behind
+        replace(x, inputs=tuple(one.end if i == two.end else i for i in x.inputs))
+        for x in following
     ]
-    return [*layers[:begin], *moved, *end]
+    return [*layers[:begin], *units, *end]
 
 
 @pytest.mark.parametrize("net", [network(basic), plain(network(basic)), network(im.preact_basic)])
 def test_swapped_units_run_in_the_other_order(net: Network) -> None:
     units = study_units.units(net)
-    found, values = all_of(net)
+    results, values = all_lesions(net)
     pairs = [(a, b) for a, b in pairwise(units) if study_units.swappable(a, b)]
-    assert {name for what, name in found if what == "swapped"} == {a.name for a, _ in pairs}
+    assert {name for what, name in results if what == "swapped"} == {a.name for a, _ in pairs}
     assert [(a.name, b.name) for a, b in pairs][-1] == ("conv3_x_2", "conv3_x_3")
     for one, two in pairs:
         expected = forward(swapped(walk(net), one, two), values, batch())
-        np.testing.assert_allclose(found["swapped", one.name], expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(results["swapped", one.name], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_units_of_the_zoo() -> None:
@@ -245,7 +246,7 @@ def test_an_interrupted_study_continues(
 def test_training_images_are_used_without_a_validation_split(
     thirds: Path, trained: run.Run, tmp_path: Path
 ) -> None:
-    bare = reslab.train(
+    without_validation = reslab.train(
         tiny.NETWORK,
         thirds,
         epochs=1,
@@ -253,7 +254,7 @@ def test_training_images_are_used_without_a_validation_split(
         out=tmp_path / "bare",
         changes={"validation": 0},
     )
-    study = measure_lesions([bare, trained], images=30, out=tmp_path / "study")
+    study = measure_lesions([without_validation, trained], images=30, out=tmp_path / "study")
     entry, other = study.read("lesions.json")["runs"]
     assert entry["said"] == "30 of 192 train images, drawn with seed 0"
     assert other["n"] < 30  # all validation images

@@ -41,8 +41,8 @@ def test_responses_are_taken_after_batch_norm() -> None:
     assert {r.layer.path.rpartition("_")[2] for r in bottlenecks} == {"conv2"}
     preact = sources("resnet110_v2")
     assert preact[1:3] == ["conv2_x_1_body_bn1", "conv2_x_1_body_conv2"]
-    bare = units.response_layers(without_bn(zoo.network("resnet20")))
-    assert [r.source for r in bare] == [r.layer.path for r in bare]
+    unnormalised = units.response_layers(without_bn(zoo.network("resnet20")))
+    assert [r.source for r in unnormalised] == [r.layer.path for r in unnormalised]
     # in the plain twin of a pre-activation network the next unit's batch norm follows directly
     assert all(r.normalised for r in units.response_layers(plain(zoo.network("resnet110_v2"))))
     assert units.response_layers(zoo.network("alexnet"))
@@ -50,20 +50,20 @@ def test_responses_are_taken_after_batch_norm() -> None:
 
 
 def test_deviations_match_numpy(trained: run.Run) -> None:
-    """Over all images, positions and channels; in batches and in one."""
+    """Over all images, positions and channels; with several batches and with one."""
     loaded = loading.load_run(trained, images=90)
     names = [response.source for response in units.response_layers(trained.network)]
-    found = measure.deviations(loaded, names)
+    stds = measure.deviations(loaded, names)
     layers, weights = walk(trained.network), loaded.weights()
-    for name, value in zip(names, found, strict=True):
+    for name, value in zip(names, stds, strict=True):
         end = next(i for i, layer in enumerate(layers) if layer.path == name)
         y = forward(layers[: end + 1], weights, loaded.images.x)
         assert value == pytest.approx(y.std(), rel=1e-4), name
     one = measure.deviations(loaded, names[:1])
-    assert one == pytest.approx(found[:1])
+    assert one == pytest.approx(stds[:1])
 
 
-def test_stacked_units_are_unstacked(trained: run.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stacked_models_are_loaded_flat(trained: run.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     flat = runs.load_flat(trained, 16, "train")
     monkeypatch.setattr(loading, "FLAT_FILE", 1)
     assert slices.holders(loading.load_run(trained, images=16).model)
@@ -138,14 +138,16 @@ def test_numbers_belong_to_the_named_sample(trained: run.Run, tmp_path: Path) ->
     np.testing.assert_allclose(entry["std"], measure.deviations(loaded, names), rtol=1e-6)
 
 
-def test_a_run_that_was_trained_further_is_another_run(trained: run.Run, tmp_path: Path) -> None:
+def test_a_run_that_was_trained_further_is_a_different_input(
+    trained: run.Run, tmp_path: Path
+) -> None:
     shutil.copytree(trained.path, tmp_path / "run")
-    grown = run.Run.open(tmp_path / "run")
-    grown.model_path.unlink()  # not finished: its latest weights are measured
-    measure_responses([grown], images=8, out=tmp_path / "study")
+    unfinished = run.Run.open(tmp_path / "run")
+    unfinished.model_path.unlink()  # not finished: its latest weights are measured
+    measure_responses([unfinished], images=8, out=tmp_path / "study")
     for name in ("best", "last"):
-        kept = grown.checkpoints / f"{name}.safetensors"
-        arrays, meta = files.read_arrays(kept)
-        files.write_arrays(kept, {k: 2 * v for k, v in arrays.items()}, meta)
+        checkpoint = unfinished.checkpoints / f"{name}.safetensors"
+        arrays, meta = files.read_arrays(checkpoint)
+        files.write_arrays(checkpoint, {k: 2 * v for k, v in arrays.items()}, meta)
     with pytest.raises(UserError, match="with these runs at another stage of their training"):
-        measure_responses([grown], images=8, out=tmp_path / "study")
+        measure_responses([unfinished], images=8, out=tmp_path / "study")

@@ -1,4 +1,4 @@
-"""Gradients and activations by layer: against NumPy, finite differences, and end to end."""
+"""Gradients and activations by layer: against NumPy and finite differences, and end to end."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def names(net: Network) -> list[str]:
 
 @pytest.mark.core
 def test_outputs_and_kernel_gradients_match_numpy() -> None:
-    """Outputs against a NumPy forward pass, gradients against its central differences."""
+    """Compare outputs with a NumPy forward pass, and gradients with its central differences."""
     model = build.create(NETWORK)
     values = randomise(model)
     x, labels = batch()
@@ -126,13 +126,13 @@ def test_quantities_are_norms_and_root_mean_squares() -> None:
     kernel, slope = np.array([[3.0, 4.0]]), np.array([[0.6, 0.8]])
     y = np.array([[1.0, 3.0], [5.0, 7.0]])
     signals = LayerSignals(0.5, y, [y], [np.full((2, 2), 0.25)], [kernel], [slope])
-    found = norms.quantities(signals)
-    assert found["kernel_gradient"] == [1.0]
-    assert found["relative_gradient"] == [pytest.approx(0.2)]
-    assert found["image_gradient"] == [pytest.approx(math.sqrt(2) * 0.5)]
-    assert found["output_rms"] == [pytest.approx(math.sqrt(21), rel=1e-6)]
-    assert found["output_std"] == [pytest.approx(math.sqrt(5), rel=1e-6)]
-    assert found["not_finite"] == {}
+    values = norms.quantities(signals)
+    assert values["kernel_gradient"] == [1.0]
+    assert values["relative_gradient"] == [pytest.approx(0.2)]
+    assert values["image_gradient"] == [pytest.approx(math.sqrt(2) * 0.5)]
+    assert values["output_rms"] == [pytest.approx(math.sqrt(21), rel=1e-6)]
+    assert values["output_std"] == [pytest.approx(math.sqrt(5), rel=1e-6)]
+    assert values["not_finite"] == {}
 
 
 def test_nan_and_infinity_are_null_with_a_reason_and_are_restored() -> None:
@@ -140,13 +140,13 @@ def test_nan_and_infinity_are_null_with_a_reason_and_are_restored() -> None:
     assert json.loads(json.dumps(values)) == [1.5, None, None, 0.0]
     moment = {"output_rms": values, "not_finite": {"output_rms": lost}}
     np.testing.assert_array_equal(norms.decode(moment, "output_rms"), [1.5, np.inf, np.nan, 0])
-    blown = LayerSignals(
+    infinite = LayerSignals(
         math.nan, np.ones((2, 2)), [np.full((2, 2), np.inf)], *[[np.ones((2, 2))]] * 3
     )
-    found = norms.quantities(blown)
-    assert found["loss"] is None
-    assert found["output_rms"] == [None]
-    assert found["not_finite"] == {"output_rms": {"0": "inf"}, "output_std": {"0": "nan"}}
+    values = norms.quantities(infinite)
+    assert values["loss"] is None
+    assert values["output_rms"] == [None]
+    assert values["not_finite"] == {"output_rms": {"0": "inf"}, "output_std": {"0": "nan"}}
 
 
 def test_common_layers_of_twins_have_the_same_number() -> None:
@@ -162,11 +162,11 @@ def test_measured_steps_are_spaced_evenly_in_their_logarithm() -> None:
     assert measure.measured_steps(1) == [0, 1]
     assert measure.measured_steps(100) == [0, 1, 2, 5, 10, 22, 46, 100]
     for steps in range(2, 300, 7):
-        found = measure.measured_steps(steps)
-        assert found[0] == 0
-        assert found[-1] == steps
-        assert found == sorted(set(found))
-        assert len(found) <= measure.MAX_MOMENTS
+        measured = measure.measured_steps(steps)
+        assert measured[0] == 0
+        assert measured[-1] == steps
+        assert measured == sorted(set(measured))
+        assert len(measured) <= measure.MAX_MOMENTS
 
 
 @pytest.mark.parametrize("name", ["tiny", "resnet20", "resnet18", "characters"])
@@ -258,19 +258,21 @@ def test_an_interrupted_study_of_twins_continues(thirds: Path, tmp_path: Path) -
     messages: list[str] = []
     again = study(tmp_path / "again", Watch(say=messages.append))
     assert again.info["status"] == "done"
-    assert not any(line.startswith("residual, with BN") for line in messages)  # was measured
+    assert not any(line.startswith("residual, with BN") for line in messages)  # measured already
     assert again.read("signals.json") == whole.read("signals.json")
     assert not (again.path / "training.safetensors").exists()
     calls = 6  # the fourth call from here is in the first training
     with pytest.raises(Interrupted):
         study(tmp_path / "lost", Watch(step=stop))
     assert (tmp_path / "lost" / "training.safetensors").exists()
-    (tmp_path / "lost" / "signals.json").unlink()  # as the error for a damaged file says
+    (
+        tmp_path / "lost" / "signals.json"
+    ).unlink()  # as the message about a damaged file tells the user to do
     assert study(tmp_path / "lost").read("signals.json") == whole.read("signals.json")
     calls = 0
     with pytest.raises(Interrupted):
         study(tmp_path / "bad", Watch(step=stop))
-    (tmp_path / "bad" / "training.safetensors").write_bytes(b"torn")
+    (tmp_path / "bad" / "training.safetensors").write_bytes(b"damaged")
     messages.clear()
     repaired = study(tmp_path / "bad", Watch(say=messages.append))
     assert repaired.read("signals.json") == whole.read("signals.json")
@@ -325,15 +327,15 @@ def test_the_conclusion_about_healthy_gradients(gradients: list[float], conclusi
 
 
 @pytest.mark.core
-def test_its_steps_are_those_of_train(thirds: Path, tmp_path: Path) -> None:
+def test_its_training_steps_equal_those_of_train(thirds: Path, tmp_path: Path) -> None:
     """After an epoch, the network has the gradients of the checkpoint that `train` wrote."""
-    how = change(recipe("quick"), {"epochs": 2, "batch": 32})
-    ran = reslab.train(NETWORK, thirds, how, out=tmp_path / "run", keep_checkpoints=True)
-    steps = ran.log("epoch")[0]["step"]
+    short = change(recipe("quick"), {"epochs": 2, "batch": 32})
+    trained = reslab.train(NETWORK, thirds, short, out=tmp_path / "run", keep_checkpoints=True)
+    steps = trained.log("epoch")[0]["step"]
     assert steps > 1
     options: Any = {"seeds": 1, "images": 16, "steps": steps}
-    by_steps = measure_twins(NETWORK, thirds, recipe=how, out=tmp_path / "a", **options)
-    by_epochs = measure_runs([ran], images=16, out=tmp_path / "b")
+    by_steps = measure_twins(NETWORK, thirds, recipe=short, out=tmp_path / "a", **options)
+    by_epochs = measure_runs([trained], images=16, out=tmp_path / "b")
     twin = by_steps.read("signals.json")["nets"][0]
     trained_run = by_epochs.read("signals.json")["nets"][0]
     paths = [[layer["path"] for layer in net["layers"]] for net in (twin, trained_run)]
@@ -346,9 +348,9 @@ def test_its_steps_are_those_of_train(thirds: Path, tmp_path: Path) -> None:
 
 
 def test_a_network_that_diverges_is_measured_and_named(thirds: Path, tmp_path: Path) -> None:
-    wild = change(SHORT, {"schedule": "constant", "rate": 1e30})
+    diverging = change(SHORT, {"schedule": "constant", "rate": 1e30})
     study = measure_twins(
-        NETWORK, thirds, recipe=wild, seeds=1, images=16, steps=4, out=tmp_path / "wild"
+        NETWORK, thirds, recipe=diverging, seeds=1, images=16, steps=4, out=tmp_path / "wild"
     )
     stopped = [net for net in study.read("signals.json")["nets"] if net["stopped"]]
     assert stopped
@@ -359,14 +361,14 @@ def test_a_network_that_diverges_is_measured_and_named(thirds: Path, tmp_path: P
     assert "NaN" not in (study.path / "signals.json").read_text(encoding="utf-8")
 
 
-def test_runs_are_measured_at_their_kept_epochs(
+def test_runs_are_measured_at_the_epochs_of_their_checkpoints(
     thirds: Path, tmp_path: Path, trained: run.Run
 ) -> None:
     net = replace(NETWORK, name="kept")
-    kept = reslab.train(
+    with_checkpoints = reslab.train(
         net, thirds, epochs=1, batch=32, out=tmp_path / "kept", keep_checkpoints=True
     )
-    study = measure_runs([kept, trained], images=16, out=tmp_path / "study")
+    study = measure_runs([with_checkpoints, trained], images=16, out=tmp_path / "study")
     first, second = study.read("signals.json")["nets"]
     assert [m["at"] for m in first["moments"]] == [0, 1]
     assert [m["at"] for m in second["moments"]] == [trained.info["chosen_epoch"]]
@@ -378,14 +380,14 @@ def test_runs_are_measured_at_their_kept_epochs(
         "During training",
     ]
     before = (study.path / "signals.json").stat().st_mtime_ns
-    measure_runs([kept, trained], images=16, out=tmp_path / "study")
+    measure_runs([with_checkpoints, trained], images=16, out=tmp_path / "study")
     assert (study.path / "signals.json").stat().st_mtime_ns == before
 
 
 # The command line ---------------------------------------------------------------------------------
 
 
-def answer(command: Any, *words: str) -> str:
+def error_message(command: Any, *words: str) -> str:
     with pytest.raises(UserError) as caught:
         command.main(list(words), standalone_mode=False)
     return str(caught.value)
@@ -393,19 +395,21 @@ def answer(command: Any, *words: str) -> str:
 
 def test_bad_input_is_one_line(apart: None, trained: run.Run) -> None:
     path = str(trained.path)
-    assert "did you mean 'resnet56'" in answer(cli.signals, "resnet57", "--data", "fashion-mnist")
-    assert "add --data SOURCE" in answer(cli.signals, "resnet56")
-    assert "is not a run" in answer(cli.signals, "nowhere")
-    assert "trained already" in answer(cli.signals, path, "--steps", "3")
-    assert "one network" in answer(cli.signals, "resnet20", "resnet56", "--data", "glyphs")
-    assert "no residual units" in answer(cli.signals, "vgg16", "--data", "glyphs")
-    assert "at least 1" in answer(cli.signals, "tiny", "--data", "glyphs", "--seeds", "0")
+    assert "did you mean 'resnet56'" in error_message(
+        cli.signals, "resnet57", "--data", "fashion-mnist"
+    )
+    assert "add --data SOURCE" in error_message(cli.signals, "resnet56")
+    assert "is not a run" in error_message(cli.signals, "nowhere")
+    assert "trained already" in error_message(cli.signals, path, "--steps", "3")
+    assert "one network" in error_message(cli.signals, "resnet20", "resnet56", "--data", "glyphs")
+    assert "no residual units" in error_message(cli.signals, "vgg16", "--data", "glyphs")
+    assert "at least 1" in error_message(cli.signals, "tiny", "--data", "glyphs", "--seeds", "0")
     Path("odd.toml").write_text('base = "quick"\naugment = ["sideways"]\n')
     odd = ("tiny", "--data", "glyphs", "--recipe", "odd.toml", "--out", "new")
-    assert "no augmentation 'sideways'" in answer(cli.signals, *odd)
+    assert "no augmentation 'sideways'" in error_message(cli.signals, *odd)
     assert not Path("new").exists()
-    assert "no recipe" in answer(cli.signals, "tiny", "--data", "glyphs", "--recipe", "none")
-    assert "at least 2" in answer(cli.signals, path, "--images", "1")
+    assert "no recipe" in error_message(cli.signals, "tiny", "--data", "glyphs", "--recipe", "none")
+    assert "at least 2" in error_message(cli.signals, path, "--images", "1")
 
 
 def test_the_command_prints_the_study(
@@ -413,7 +417,7 @@ def test_the_command_prints_the_study(
 ) -> None:
     words = ["tiny", "--data", str(thirds), "--seeds", "1", "--images", "8", "--json"]
     cli.signals.main(words, standalone_mode=False)
-    found = json.loads(capsys.readouterr().out)
-    assert len(found["nets"]) == 4
-    assert Path(found["study"], "page.html").exists()
-    assert found["study"] == "studies/signals-tiny-thirds-1seeds-8images"
+    printed = json.loads(capsys.readouterr().out)
+    assert len(printed["nets"]) == 4
+    assert Path(printed["study"], "page.html").exists()
+    assert printed["study"] == "studies/signals-tiny-thirds-1seeds-8images"

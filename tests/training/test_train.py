@@ -252,7 +252,7 @@ def test_a_training_that_is_aborted_ends_its_threads(source: Path, tmp_path: Pat
 
     with pytest.raises(_Enough) as caught:
         reslab.train(tiny.NETWORK, source, RECIPE, out=tmp_path / "x", watch=Watch(step=enough))
-    assert threads.left() == []
+    assert threads.running_workers() == []
     assert caught.traceback
 
 
