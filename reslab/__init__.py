@@ -1,4 +1,4 @@
-"""Residual networks for Keras 3: described once, trained fast, judged honestly.
+"""Residual networks for Keras 3: described once, trained fast, evaluated honestly.
 
 The names below are loaded when first used, so that `import reslab` does not load Keras.
 """
@@ -16,7 +16,7 @@ import lazy_loader
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-_UNTOUCHED = {  # what Keras writes into keras.json when it is first imported: nobody's choice
+_UNTOUCHED = {  # what Keras writes at its first import, which is not a choice of the user
     "floatx": "float32",
     "epsilon": 1e-07,
     "backend": "tensorflow",
@@ -25,7 +25,7 @@ _UNTOUCHED = {  # what Keras writes into keras.json when it is first imported: n
 
 
 def _choose_backend() -> None:
-    """PyTorch, unless KERAS_BACKEND or keras.json says otherwise: the fastest here on a CPU."""
+    """Choose PyTorch, the fastest on a CPU, unless KERAS_BACKEND or keras.json names another."""
     if "keras" in sys.modules or os.environ.get("KERAS_BACKEND"):
         return
     home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
@@ -34,8 +34,8 @@ def _choose_backend() -> None:
         configured = settings.get("backend") if settings != _UNTOUCHED else None
     except (OSError, ValueError, AttributeError):
         configured = None
-    found = [b for b in ("torch", "jax", "tensorflow") if importlib.util.find_spec(b)]
-    backend = configured or next(iter(found), None)
+    installed = [b for b in ("torch", "jax", "tensorflow") if importlib.util.find_spec(b)]
+    backend = configured or next(iter(installed), None)
     if backend:
         os.environ["KERAS_BACKEND"] = backend
 

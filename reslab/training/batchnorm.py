@@ -55,7 +55,7 @@ def all_norms(model: keras.Model) -> list[Norm]:
 
 
 def recalibrate(
-    model: keras.Model, split: Split, standardise: Normalization | None = None, batch: int = 256
+    model: keras.Model, split: Split, normalise: Normalization | None = None, batch: int = 256
 ) -> int:
     """Measure batch norm's running mean and variance again, over all images of a split.
 
@@ -68,7 +68,7 @@ def recalibrate(
     Args:
         model: A Keras model; its batch norm layers are changed in place.
         split: Images and labels, such as `reslab.data.load(...).train`.
-        standardise: The normalisation that the model expects. None gives the model raw images of
+        normalise: The normalisation that the model expects. None gives the model raw images of
             0 to 255, as whole models expect them.
         batch: Images per forward pass. It changes the result slightly.
 
@@ -83,7 +83,7 @@ def recalibrate(
     split = split.take(Stream(0, "recalibrate").permutation(len(split)))
     sums: list[list[Any]] = [[0.0, 0.0] for _ in norms]
     with _measuring(model, [norm.layer for norm in norms]):
-        for x, _ in batches(split, even, standardise or raw):
+        for x, _ in batches(split, even, normalise or raw):
             model(to_layout(x, model.input_shape), training=True)
             for total, norm in zip(sums, norms, strict=True):
                 mean, variance = (

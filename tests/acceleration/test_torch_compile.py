@@ -92,7 +92,7 @@ def batch(n: int = 16, shape: tuple[int, ...] = (8, 8, 3)) -> tuple[np.ndarray, 
 
 @pytest.fixture
 def shapes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """Of what came in first, for each stretch that was compiled."""
+    """The shape of the first input of each compiled segment."""
     from reslab.acceleration.torch_compile import CompiledSegment
 
     compile_segment, shapes = CompiledSegment._compiled, []

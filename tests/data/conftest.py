@@ -19,7 +19,7 @@ def _apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def idx_bytes() -> Callable[[np.ndarray], bytes]:
-    """An array in the IDX format, written down here anew from the format's description."""
+    """An array in the IDX format, written from the format's description, not by reslab."""
 
     def encode(array: np.ndarray) -> bytes:
         head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)

@@ -306,7 +306,9 @@ def test_statistics_are_those_of_all_images(data_format: str) -> None:
 
 
 def test_a_run_is_evaluated_after_recalibration(thirds: Path, tmp_path: Path) -> None:
-    run = reslab.train(tiny.NETWORK, thirds, SHORT, recalibrate_bn=True, out=tmp_path / "anew")
+    run = reslab.train(
+        tiny.NETWORK, thirds, SHORT, recalibrate_bn=True, out=tmp_path / "recalibrated"
+    )
     found = run.info["recalibration"]
     assert (found["layers"], found["images"]) == (6, 173)
     assert run.evaluation is not None
