@@ -144,7 +144,7 @@ def test_readings_of_the_test_set_are_counted(train: tuple[object, ...]) -> None
     assert again is not None
     assert (again["readings"], again["first_read"]) == (2, first["when"])
     page = Path("run/report.html").read_text(encoding="utf-8")
-    assert "Test set read 2 times, after the choice, first" in page
+    assert "The test set was read 2 times, after this choice, first" in page
 
 
 def test_the_test_set_is_not_read_before_the_epoch_is_chosen(

@@ -9,6 +9,7 @@ from typing import Any
 
 from reslab.core.errors import UserError, unknown
 from reslab.runs.run import Run
+from reslab.studies.folder import default_path
 
 GRIDS = {1: 51, 2: 25}  # by dimension: 51 as in the paper; 25 x 25 takes minutes on 2 CPU cores
 IMAGES = 1000
@@ -93,7 +94,7 @@ class Settings:
         parts += [f"images-{self.images or 'all'}"] if self.images != IMAGES else []
         parts += [f"seeds-{self.seeds}"] if self.seeds != 1 else []
         parts += [f"bn-{self.bn}"] if self.bn != BN[0] else []
-        return Path("studies") / "-".join(parts)
+        return default_path(*parts)
 
 
 def open_runs(runs: Sequence[Run | str | Path]) -> tuple[Run, ...]:

@@ -28,7 +28,7 @@ from reslab.runs import recipe as recipes
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import summary
-from reslab.studies.folder import Study
+from reslab.studies.folder import Study, default_path
 from reslab.studies.sweep import budget, results
 from reslab.studies.sweep.budget import Cost, Limits, Size
 from reslab.studies.sweep.nets import Case
@@ -66,7 +66,7 @@ def sweep(
     recipe = terms.full_recipe()
     augment.by_stage(recipe.augment)  # check it before there is a folder
     data = _load(terms, cases(1)[0], recipe)
-    out = terms.out or Path("studies") / f"{name}-{data.name}{terms.suffix()}"
+    out = terms.out or default_path(name, f"{data.name}{terms.suffix()}")
     asked = {**asked, "data": data.source, "checksum": data.checksum[:12], **terms.asked()}
     backend = keras.backend.backend()
     study = Study.begin(out, kind, {**asked, "backend": backend}, backend)
