@@ -33,11 +33,12 @@ class Rates(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @dataclass(frozen=True)
-class Shares:
+class Multipliers:
     """Learning-rate multipliers of the trainable variables, in the optimiser's order.
 
     The rate of a variable is the optimiser's times its factor. In the first `start` steps, the
-    variables marked in `late` are frozen, with their velocity and decay.
+    variables marked in `late` are frozen, with their velocity and decay. Model files hold the names
+    of these fields.
     """
 
     factors: tuple[float, ...]
@@ -46,12 +47,15 @@ class Shares:
 
 
 @internals.overrides(decay_weights=internals.apply_weight_decay)
-class Shared:
-    """A mixin for optimisers: variables have multipliers of the rate, and some unfreeze later."""
+class WithMultipliers:
+    """A mixin for optimisers: variables have multipliers of the rate, and some unfreeze later.
+
+    The argument is called `shares`, as in the model files that hold it.
+    """
 
     def __init__(self, *args: Any, shares: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.shares = Shares(**shares) if isinstance(shares, dict) else shares
+        self.shares = Multipliers(**shares) if isinstance(shares, dict) else shares
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         rate = self.rate_of(learning_rate, variable)
@@ -88,18 +92,18 @@ class Shared:
 
 
 @keras.saving.register_keras_serializable("reslab")
-class KerasSGD(Shared, keras.optimizers.SGD):
+class KerasSGD(WithMultipliers, keras.optimizers.SGD):
     """Keras's SGD with learning-rate multipliers."""
 
 
 @keras.saving.register_keras_serializable("reslab")
-class Adadelta(Shared, keras.optimizers.Adadelta):
+class Adadelta(WithMultipliers, keras.optimizers.Adadelta):
     """Keras's Adadelta with learning-rate multipliers."""
 
 
 @keras.saving.register_keras_serializable("reslab")
 @internals.overrides(update_all=internals.update_variables)
-class SGD(Shared, keras.optimizers.SGD):
+class SGD(WithMultipliers, keras.optimizers.SGD):
     """SGD with momentum whose decay is part of the gradient, by the rule of Caffe or Torch.
 
     Variables given to `exclude_from_weight_decay` do not decay.
@@ -169,17 +173,17 @@ def optimizer(
     recipe: Recipe,
     rates: Sequence[float] | None,
     model: keras.Model,
-    shares: Shares | None = None,
+    multipliers: Multipliers | None = None,
 ) -> keras.optimizers.Optimizer:
     """Create the optimiser of a recipe for this model.
 
     `rates` holds the rate of every step; None leaves a rate that can be assigned ("plateau").
-    `shares` has the multipliers of the model's trainable variables; None means 1 for all.
+    `multipliers` are those of the model's trainable variables; None means 1 for all.
     """
     rate = recipe.rate if rates is None else Rates(rates)
     decay, momentum = recipe.weight_decay, (recipe.momentum, recipe.nesterov)
     # without multipliers, Keras's own classes are faster
-    options: dict[str, Any] = {} if shares is None else {"shares": shares}
+    options: dict[str, Any] = {} if multipliers is None else {"shares": multipliers}
     if recipe.optimizer == "adadelta":
         adadelta = Adadelta if options else keras.optimizers.Adadelta
         result = adadelta(rate, weight_decay=decay or None, **options)

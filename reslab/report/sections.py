@@ -49,10 +49,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """`words` are paragraphs, with code in `backquotes`. Chart ids must be unique in a page."""
+    """`paragraphs` are texts with code in `backquotes`. Chart ids must be unique in a page."""
 
     title: str
-    words: Sequence[str] = ()
+    paragraphs: Sequence[str] = ()
     charts: Sequence[tuple[Chart, str]] = ()  # with their captions
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()

@@ -17,7 +17,7 @@ from reslab.core.errors import UserError
 from reslab.data import Normalization
 from reslab.models import saved, stacked
 from reslab.models.build import variables
-from reslab.models.optimizers import Shares
+from reslab.models.optimizers import Multipliers
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Conv, Network, walk
@@ -162,7 +162,7 @@ def _normalization(path: Path) -> tuple[np.ndarray, np.ndarray] | tuple[None, No
 
 def multipliers(
     recipe: Recipe, net: Network, model: keras.Model, total_steps: int
-) -> Shares | None:
+) -> Multipliers | None:
     """The recipe's learning-rate multiplier of each trainable variable; None if all are 1.
 
     Auxiliary heads are treated like the head.
@@ -177,7 +177,7 @@ def multipliers(
         layer_of |= {id(v): holder.stack.leaves[leaf][1] for v, leaf, _ in holder.wholes}
     paths = [layer_of[id(v)] for v in model.trainable_variables]
     frozen_first = [path != head and row_of[path] in by_row for path in paths]
-    return Shares(
+    return Multipliers(
         tuple(by_row.get(row_of[path], 1.0) for path in paths),
         tuple(frozen_first),
         round(recipe.head_first * total_steps),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reslab.acceleration.accelerate import accelerate
-from reslab.models.optimizers import Rates, Shares, optimizer
+from reslab.models.optimizers import Multipliers, Rates, optimizer
 from reslab.runs.recipe import Recipe
 
 pytestmark = pytest.mark.core
@@ -163,7 +163,7 @@ def test_the_head_first_then_all_at_rates_of_their_own(rule: str, reference: obj
     recipe = Recipe("r", epochs=1, rule=rule, momentum=M, weight_decay=D, decay="all")
     net = model()
     late = [v.path.startswith("dense") for v in net.trainable_variables]
-    shares = Shares(tuple(FACTOR if x else 1.0 for x in late), tuple(late), HEAD_STEPS)
+    shares = Multipliers(tuple(FACTOR if x else 1.0 for x in late), tuple(late), HEAD_STEPS)
     sgd = optimizer(recipe, RATES, net, shares)
     sgd.build(net.trainable_variables)
     rng = np.random.default_rng(0)
@@ -188,7 +188,7 @@ def test_the_head_first_then_all_at_rates_of_their_own(rule: str, reference: obj
 def test_adadelta_has_shares_too_and_they_survive_serialisation() -> None:
     net = model()
     n = len(net.trainable_variables)
-    shares = Shares((1.0,) * n, (True,) + (False,) * (n - 1), 1)
+    shares = Multipliers((1.0,) * n, (True,) + (False,) * (n - 1), 1)
     recipe = Recipe("r", epochs=1, optimizer="adadelta", rate=0.1)
     result = optimizer(recipe, [0.1, 0.1], net, shares)
     before = keras.ops.convert_to_numpy(net.trainable_variables[0])

@@ -240,7 +240,7 @@ def test_an_interrupted_study_continues(
     assert first["whole"]["wrong"] / first["n"] == pytest.approx(line["val_error"])
     (section,) = registry.sections(again)
     start = "trained: the whole network has an error of"
-    assert any(text.startswith(start) for text in section.words)
+    assert any(text.startswith(start) for text in section.paragraphs)
 
 
 def test_training_images_are_used_without_a_validation_split(
@@ -259,7 +259,7 @@ def test_training_images_are_used_without_a_validation_split(
     assert entry["said"] == "30 of 192 train images, drawn with seed 0"
     assert other["n"] < 30  # all validation images
     (section,) = registry.sections(study)
-    assert f"on {entry['said']} and {other['said']};" in section.words[0]
+    assert f"on {entry['said']} and {other['said']};" in section.paragraphs[0]
     assert [row[:2] for row in section.tables[0].rows] == [
         ("bare", "30"),
         ("trained", str(other["n"])),

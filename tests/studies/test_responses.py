@@ -97,7 +97,7 @@ def test_several_runs_in_one_figure(trained: run.Run, twin: run.Run, tmp_path: P
     ]
     means = {row["run"]: row["mean"] for row in study.info["found"]["runs"]}
     word = "smaller" if means["trained"] < means["plain"] else "not smaller"
-    assert any(f"trained has {word} responses than plain" in text for text in section.words)
+    assert any(f"trained has {word} responses than plain" in text for text in section.paragraphs)
     before = (study.path / "responses.json").stat().st_mtime_ns
     assert (
         measure_responses([trained, twin], images=32, out=tmp_path / "study").info["status"]

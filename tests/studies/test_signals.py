@@ -290,12 +290,12 @@ def test_the_sentences_of_the_page_match_the_measurements(thirds: Path, tmp_path
     )
     backward, _, training = registry.sections(study)
     start = f"{NETWORK.name} and its twins on {study.settings['data']}: one batch, "
-    assert backward.words[0].startswith(start)
+    assert backward.paragraphs[0].startswith(start)
     assert backward.measured == ("called from Python, with the settings in study/study.json",)
-    assert any("Their statement is about trained networks" in text for text in backward.words)
-    assert not any("Their statement" in text for text in training.words)
+    assert any("Their statement is about trained networks" in text for text in backward.paragraphs)
+    assert not any("Their statement" in text for text in training.paragraphs)
     ends = r"from (\S+) in the last convolution to (\S+) in the first, (\S+) times (as|smaller)"
-    matches = [re.search(ends, text) for text in (*backward.words, *training.words)]
+    matches = [re.search(ends, text) for text in (*backward.paragraphs, *training.paragraphs)]
     sentences = [match.groups() for match in matches if match]
     assert len(sentences) == 8
     for last, first, times, word in sentences:
@@ -303,9 +303,9 @@ def test_the_sentences_of_the_page_match_the_measurements(thirds: Path, tmp_path
         assert float(times) == pytest.approx(ratio if word == "as" else 1 / ratio, rel=0.02)
     net = next(net for net in results.read(study) if net.label == "plain, with BN")
     medians = np.median(net.values(2, "image_gradient")[:, net.main], 0)
-    assert f"{norms.short(medians[0] / medians[-1])} (step 2)." in training.words[-1]
+    assert f"{norms.short(medians[0] / medians[-1])} (step 2)." in training.paragraphs[-1]
     spread = f"gradients is {norms.short(medians.max() / medians.min())} times the smallest: the "
-    assert any(spread in text for text in training.words)
+    assert any(spread in text for text in training.paragraphs)
     assert len(training.charts) == 3 * 4
 
 

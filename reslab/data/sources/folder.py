@@ -168,7 +168,7 @@ def load(root: Path, wanted: Wanted) -> Parts:
 
 
 def _view(wanted: Wanted) -> str | None:
-    """The centre view in words. None if it keeps the edges."""
+    """A description of the centre crop. None if the picture keeps its edges."""
     if not wanted.margin:
         return None
     height, width = sides(wanted.size)

@@ -111,7 +111,7 @@ def test_two_runs_share_grid_scale_images_and_page(study: Study) -> None:
     assert contours[0]["zmax"] == contours[1]["zmax"]
     # rows are b, columns a
     assert contours[0]["z"][3][1] == pytest.approx(np.log10(found[0].loss[1, 3]), rel=1e-3)
-    said = " ".join(section.words)
+    said = " ".join(section.paragraphs)
     for words in (
         "60 of 173 train images",
         "seeds 0 to 1",
