@@ -1,4 +1,4 @@
-"""`reslab.accelerate`: the same numbers as stock Keras, by fused operations and a plan."""
+"""`reslab.accelerate` computes the same as stock Keras, with fused operations and a plan."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.helpers.reference import randomise
 
 def fast_only() -> None:
     if keras.backend.backend() == "jax":
-        pytest.skip("nothing is changed on JAX")
+        pytest.skip("acceleration changes nothing on JAX")
 
 
 def hessian_times_ones(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
-    """Of the objective in training, by the weights."""
+    """Return the product of ones and the Hessian of the objective for the weights, in training."""
     weights = [v.value for v in model.trainable_variables]
     if keras.backend.backend() == "torch":
         import torch
@@ -45,22 +45,22 @@ def hessian_times_ones(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
     return list(map(array, outer.gradient(first, weights)))
 
 
-def agree(model: keras.Model, **how: Any) -> None:
-    """Outputs and statistics to 2e-5 of their scale, gradients to 1e-4 of the greatest's norm.
+def agree(model: keras.Model, **options: Any) -> None:
+    """Assert that outputs and statistics agree to 2e-5, and gradients to 1e-4 of the largest norm.
 
-    Where a sum is as good as 0, one of the two may rectify what the other lets through, and
-    gradients differ by 1e-2: in one of six batches. Of three, one has no such position.
+    If the input of a ReLU is almost zero, the two models may round it to different signs. Then
+    gradients differ by 1e-2. This happens in one of six batches, so one of three must agree.
     """
     rng, errors = np.random.default_rng(1), []
     for _ in range(3):
         x = rng.normal(size=(16, *model.input_shape[1:])).astype("float32")
-        stock, fast = both(model, x, **how)
+        stock, fast = both(model, x, **options)
         gradients = {k: v for k, v in stock.items() if "gradient of" in k}
         for name in stock.keys() - gradients.keys() - {"input gradient"}:
             value = stock[name]
             assert np.abs(fast[name] - value).max() <= 2e-5 * np.abs(value).max(), name
-        greatest = max(np.linalg.norm(v) for v in gradients.values())
-        off = [np.linalg.norm(fast[k] - v) / greatest for k, v in gradients.items()]
+        largest = max(np.linalg.norm(v) for v in gradients.values())
+        off = [np.linalg.norm(fast[k] - v) / largest for k, v in gradients.items()]
         key = "input gradient"
         off.append(np.linalg.norm(fast[key] - stock[key]) / np.linalg.norm(stock[key]))
         errors.append(max(off))
@@ -80,7 +80,7 @@ def test_forward_backward_and_statistics_equal_stock_keras(name: str, training: 
 @pytest.mark.core
 @pytest.mark.parametrize("training", [True, False])
 def test_mixed_precision_equals_stock_keras(training: bool) -> None:
-    """To some of bfloat16's 2^-8; both round at every layer, the fused batch norm once less."""
+    """Equal to a few units of 2^-8: both round at every layer, fused batch norm once less."""
     fast_only()
     with precision("mixed"):
         model = create("resnet20", input_shape=(8, 8, 3))
@@ -94,8 +94,8 @@ def test_mixed_precision_equals_stock_keras(training: bool) -> None:
 
 
 @pytest.mark.core
-def test_mixed_gradients_are_as_near_to_float32s_as_stock_kerass() -> None:
-    """bfloat16 rounds at every layer: what counts is the distance from where nothing does."""
+def test_mixed_gradients_have_the_error_of_stock_keras() -> None:
+    """bfloat16 rounds at every layer, so both are compared with float32 gradients."""
     fast_only()
     exact = create("resnet20", input_shape=(8, 8, 3))
     with precision("mixed"):
@@ -115,7 +115,7 @@ OURS = "resnet20", "resnet50", "resnet110_v2", "resnet50_d", "seresnet50", "dens
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_plan_leaves_no_layer_of_ours_to_keras(name: str) -> None:
+def test_a_plan_has_a_rule_for_every_layer_of_the_zoo(name: str) -> None:
     torch_only()
     from reslab.acceleration.torch_plan import KerasStep, TorchPlan
 
@@ -125,8 +125,8 @@ def test_a_plan_leaves_no_layer_of_ours_to_keras(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet18_d", "seresnet18", "densenet40_k12"])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_gradients_lie_in_memory_as_the_maps_do(name: str, data_format: str) -> None:
-    """A gradient in another memory format is converted by each operation that it passes."""
+def test_gradients_have_the_memory_format_of_the_activations(name: str, data_format: str) -> None:
+    """Otherwise each operation of the backward pass converts the gradient."""
     torch = torch_only()
     shape = (32, 32, 3) if data_format == "channels_last" else (3, 32, 32)
     model = create(name, input_shape=shape, data_format=data_format)
@@ -158,8 +158,8 @@ def test_gradients_lie_in_memory_as_the_maps_do(name: str, data_format: str) -> 
 
 
 @pytest.mark.core
-def test_what_a_layer_was_told_at_the_call_stands() -> None:
-    """Monte Carlo dropout, and batch norm that is not to learn."""
+def test_a_training_argument_of_a_call_is_respected() -> None:
+    """Monte Carlo dropout, and batch norm with training=False."""
     fast_only()
     i = keras.Input((4,))
     x = layers.BatchNormalization(name="bn")(i, training=False)
@@ -180,36 +180,36 @@ def test_stacked_units_are_accelerated_too() -> None:
     assert not any("call" in vars(x) for m in inner for x in m._flatten_layers())
 
 
-def test_second_derivatives_are_those_of_stock_keras() -> None:
-    torch_only()  # stock Keras's are wrong on TensorFlow, see below
+def test_second_derivatives_equal_those_of_stock_keras() -> None:
+    torch_only()  # those of stock Keras are wrong on TensorFlow, see below
     model = create("resnet20", input_shape=(8, 8, 3), classes=3)
     x = np.random.default_rng(1).normal(size=(8, 8, 8, 3)).astype("float32")
     products = []
     for undo in (True, False):
         reslab.accelerate(model, undo=undo)
         products.append(hessian_times_ones(model, x))
-    greatest = max(np.abs(p).max() for p in products[0])
+    largest = max(np.abs(p).max() for p in products[0])
     for p, q in zip(*products, strict=True):
-        assert np.abs(p - q).max() <= 1e-3 * greatest  # sums of thousands of float32 terms
+        assert np.abs(p - q).max() <= 1e-3 * largest  # sums of thousands of float32 terms
 
 
 @pytest.mark.core
-def test_second_derivatives_are_differences_of_first_ones() -> None:
-    """Those of stock Keras on TensorFlow are not: tf.nn.moments takes the mean inside the
-    variance as a constant."""
+def test_second_derivatives_equal_differences_of_first_ones() -> None:
+    """Stock Keras on TensorFlow fails this: tf.nn.moments treats the mean inside the variance as a
+    constant."""
     fast_only()
     i = x = keras.Input((8, 8, 3))
     for _ in range(2):
         x = layers.Conv2D(4, 3, padding="same", use_bias=False)(x)
         x = layers.Activation("tanh")(layers.BatchNormalization()(x))  # no kinks
     model = keras.Model(i, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
-    assert off_the_differences(reslab.accelerate(model)) <= 1e-3
+    assert error_of_the_hessian(reslab.accelerate(model)) <= 1e-3
     if keras.backend.backend() == "tensorflow":
-        assert off_the_differences(reslab.accelerate(model, undo=True)) > 1e-3
+        assert error_of_the_hessian(reslab.accelerate(model, undo=True)) > 1e-3
 
 
-def off_the_differences(model: keras.Model) -> float:
-    """Of the Hessian's product with ones, in parts of its greatest number."""
+def error_of_the_hessian(model: keras.Model) -> float:
+    """Return the difference from finite differences, relative to the largest value."""
     x = np.random.default_rng(1).normal(size=(8, 8, 8, 3)).astype("float32")
     product = hessian_times_ones(model, x)
     before, sides, h = model.get_weights(), [], 1e-3
@@ -250,10 +250,10 @@ def test_saved_files_are_stock_and_undo_restores(tmp_path: Path) -> None:
     ids=lambda options: "-".join(options) or "plain",
 )
 def test_fits_like_stock_keras(options: dict[str, Any]) -> None:
-    """Two epochs of SGD with momentum from one start: the weights end together.
+    """Two epochs of SGD with momentum from the same weights lead to equal weights.
 
-    Where a ReLU's input is zero but for its last bits, either may let the gradient of one
-    position through. At this rate that is a tenth of the tolerance, and a rule's term is not.
+    If the input of a ReLU is almost zero, rounding decides about the gradient of that position. At
+    this learning rate the effect is a tenth of the tolerance; a missing term of a rule is larger.
     """
     fast_only()
     keras.utils.set_random_seed(1)
@@ -273,33 +273,33 @@ def test_fits_like_stock_keras(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("sgd", [keras.optimizers.SGD, SGD])
-def test_sgd_of_any_kernel_goes_in_one_pass(sgd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of one channel and of one position too, which have strides to choose from."""
+def test_sgd_updates_any_kernel_in_one_pass(sgd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also kernels with one channel or one position, whose strides are ambiguous."""
     torch_only()
     from reslab.acceleration import torch_sgd
 
-    lying = []
+    views = []
 
-    def looked(*tensors: Any) -> Any:
-        lying.append(contiguous_views(*tensors))
-        return lying[-1]
+    def recording(*tensors: Any) -> Any:
+        views.append(contiguous_views(*tensors))
+        return views[-1]
 
     contiguous_views = torch_sgd.contiguous_views
-    monkeypatch.setattr(torch_sgd, "contiguous_views", looked)
+    monkeypatch.setattr(torch_sgd, "contiguous_views", recording)
     inputs = keras.Input((8, 8, 1))
     x = layers.Conv2D(4, 1)(layers.Conv2D(4, 3, use_bias=False)(inputs))
     x = layers.Conv2D(1, 3)(layers.BatchNormalization()(x))
     model = reslab.accelerate(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x))))
     model.compile(sgd(0.01, 0.9), "mse")
     for _ in range(2):  # the velocities are created in the first step, and transposed in the second
-        lying.clear()
+        views.clear()
         model.train_on_batch(np.ones((2, 8, 8, 1)), np.ones((2, 2)))
-    assert len(lying) == len(model.trainable_variables)
-    assert all(lying)
+    assert len(views) == len(model.trainable_variables)
+    assert all(views)
 
 
 @pytest.mark.core
-def test_layers_beyond_the_rules_stay_as_they_are() -> None:
+def test_layers_without_a_rule_are_not_changed() -> None:
     fast_only()
 
     class Own(layers.Conv2D):
@@ -314,7 +314,7 @@ def test_layers_beyond_the_rules_stay_as_they_are() -> None:
 
 
 def test_freed_memory_is_used_again_without_page_faults() -> None:
-    """Counted by the system, in a separate process with the default settings of glibc."""
+    """Page faults are counted in a separate process with the default settings of glibc."""
     torch_only()
     script = (
         "import sys, torch\n"
@@ -331,6 +331,6 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
     assert int(done.stdout) < 15 * 20_000_000 / 4096 / 10
 
 
-def test_what_is_no_model_is_refused() -> None:
+def test_other_objects_than_models_are_refused() -> None:
     with pytest.raises(UserError, match="takes a Keras model, not str"):
         reslab.accelerate("resnet50")  # type: ignore[type-var]

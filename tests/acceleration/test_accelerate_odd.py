@@ -1,4 +1,4 @@
-"""`reslab.accelerate` where a model is not all of one kind, or changes afterwards."""
+"""`reslab.accelerate` on models with several dtypes, masks or custom calls, or later changes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MAPS = RNG.normal(size=(4, 8, 8, 3)).astype("float32")
 ROWS = RNG.normal(size=(4, 64)).astype("float32")
 
 
-def same(model: keras.Model, x: np.ndarray, **how: Any) -> None:
-    """Stock and accelerated: one dtype, the same numbers but for the order of float32 sums."""
+def same(model: keras.Model, x: np.ndarray, **options: Any) -> None:
+    """Assert that stock and accelerated models agree in dtype, and in values up to rounding."""
     weights = model.get_weights()
-    stock = reslab.accelerate(model, undo=True)(x, **how)
+    stock = reslab.accelerate(model, undo=True)(x, **options)
     model.set_weights(weights)
-    fast = reslab.accelerate(model)(x, **how)
+    fast = reslab.accelerate(model)(x, **options)
     kinds = [keras.backend.standardize_dtype(y.dtype) for y in (stock, fast)]
     assert kinds[0] == kinds[1]
     scale = np.abs(array(stock)).max()
@@ -68,26 +68,26 @@ def test_batch_norm_of_other_dtypes(dtype: str, training: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "wanted"), [(layers.Add, 2**25 + 2), (layers.Concatenate, 2**24 + 1)]
+    ("kind", "expected"), [(layers.Add, 2**25 + 2), (layers.Concatenate, 2**24 + 1)]
 )
-def test_whole_numbers_stay_whole(kind: Any, wanted: int) -> None:
-    """Float32 knows no 2^24 + 1."""
+def test_integers_stay_integers(kind: Any, expected: int) -> None:
+    """Float32 cannot represent 2^24 + 1."""
     numbers = keras.Input((4,), dtype="int32")
     model = reslab.accelerate(keras.Model(numbers, kind()([numbers, numbers])))
     results = model(np.array([[2**24 + 1, 2, 3, 4]], "int32"))
     assert keras.backend.standardize_dtype(results.dtype) == "int32"
-    assert int(results[0][0]) == wanted
+    assert int(results[0][0]) == expected
 
 
-def test_what_came_in_is_not_written_over() -> None:
+def test_the_input_is_not_overwritten() -> None:
     image = keras.Input((8, 8, 3))
     model = reslab.accelerate(keras.Model(image, layers.ReLU()(layers.Add()([image]))))
-    given = keras.ops.convert_to_tensor(MAPS.copy())
-    model(given)
-    np.testing.assert_array_equal(array(given), MAPS)
+    inputs = keras.ops.convert_to_tensor(MAPS.copy())
+    model(inputs)
+    np.testing.assert_array_equal(array(inputs), MAPS)
 
 
-def test_a_mask_made_inside_is_heeded() -> None:
+def test_a_mask_that_a_layer_computes_is_used() -> None:
     class Short(layers.Layer):
         def __init__(self) -> None:
             super().__init__()
@@ -116,7 +116,7 @@ def small() -> keras.Model:
 
 
 @pytest.mark.parametrize("change", ["activation", "epsilon", "lora", "call"])
-def test_what_a_layer_becomes_later_is_seen(change: str) -> None:
+def test_later_changes_of_a_layer_take_effect(change: str) -> None:
     model = reslab.accelerate(small())
     before = array(model(MAPS))
     if change == "activation":
@@ -136,7 +136,7 @@ def test_what_a_layer_becomes_later_is_seen(change: str) -> None:
     np.testing.assert_allclose(after, stock, rtol=1e-4, atol=1e-5)
 
 
-def test_a_user_s_own_call_outlives_accelerating_and_undoing() -> None:
+def test_a_call_that_the_user_has_replaced_is_kept() -> None:
     model = small()
     model.get_layer("head").call = lambda x: keras.ops.zeros((4, 16)) + 7
     for undo in (False, True):
@@ -144,7 +144,7 @@ def test_a_user_s_own_call_outlives_accelerating_and_undoing() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
-def test_a_model_is_quantised_afterwards() -> None:
+def test_an_accelerated_model_can_be_quantised() -> None:
     model = reslab.accelerate(small())
     before = array(model(MAPS))
     model.quantize("int8")
@@ -152,24 +152,24 @@ def test_a_model_is_quantised_afterwards() -> None:
     assert 0 < np.abs(after - before).max() < 0.1 * np.abs(before).max()
 
 
-def test_hooks_that_are_set_afterwards_fire() -> None:
+def test_hooks_that_are_set_later_are_called() -> None:
     if keras.backend.backend() != "torch":
-        pytest.skip("hooks are PyTorch's")
+        pytest.skip("only PyTorch has hooks")
     model = reslab.accelerate(small())
     model(MAPS)
-    fired: list[tuple[int, ...]] = []
+    shapes: list[tuple[int, ...]] = []
     handle = model.get_layer("bn").register_forward_hook(
-        lambda layer, given, output: fired.append(tuple(output.shape))
+        lambda layer, inputs, output: shapes.append(tuple(output.shape))
     )
     model(MAPS)
     handle.remove()
     model(MAPS)
-    assert fired == [(4, 6, 6, 8)]
+    assert shapes == [(4, 6, 6, 8)]
 
 
 def test_a_sequential_model_is_planned_as_well() -> None:
     if keras.backend.backend() != "torch":
-        pytest.skip("plans are PyTorch's")
+        pytest.skip("only PyTorch has plans")
     model = keras.Sequential([keras.Input((64,)), layers.Dense(8), layers.ReLU()])
     same(model, ROWS)
     assert "call" in vars(model._functional)
@@ -181,8 +181,8 @@ def test_networks_of_keras_applications(name: str) -> None:
     same(model, RNG.normal(size=(4, 32, 32, 3)).astype("float32"))
 
 
-def test_a_step_of_the_user_s_own_stays() -> None:
-    """Of the class and of this one model."""
+def test_a_custom_train_step_is_kept() -> None:
+    """Both of a class and of a single model."""
     torch_only()
 
     class Own(keras.Model):
@@ -200,7 +200,7 @@ def test_a_step_of_the_user_s_own_stays() -> None:
             model.fit(x, y, verbose=0)
 
 
-def test_a_step_heeds_what_changes_between_steps() -> None:
+def test_changes_between_steps_take_effect() -> None:
     """Layers that are frozen and unfrozen, all layers frozen, losses of layers, sample weights."""
     torch_only()
 
@@ -223,7 +223,7 @@ def test_a_step_heeds_what_changes_between_steps() -> None:
             model.get_layer("conv").trainable = trains
             results += [*model.fit(x, y, **how).history.values(), *model.get_weights()]
         model.trainable = False
-        model.get_layer("bn").trainable = True  # its statistics move all the same
+        model.get_layer("bn").trainable = True  # its running statistics still change
         with pytest.warns(UserWarning, match="any trainable weights"):
             results += model.fit(x, y, **how).history.values()
         return results + model.get_weights()
@@ -233,14 +233,14 @@ def test_a_step_heeds_what_changes_between_steps() -> None:
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_no_thin_kernel_of_one_position_strides(padding: str) -> None:
-    """PyTorch writes outside of its gradient, on some processors: positions are picked before."""
+def test_no_1x1_kernel_with_few_channels_strides(padding: str) -> None:
+    """On some processors PyTorch writes outside of its gradient: positions are selected first."""
     torch = torch_only()
     from torch.utils._python_dispatch import TorchDispatchMode
 
     strides = []
 
-    class Noted(TorchDispatchMode):
+    class Recording(TorchDispatchMode):
         def __torch_dispatch__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
             if function is torch.ops.aten.convolution_backward.default:
                 strides.append(tuple(args[4]))
@@ -252,6 +252,6 @@ def test_no_thin_kernel_of_one_position_strides(padding: str) -> None:
     model = reslab.accelerate(keras.Model(image, wide))
     x = torch.rand(4, 7, 8, 3)
     same(model, x.numpy())
-    with Noted():
+    with Recording():
         model(x).sum().backward()
     assert strides == [(2, 2), (1, 1)]

@@ -1,4 +1,4 @@
-"""Initial weights on JAX: Keras's numbers, from few compiled programs."""
+"""Initial weights on JAX: the values of Keras, from few compiled programs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from tests.helpers.models import array
 
 pytestmark = [
     pytest.mark.core,
-    pytest.mark.skipif(keras.backend.backend() != "jax", reason="the others draw as ever"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "jax", reason="initialisation is changed only on JAX"
+    ),
 ]
-LARGE = 4100, 4100  # beyond the longest draw that is shared
+LARGE = 4100, 4100  # longer than the longest shared draw
 INITIALISERS = [
     keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal", seed=3),
     keras.initializers.HeNormal(seed=5),
@@ -28,7 +30,7 @@ INITIALISERS = [
     "shape", [(3, 3, 5, 16), (4096, 1), (64, 10), (17, 243), (1, 70000), (0,), LARGE]
 )
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_weights_start_from_keras_s_own_numbers(
+def test_initial_weights_equal_those_of_keras(
     initialiser: Any, shape: tuple[int, ...], dtype: str
 ) -> None:
     with fast_initialisation():
@@ -37,15 +39,15 @@ def test_weights_start_from_keras_s_own_numbers(
     np.testing.assert_array_equal(array(numbers), array(initialiser(shape, dtype)))
 
 
-def test_bounds_of_each_number_s_own_are_heeded() -> None:
-    """As a context in a context is, which leaves the outer one as it was."""
+def test_means_for_each_number_are_used() -> None:
+    """Also after a nested context, which must not end the outer one."""
     means = keras.ops.reshape(keras.ops.arange(6.0), (2, 3))
-    wanted = keras.random.normal((2, 3), mean=means, seed=1)
+    expected = keras.random.normal((2, 3), mean=means, seed=1)
     with fast_initialisation():
         with fast_initialisation():
             pass
         numbers = keras.random.normal((2, 3), mean=means, seed=1)
-    np.testing.assert_array_equal(array(numbers), array(wanted))
+    np.testing.assert_array_equal(array(numbers), array(expected))
 
 
 def test_jax_compiles_its_draws_for_few_lengths() -> None:
@@ -53,12 +55,12 @@ def test_jax_compiles_its_draws_for_few_lengths() -> None:
 
     compiled: list[str] = []
 
-    def heard(event: str, _: float, **__: Any) -> None:
+    def listener(event: str, _: float, **__: Any) -> None:
         if "backend_compile" in event:
             compiled.append(event)
 
     jax.clear_caches()
-    jax.monitoring.register_event_duration_secs_listener(heard)
+    jax.monitoring.register_event_duration_secs_listener(listener)
     draw = INITIALISERS[0]
     try:
         with fast_initialisation():
@@ -67,12 +69,12 @@ def test_jax_compiles_its_draws_for_few_lengths() -> None:
             for n in range(3, 30):
                 draw((3, 3, 3, n))
             several = len(compiled)
-            with fast_initialisation():  # nothing is compiled inside of another, nor behind it
+            with fast_initialisation():  # no compilation in a nested context, nor after it
                 draw((3, 3, 3, 30))
             draw((3, 3, 3, 31))
             nested = len(compiled)
             traced = jax.jit(lambda: draw((3, 3, 3, 5)))()
     finally:
-        jax.monitoring.unregister_event_duration_listener(heard)
+        jax.monitoring.unregister_event_duration_listener(listener)
     assert first == several == nested > 0
     np.testing.assert_allclose(traced, draw((3, 3, 3, 5)), rtol=1e-6)  # fused: an ulp

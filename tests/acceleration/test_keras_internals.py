@@ -1,4 +1,4 @@
-"""Private names of Keras: one module has them all, and says which one a new Keras has dropped."""
+"""Private names of Keras: only one module uses them, and its errors name the missing one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reslab.core.errors import UserError
 ROOT = Path(reslab.__file__).parent
 HERE = ROOT / "acceleration" / "keras_internals.py"
 KERAS = Path(keras.__file__).parent / "src"
-# Where Keras defines what models, layers and optimisers keep for themselves
+# Where Keras defines the private names of models, layers and optimisers
 DEFINING = ("layers/layer.py", "models", "ops", "optimizers", "trainers", "backend", "layers")
 # Private names of other libraries
 OTHERS = {
@@ -42,8 +42,8 @@ def private(name: object) -> bool:
     return isinstance(name, str) and re.fullmatch(r"_[A-Za-z]\w*", name) is not None
 
 
-def of_keras() -> set[str]:
-    """Every private attribute and method in the source of Keras's objects."""
+def keras_private_names() -> set[str]:
+    """Return every private attribute and method of models, layers and optimisers of Keras."""
     names: set[str] = set()
     for path in (file for part in DEFINING for file in sorted((KERAS / part).rglob("*.py"))):
         if not path.name.endswith("_test.py"):
@@ -52,8 +52,8 @@ def of_keras() -> set[str]:
     return names
 
 
-def own(tree: ast.AST) -> Iterator[str]:
-    """The private names that a module defines, whatever they are."""
+def defined_names(tree: ast.AST) -> Iterator[str]:
+    """Yield the names that a module defines."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             yield node.name
@@ -64,7 +64,7 @@ def own(tree: ast.AST) -> Iterator[str]:
 
 
 def used(tree: ast.AST, defined: set[str], keras_names: set[str]) -> Iterator[str]:
-    """The uses of private names that a module of reslab must not have."""
+    """Yield the uses of private Keras names that are not allowed in a module."""
     pieces = {id(x) for f in ast.walk(tree) if isinstance(f, ast.JoinedStr) for x in f.values}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -79,7 +79,7 @@ def used(tree: ast.AST, defined: set[str], keras_names: set[str]) -> Iterator[st
             yield from {node.value} & keras_names - OTHERS
         elif isinstance(node, ast.ClassDef) and any(map(_of_keras, node.bases)):
             # a method of one of Keras's classes that replaces a private one
-            yield from (f"{node.name}.{name}" for name in {*own(node)} & keras_names)
+            yield from (f"{node.name}.{name}" for name in {*defined_names(node)} & keras_names)
 
 
 def _of_keras(base: ast.expr) -> bool:
@@ -87,12 +87,12 @@ def _of_keras(base: ast.expr) -> bool:
 
 
 def test_no_other_module_uses_a_private_name_of_keras() -> None:
-    keras_names = of_keras()
+    keras_names = keras_private_names()
     assert {"_flatten_layers", "_nodes_by_depth", "_backend_update_step"} <= keras_names
     for path in sorted(ROOT.rglob("*.py")):
         if path != HERE:
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            names = sorted(used(tree, {*own(tree)}, keras_names))
+            names = sorted(used(tree, {*defined_names(tree)}, keras_names))
             assert not names, f"{path}: {', '.join(names)} belongs in {HERE.name}"
 
 
@@ -107,13 +107,13 @@ def test_no_other_module_uses_a_private_name_of_keras() -> None:
         "class A(keras.optimizers.SGD):\n    def _backend_update_step(self): ...",
     ],
 )
-def test_a_use_of_a_private_name_is_seen(code: str) -> None:
+def test_a_use_of_a_private_name_is_detected(code: str) -> None:
     tree = ast.parse(code)
-    assert [*used(tree, {*own(tree)}, of_keras())]
+    assert [*used(tree, {*defined_names(tree)}, keras_private_names())]
 
 
-def fresh() -> ModuleType:
-    """The module as a new process would import it."""
+def reimport() -> ModuleType:
+    """Import the module again, as a new process would."""
     spec = importlib.util.spec_from_file_location("fresh_internals", HERE)
     assert spec is not None
     assert spec.loader is not None
@@ -131,7 +131,7 @@ def fresh() -> ModuleType:
         (keras.optimizers.Optimizer, "_backend_update_step"),
     ],
 )
-def test_a_name_that_keras_has_dropped_is_named(
+def test_a_name_that_keras_has_removed_is_named(
     owner: type, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder = next(cls for cls in owner.__mro__ if name in vars(cls))
@@ -139,17 +139,17 @@ def test_a_name_that_keras_has_dropped_is_named(
         monkeypatch.delattr(cls, name, raising=False)
     monkeypatch.setattr(keras, "__version__", "3.17.2")
     with pytest.raises(UserError) as error:
-        fresh()
+        reimport()
     assert str(error.value).startswith(f"Keras 3.17.2 has no {owner.__name__}.{name}, which reslab")
     assert str(error.value).endswith("install another version, such as keras<3.17")
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.core
-def test_a_module_that_keras_has_dropped_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_that_keras_has_removed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keras.src.models.functional", None)
     with pytest.raises(UserError, match=r"has no keras\.src\.models\.functional, which reslab"):
-        fresh()
+        reimport()
 
 
 @pytest.mark.core
@@ -161,7 +161,7 @@ def test_an_attribute_that_layers_no_longer_have_is_named() -> None:
 
 
 @pytest.mark.core
-def test_what_this_backend_needs_is_there() -> None:
+def test_all_names_for_this_backend_exist() -> None:
     backend = keras.backend.backend()
     if backend == "torch":
         assert internals.torch_trainer() in keras.Model.__mro__

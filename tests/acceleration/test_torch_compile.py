@@ -1,4 +1,4 @@
-"""`jit_compile=True` on PyTorch: what the rules know of a net is compiled, by the same numbers."""
+"""`jit_compile=True` on PyTorch compiles the layers that have a rule, with equal results."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from tests.helpers.reference import randomise
 from tests.helpers.training import same_bits
 
 if keras.backend.backend() != "torch":
-    pytest.skip("torch.compile is PyTorch's", allow_module_level=True)
+    pytest.skip("needs the PyTorch backend", allow_module_level=True)
 
-# what PyTorch's compiler does
+# warnings of PyTorch's compiler
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
@@ -97,11 +97,11 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
     compile_segment, shapes = CompiledSegment._compiled, []
 
-    def spied(segment: Any, inputs: list[Any]) -> Any:
+    def recording(segment: Any, inputs: list[Any]) -> Any:
         shapes.append(tuple(inputs[0].shape))
         return compile_segment(segment, inputs)
 
-    monkeypatch.setattr(CompiledSegment, "_compiled", spied)
+    monkeypatch.setattr(CompiledSegment, "_compiled", recording)
     return shapes
 
 
@@ -110,36 +110,36 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in NETS if name != "
 
 @pytest.mark.parametrize("name", ["nested", *SLOW])
 def test_a_compiled_net_trains_as_an_eager_one(name: str, shapes: list[Any]) -> None:
-    ends, kept = [], None
+    ends, start = [], None
     for jit in (False, True):
         assert not shapes
         keras.utils.set_random_seed(1)
         model = NETS[name]()
-        if kept is None:
+        if start is None:
             randomise(model)
-            kept = model.get_weights()
-        model.set_weights(kept)
+            start = model.get_weights()
+        model.set_weights(start)
         compiled(model, jit)
-        given = batch(shape=model.input_shape[1:])
-        logs = [model.train_on_batch(*given) for _ in range(3)]
+        inputs = batch(shape=model.input_shape[1:])
+        logs = [model.train_on_batch(*inputs) for _ in range(3)]
         ends.append([np.array(logs), *model.get_weights()])
     assert shapes
-    within = 2**-6 if name == "mixed" else 1e-4
+    tolerance = 2**-6 if name == "mixed" else 1e-4
     for eager, fused in zip(*ends, strict=True):
-        assert np.abs(eager - fused).max() <= within * max(np.abs(eager).max(), 1e-3)
+        assert np.abs(eager - fused).max() <= tolerance * max(np.abs(eager).max(), 1e-3)
 
 
 @pytest.mark.slow
 def test_recomputation_in_another_thread_is_compiled_too(shapes: list[Any]) -> None:
-    """On a GPU the backward pass has its own thread: an eager unit would not fit a compiled one."""
+    """On a GPU the backward pass has its own thread. It must recompute with the compiled unit."""
     import torch
 
     from reslab.acceleration.torch_compile import compilation as compiling
 
     model, gradients = NETS["stacked, recomputed"](), []
     x = torch.from_numpy(batch()[0])
-    for wanted in (False, True):
-        with compiling(wanted):
+    for enabled in (False, True):
+        with compiling(enabled):
             total = model(x, training=True).square().sum()
         weights = [v.value for v in model.trainable_variables]
         with ThreadPoolExecutor(1) as pool:
@@ -149,15 +149,15 @@ def test_recomputation_in_another_thread_is_compiled_too(shapes: list[Any]) -> N
         assert (eager - fused).abs().max() <= 1e-4 * max(float(eager.abs().max()), 1e-3)
 
 
-def test_a_smaller_last_batch_is_not_worth_compiling(shapes: list[Any]) -> None:
+def test_a_smaller_last_batch_is_not_compiled(shapes: list[Any]) -> None:
     model = compiled(nested())
     model.fit(*batch(40), batch_size=16, epochs=2, verbose=0)
     assert {shape[0] for shape in shapes} == {16}
-    model.fit(*batch(16), batch_size=8, verbose=0)  # but another size that goes on is
+    model.fit(*batch(16), batch_size=8, verbose=0)  # another size that is used again is compiled
     assert {shape[0] for shape in shapes} == {16, 8}
 
 
-def test_evaluation_and_what_was_undone_are_not_compiled(shapes: list[Any]) -> None:
+def test_evaluation_is_not_compiled_and_undo_removes_compilation(shapes: list[Any]) -> None:
     model = compiled(nested())
     model.evaluate(*batch(), verbose=0)
     model.predict(batch()[0], verbose=0)
@@ -166,7 +166,7 @@ def test_evaluation_and_what_was_undone_are_not_compiled(shapes: list[Any]) -> N
     assert not {"call", "train_step", "_should_torch_compile"} & vars(model).keys()
 
 
-def test_a_training_step_of_ones_own_has_its_net_compiled(shapes: list[Any]) -> None:
+def test_a_custom_train_step_uses_the_compiled_network(shapes: list[Any]) -> None:
     import torch
 
     class Own(keras.Model):
@@ -189,7 +189,7 @@ def test_a_training_step_of_ones_own_has_its_net_compiled(shapes: list[Any]) -> 
 
 
 @pytest.mark.slow
-def test_without_a_compiler_training_goes_on(tmp_path: Path) -> None:
+def test_training_continues_without_a_compiler(tmp_path: Path) -> None:
     script = (
         "from tests.acceleration.test_torch_compile import batch, compiled, nested\n"
         "print(compiled(nested()).train_on_batch(*batch()))\n"
@@ -205,16 +205,16 @@ def test_without_a_compiler_training_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+def test_a_resumed_run_is_bitwise_equal(tmp_path: Path) -> None:
     data = tiny.folder(tmp_path / "tiny")
-    how: dict[str, Any] = {"epochs": 2, "batch": 32, "jit_compile": True}
+    options: dict[str, Any] = {"epochs": 2, "batch": 32, "jit_compile": True}
 
     def stop(line: Any) -> None:
         raise Interrupted
 
-    whole = reslab.train(tiny.NETWORK, data, out=tmp_path / "whole", **how)
+    whole = reslab.train(tiny.NETWORK, data, out=tmp_path / "whole", **options)
     with pytest.raises(Interrupted):
-        reslab.train(tiny.NETWORK, data, out=tmp_path / "b", watch=Watch(epoch=stop), **how)
+        reslab.train(tiny.NETWORK, data, out=tmp_path / "b", watch=Watch(epoch=stop), **options)
     again = resume(tmp_path / "b")
     same_bits(whole, again)
     assert "the first step compiles the network" in "".join(

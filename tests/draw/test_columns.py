@@ -49,7 +49,7 @@ def main_path(network: Network) -> Iterator[Leaf]:
 
 
 def looks(network: Network) -> Counter[str]:
-    """The skips by look, from the inputs of sums, gates and products, and the dense layers."""
+    """Return the number of skips by look, from the inputs of joins and of dense layers."""
     layers = {layer.path: layer for layer in walk(network)}
     skips: Counter[str] = Counter()
     for path, layer in layers.items():
@@ -60,13 +60,13 @@ def looks(network: Network) -> Counter[str]:
             }
             skips["concat"] += len(branches) == 1  # the other branches are empty
         if kind in ("add", "gate", "multiply"):
-            detour = [one for p, one in layers.items() if p.startswith(f"{unit}_shortcut_")]
-            changes = detour and detour[0].in_shapes[0] != detour[-1].out_shape
-            skips["change" if changes else "projection" if detour else "identity"] += 1
+            shortcut = [one for p, one in layers.items() if p.startswith(f"{unit}_shortcut_")]
+            changes = shortcut and shortcut[0].in_shapes[0] != shortcut[-1].out_shape
+            skips["change" if changes else "projection" if shortcut else "identity"] += 1
     return skips
 
 
-def weighted(drawn: Column) -> int:
+def count_boxes(drawn: Column) -> int:
     """The number of boxes, with those of folded items multiplied."""
     total = 0
     for i, item in enumerate(drawn.items):
@@ -77,7 +77,7 @@ def weighted(drawn: Column) -> int:
     return total
 
 
-def apart(boxes: list[Box]) -> bool:
+def without_overlap(boxes: list[Box]) -> bool:
     boxes = [box for box in boxes if box.look != "frame"]
     for a, b in combinations(boxes, 2):
         (al, at, ar, ab), (bl, bt, br, bb) = a.extent, b.extent
@@ -96,12 +96,12 @@ def test_every_layer_has_its_box_and_every_unit_its_skip(net: Network) -> None:
     assert Counter(skip.look for skip in drawn.skips) == looks(net)
 
 
-def test_deep_networks_are_folded_and_nothing_is_lost() -> None:
+def test_deep_networks_are_folded_and_keep_their_layers() -> None:
     for name in ("resnet152", "resnet200_v2", "resnet1001_v2", "plain1202"):
         net = NETWORKS[name]
         (drawn,) = columns([net])
         assert drawn.boxes <= LONGEST
-        assert weighted(drawn) == len(list(main_path(net)))
+        assert count_boxes(drawn) == len(list(main_path(net)))
     first, second, *_ = columns([NETWORKS["resnet152_v1"]])[0].skips
     assert (first.look, second.look) == ("change", "identity")  # equal units, one projection
 
@@ -118,7 +118,7 @@ def test_figure_3() -> None:
     boxes = [box for box in drawing.boxes if box.layer]
     by_column = [[b for b in boxes if b.x == x] for x in sorted({b.x for b in boxes})]
     assert [len(each) for each in by_column] == [16 + 5 + 3, 34 + 2, 34 + 2]
-    assert apart(drawing.boxes)
+    assert without_overlap(drawing.boxes)
     labels = {m.text: m.y for m in drawing.marks if isinstance(m, Text) and "size" in m.text}
     assert list(labels) == [f"output size: {n}" for n in (224, 112, 56, 28, 14, 7, 1)]
     # the layers of the paper at the height of each size
@@ -172,13 +172,13 @@ def test_any_description_draws(net: Network) -> None:
     drawn, folded = column(net), column(net, fold=True)
     boxes = [m for item in drawn.items for m in item.piece.marks if isinstance(m, Box)]
     assert drawn.boxes - sum(box.look == "other" for box in boxes) == count
-    assert weighted(folded) == drawn.boxes
+    assert count_boxes(folded) == drawn.boxes
     skips = Counter(skip.look for skip in drawn.skips if skip.look != "concat")
     wanted = looks(net)
     del wanted["concat"]  # not drawn inside branches
     assert skips <= wanted
     assert skips.total() + sum(box.look == "sum" for box in boxes) == wanted.total()
-    assert apart(picture([net, NETWORKS["resnet20"]]).boxes)
+    assert without_overlap(picture([net, NETWORKS["resnet20"]]).boxes)
 
 
 @given(networks())
@@ -190,7 +190,7 @@ def test_any_description_draws_layer_by_layer(net: Network) -> None:
     joins = [layer for layer in layers if layer.part.kind in ("add", "concat")]
     assert sum(box.layer for box in boxes) == len(layers) - len(joins)
     assert sum(box.look in ("sum", "join") for box in boxes) == len(joins)
-    assert apart(boxes)
+    assert without_overlap(boxes)
 
 
 def test_a_network_of_open_size_and_one_that_shrinks_inside_a_unit() -> None:

@@ -19,7 +19,7 @@ from tests.helpers.runs import CHARACTERS, make_run
 
 
 @pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -29,8 +29,8 @@ def test_draw_writes_both_files() -> None:
         *("picture:", "plain20-resnet20.png"),
     ]
     with Image.open("plain20-resnet20.png") as image:
-        wide, high = image.size
-    assert high > wide > 500
+        width, height = image.size
+    assert height > width > 500
     assert json.loads(
         output_of("draw", "--block", "plain", "--block", "basic", "--json", "--out", "a/b.png")
     )
@@ -38,7 +38,7 @@ def test_draw_writes_both_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "expected"),
     [
         ("draw", "name networks"),
         ("draw resnet51", "no network 'resnet51'; did you mean 'resnet50'?"),
@@ -53,8 +53,8 @@ def test_draw_writes_both_files() -> None:
         ("show resnet20 --table", "--table takes no network"),
     ],
 )
-def test_refusals(words: str, says: str) -> None:
-    assert says in error_of(*words.split())
+def test_wrong_arguments_are_one_line(words: str, expected: str) -> None:
+    assert expected in error_of(*words.split())
 
 
 def test_the_help_names_the_blocks() -> None:
@@ -62,7 +62,7 @@ def test_the_help_names_the_blocks() -> None:
     assert [word.strip() for word in listed.split(",")] == list(BLOCKS)
 
 
-def test_a_file_in_the_way_is_not_replaced_by_half_a_picture() -> None:
+def test_no_picture_is_written_if_one_of_the_files_is_a_folder() -> None:
     Path("x.svg").mkdir()
     assert "x.svg is a folder" in error_of("draw", "resnet20", "--out", "x")
 
@@ -79,7 +79,7 @@ def test_the_chart_has_the_published_numbers_and_measured_ones(tmp_path: Path) -
     assert [w for w in published if "layers" in w and "VGG" not in w] == [
         *("8 layers", "8 layers", "19 layers", "22 layers", "152 layers")
     ]
-    assert any("He et al. 2015, Table 5" in words for words in published)
+    assert any("He et al. 2015, Table 5" in text for text in published)
     run = make_run(tmp_path / "run", "resnet20", "glyphs", CHARACTERS)
     assert run.evaluation is not None
     output_of("chart", "depth", run.path)
@@ -87,8 +87,8 @@ def test_the_chart_has_the_published_numbers_and_measured_ones(tmp_path: Path) -
     assert f"{100 * run.evaluation['top5_error']['value']:.2f} %" in extra
     assert "20 layers" in extra
     assert len(PUBLISHED) == 7
-    bare = make_run(tmp_path / "bare", "resnet20", "glyphs", CHARACTERS, evaluated=False)
-    assert "is not evaluated yet" in error_of("chart", "depth", bare.path)
+    unevaluated = make_run(tmp_path / "bare", "resnet20", "glyphs", CHARACTERS, evaluated=False)
+    assert "is not evaluated yet" in error_of("chart", "depth", unevaluated.path)
 
 
 def test_table_1() -> None:
@@ -123,5 +123,5 @@ def test_help_and_tables_load_neither_matplotlib_nor_keras() -> None:
         "import sys; from reslab.cli.main import main; main(['show', '--table']);"
         "sys.exit(bool({'matplotlib', 'keras', 'reslab.draw'} & set(sys.modules)))"
     )
-    here = Path(reslab.__file__).parents[1]
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=here)
+    checkout = Path(reslab.__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=checkout)

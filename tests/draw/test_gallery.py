@@ -15,20 +15,20 @@ from reslab.spec.shapes import Maps
 from reslab.zoo.resnet import basic
 
 
-def drawn(name: str) -> list[str]:
+def labels(name: str) -> list[str]:
     """The labels of the boxes of a block, from top to bottom."""
     boxes = sorted(gallery.picture([name]).boxes, key=lambda box: (box.y, box.x))
     return [box.text for box in boxes if box.look != "frame"]
 
 
 def test_the_papers_blocks() -> None:
-    assert drawn("plain") == ["3x3 conv, 64", "BN", "ReLU", "3x3 conv, 64", "BN", "ReLU"]
-    assert drawn("basic") == ["3x3 conv, 64", "BN", "ReLU", "3x3 conv, 64", "BN", "+", "ReLU"]
-    assert drawn("preact")[:3] == ["BN", "ReLU", "1x1 conv, 64"]
-    assert drawn("preact")[-2:] == ["1x1 conv, 256", "+"]
-    assert "1x1 conv, 128, /2" in drawn("projection")
-    assert "zero-pad, 128, /2" in drawn("option_a")
-    assert drawn("inception").count("concat") == 1
+    assert labels("plain") == ["3x3 conv, 64", "BN", "ReLU", "3x3 conv, 64", "BN", "ReLU"]
+    assert labels("basic") == ["3x3 conv, 64", "BN", "ReLU", "3x3 conv, 64", "BN", "+", "ReLU"]
+    assert labels("preact")[:3] == ["BN", "ReLU", "1x1 conv, 64"]
+    assert labels("preact")[-2:] == ["1x1 conv, 256", "+"]
+    assert "1x1 conv, 128, /2" in labels("projection")
+    assert "zero-pad, 128, /2" in labels("option_a")
+    assert labels("inception").count("concat") == 1
 
 
 def test_the_identity_starts_before_the_activation_and_the_projection_after_it() -> None:
@@ -38,8 +38,8 @@ def test_the_identity_starts_before_the_activation_and_the_projection_after_it()
         (line,) = [m for m in gallery.picture([name]).lines if m.look in ("identity", "change")][:1]
         return line.points[0][1]
 
-    def top(name: str, words: str) -> float:
-        return min(box.y for box in gallery.picture([name]).boxes if box.text == words)
+    def top(name: str, text: str) -> float:
+        return min(box.y for box in gallery.picture([name]).boxes if box.text == text)
 
     assert fork("preact") < top("preact", "BN")
     assert fork("characters") > top("characters", "ReLU")
@@ -47,9 +47,9 @@ def test_the_identity_starts_before_the_activation_and_the_projection_after_it()
 
 def test_the_dense_block_of_five_layers_with_growth_rate_4() -> None:
     """Huang 2017, Fig. 1: every layer is connected to every later one."""
-    words = Counter(drawn("dense"))
-    assert [words[w] for w in ("BN", "ReLU", "3x3 conv, 4")] == [5, 5, 5]
-    assert {"x0: 6 maps", "x5: 4 maps", "concat, 26 maps"} <= set(words)
+    counts = Counter(labels("dense"))
+    assert [counts[w] for w in ("BN", "ReLU", "3x3 conv, 4")] == [5, 5, 5]
+    assert {"x0: 6 maps", "x5: 4 maps", "concat, 26 maps"} <= set(counts)
     curves = [line for line in gallery.picture(["dense"]).lines if line.look == "dense"]
     # 6 sources; a straight line to the next layer, a curve to every later one
     assert Counter(curve.stage for curve in curves) == {0: 5, 1: 4, 2: 3, 3: 2, 4: 1}
@@ -57,10 +57,10 @@ def test_the_dense_block_of_five_layers_with_growth_rate_4() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "words", "look"),
+    ("kind", "symbol", "look"),
     [("multiply", "\N{MULTIPLICATION SIGN}", "sum"), ("maxout", "maxout", "join")],
 )
-def test_a_join_is_drawn_by_its_kind(kind: str, words: str, look: str) -> None:
+def test_a_join_is_drawn_by_its_kind(kind: str, symbol: str, look: str) -> None:
     @dataclass(frozen=True)
     class Other(Leaf):
         @property
@@ -68,4 +68,4 @@ def test_a_join_is_drawn_by_its_kind(kind: str, words: str, look: str) -> None:
             return kind
 
     drawing = piece(replace(basic(64), join=Other()), Maps(8, 8, 64))
-    assert [m.text for m in drawing.marks if isinstance(m, Box) and m.look == look] == [words]
+    assert [m.text for m in drawing.marks if isinstance(m, Box) and m.look == look] == [symbol]

@@ -29,12 +29,12 @@ from reslab.zoo import NETWORKS, network
 from tests.helpers.odd_nets import LATER, ODD, RARE, SMALL, close
 from tests.helpers.reference import forward, randomise
 
-# the giants have a separate test when not stacked; the small sizes run on every backend
-GIANTS = "resnet1202", "resnet1202_b", "plain1202", "resnet1001_v2"
+# The deepest networks have a separate test when not stacked. Small sizes run on every backend.
+DEEPEST = "resnet1202", "resnet1202_b", "plain1202", "resnet1001_v2"
 REST = [
     pytest.param(name, marks=pytest.mark.slow)
     for name in NETWORKS
-    if name not in {**SMALL, **LATER} and name not in GIANTS
+    if name not in {**SMALL, **LATER} and name not in DEEPEST
 ]
 ON_EVERY_BACKEND = [pytest.param(name, marks=pytest.mark.core) for name in SMALL]
 
@@ -56,7 +56,7 @@ def test_built_model_agrees_with_walk(name: str) -> None:
             else (shape.height, shape.width, shape.channels)
         )
         assert tuple(layer.output.shape[1:]) == size, line.path
-    assert not any(layer.variables for layer in layers.values()), "layers that walk does not know"
+    assert not any(layer.variables for layer in layers.values()), "layers that are missing in walk"
 
 
 def transposes(layers: dict) -> bool:
@@ -64,8 +64,8 @@ def transposes(layers: dict) -> bool:
 
 
 @pytest.mark.parametrize("name", [*LATER, *ON_EVERY_BACKEND])
-def test_the_same_function_as_written_by_hand(name: str) -> None:
-    """Against a forward pass in numpy that knows `walk` alone; running statistics filled too."""
+def test_outputs_equal_a_numpy_forward_pass(name: str) -> None:
+    """The NumPy forward pass uses only `walk`. Running statistics are random, too."""
     shape = {**SMALL, **LATER}[name]
     model = create(name, input_shape=shape, data_format="channels_last")
     values = randomise(model)
@@ -77,7 +77,7 @@ def test_the_same_function_as_written_by_hand(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["resnet18", "resnet50_v2", "resnet20", "characters", "characters_printed"]
 )
-def test_channels_first_is_the_same_function_of_the_same_weights(name: str) -> None:
+def test_channels_first_gives_the_same_outputs_with_the_same_weights(name: str) -> None:
     shape = SMALL[name]
     last = create(name, input_shape=shape, data_format="channels_last")
     first = create(name, input_shape=(shape[2], *shape[:2]), data_format="channels_first")
@@ -97,17 +97,17 @@ def test_paddings_pools_branches_and_rare_parts(
     model = create(net, input_shape=shape, data_format=data_format)
     values = randomise(model)
     x = np.random.default_rng(1).normal(size=(2, 33, 30, 3)).astype("float32")
-    given = x if data_format == "channels_last" else x.transpose(0, 3, 1, 2)
-    outputs = model.predict_on_batch(given)
+    inputs = x if data_format == "channels_last" else x.transpose(0, 3, 1, 2)
+    outputs = model.predict_on_batch(inputs)
     close(outputs, forward(walk(net), values, x))
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    close(again.predict_on_batch(given), outputs)
-    np.testing.assert_array_equal(reslab.accelerate(again).predict_on_batch(given), outputs)
+    close(again.predict_on_batch(inputs), outputs)
+    np.testing.assert_array_equal(reslab.accelerate(again).predict_on_batch(inputs), outputs)
 
 
 @pytest.mark.core
-def test_auxiliary_heads_are_there_to_train_and_gone_at_inference() -> None:
+def test_auxiliary_heads_exist_only_with_aux() -> None:
     whole = create(RARE, data_format="channels_last", aux=True)
     values = randomise(whole)
     x = np.random.default_rng(1).normal(size=(2, *RARE.input_shape)).astype("float32")
@@ -117,8 +117,10 @@ def test_auxiliary_heads_are_there_to_train_and_gone_at_inference() -> None:
     end = next(i for i, layer in enumerate(layers) if layer.path == "b_aux_dense1")
     close(outputs["b_aux"], forward(layers[: end + 1], values, x))
     close(outputs["head"], forward(layers, values, x))
-    bare = create(RARE, data_format="channels_last")
-    assert {layer.name for layer in whole.layers} - {layer.name for layer in bare.layers} == {
+    without_aux = create(RARE, data_format="channels_last")
+    assert {layer.name for layer in whole.layers} - {
+        layer.name for layer in without_aux.layers
+    } == {
         "b_aux_globalaverage1",
         "b_aux_dense1",
     }
@@ -133,7 +135,9 @@ def test_stochastic_depth_drops_whole_images_and_keeps_the_mean() -> None:
     np.testing.assert_array_equal(model.predict_on_batch(x[:8]), x[:8])
     y = keras.ops.convert_to_numpy(model(x, training=True))
     first = y[:, :1, :1, :1]
-    np.testing.assert_array_equal(y, np.broadcast_to(first, y.shape))  # all of an image, or none
+    np.testing.assert_array_equal(
+        y, np.broadcast_to(first, y.shape)
+    )  # each image is kept or dropped as a whole
     np.testing.assert_allclose(np.unique(first), [0, 4 / 3], rtol=1e-6)
     assert abs((first > 0).mean() - 0.75) < 4 * np.sqrt(0.75 * 0.25 / 4000)
 
@@ -167,14 +171,14 @@ def test_open_size_taps_and_no_top() -> None:
         ({"network": "characters", "input_shape": (None, None, 1)}, "fixed size"),
     ],
 )
-def test_an_argument_that_does_not_fit_is_an_error(arguments: dict, message: str) -> None:
+def test_invalid_arguments_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         create(**arguments)
 
 
 @pytest.mark.core
 def test_twin_kernels_of_the_printed_network_start_identical() -> None:
-    """One integer seed: a block's first 3x3 and the 3x3 of its shortcut are the same."""
+    """One integer seed gives the first 3x3 of a block and the 3x3 of its shortcut equal kernels."""
     model = create("characters_printed")
     for block in range(1, 5):
         body = model.get_layer(f"block{block}_1_body_conv1").get_weights()[0]
@@ -205,7 +209,7 @@ def test_compiles_fits_clones_saves_and_loads(tmp_path: Path) -> None:
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", model.predict_on_batch(x))
-    # a fresh process that has never heard of reslab
+    # a new process that does not import reslab
     script = (
         "import keras, numpy as np, sys\n"
         "m = keras.saving.load_model('model.keras')\n"
@@ -218,11 +222,11 @@ def test_compiles_fits_clones_saves_and_loads(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def forgotten() -> Iterator[None]:
-    """What was compiled goes with the test: a hundred networks' programs would fill 12 GB."""
+def cleared_caches() -> Iterator[None]:
+    """Free compiled programs after the test: those of a hundred networks would use 12 GB."""
     yield
     keras.utils.clear_session()
-    gc.collect()  # a compiled model and its functions hold each other
+    gc.collect()  # a compiled model and its functions refer to each other
     if keras.backend.backend() == "jax":
         import jax
 
@@ -231,11 +235,11 @@ def forgotten() -> Iterator[None]:
 
 @pytest.mark.core
 @pytest.mark.slow
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("cleared_caches")
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_network_trains_a_step_saves_and_loads(name: str, tmp_path: Path) -> None:
-    """The giants stacked, as `reslab train` has them; on TensorFlow without tracing, which would
-    take most of the time and is tested with the small ones."""
+    """The deepest networks are stacked, as `reslab train` does. On TensorFlow the step is not
+    traced: tracing would take most of the time, and other tests cover it."""
     net = network(name)
     flattens = any(isinstance(leaf, Flatten) for part in net.rows.values() for leaf in leaves(part))
     height, width, channels = net.input_shape
@@ -245,7 +249,7 @@ def test_every_network_trains_a_step_saves_and_loads(name: str, tmp_path: Path) 
         classes=3,
         input_shape=shape,
         data_format="channels_last",
-        stacked=name in GIANTS,
+        stacked=name in DEEPEST,
     )
     model.compile(
         "sgd",
@@ -273,8 +277,8 @@ UNNORMALISED = sorted(
     "name",
     [n if n == "googlenet_2014" else pytest.param(n, marks=pytest.mark.slow) for n in UNNORMALISED],
 )
-def test_without_batch_norm_a_fresh_network_is_not_sure_of_itself(name: str) -> None:
-    """Where logits are far apart the first steps diverge."""
+def test_initial_logits_are_small_without_batch_norm(name: str) -> None:
+    """With large initial logits the first training steps diverge."""
     keras.utils.set_random_seed(0)
     model = create(name, classes=3)
     x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
@@ -283,7 +287,7 @@ def test_without_batch_norm_a_fresh_network_is_not_sure_of_itself(name: str) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet1202", "resnet1001_v2"])
-def test_giants_agree_with_walk_and_compute(name: str, tmp_path: Path) -> None:
+def test_the_deepest_networks_agree_with_walk_and_compute(name: str, tmp_path: Path) -> None:
     test_built_model_agrees_with_walk(name)
     model = create(name)
     model.save(tmp_path / "giant.keras")

@@ -16,7 +16,7 @@ SHAPE = (12, 12, 1)
 
 
 def pair() -> keras.Model:
-    """The mean of the logits of two networks of one kind."""
+    """Return a model with the mean of the logits of two ResNet-20."""
     images = keras.Input(SHAPE)
     members = [build.create("resnet20", 3, SHAPE, name=name) for name in ("left", "right-1.5")]
     mean = keras.layers.Average(name="mean")([member(images) for member in members])
@@ -36,7 +36,7 @@ def test_two_models_of_one_network_in_one_model_train_save_and_load(tmp_path: Pa
     assert {"left", "right-1.5"} < {layer.name for layer in model.layers}
     assert model.get_layer("left").get_layer("conv1_conv1") is not None
     paths = [v.path for v in model.variables]
-    assert len(set(paths)) == len(paths)  # PyTorch keeps one parameter for each path
+    assert len(set(paths)) == len(paths)  # PyTorch has one parameter per path
     names = build.variables(model)
     assert {"left/conv1_conv1/kernel", "right-1.5/conv1_conv1/kernel"} <= set(names)
     assert len(names) == len(model.variables)
@@ -67,6 +67,6 @@ def test_a_name_changes_no_layer_and_no_weight() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "my net", "_a", 3])
-def test_a_name_that_keras_cannot_take_is_refused(name: object) -> None:
+def test_names_that_keras_does_not_accept_are_refused(name: object) -> None:
     with pytest.raises(UserError, match="cannot be the name of a model"):
         build.create("resnet20", name=name)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Random networks build, count, survive JSON and train."""
+"""Random networks: counts, JSON, outputs and a training step."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.helpers.reference import forward, randomise
 
 @given(networks())
 @settings(few, max_examples=150)
-def test_any_network_counts_and_survives_json(net: Network) -> None:
+def test_any_network_has_consistent_counts_and_survives_json(net: Network) -> None:
     assert serialize.decode_network(json.loads(json.dumps(serialize.encode_network(net)))) == net
     layers = walk(net)
     assert len({layer.path for layer in layers}) == len(layers)
@@ -43,9 +43,9 @@ def test_any_network_counts_and_survives_json(net: Network) -> None:
 @few
 def test_any_network_builds_computes_and_trains(net: Network) -> None:
     model = create(net, data_format="channels_last")
-    counted = summary.counts(net)
+    counts = summary.counts(net)
     parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-    assert parameters == counted.trainable_params
+    assert parameters == counts.trainable_params
     values = randomise(model)
     x = np.random.default_rng(0).normal(size=(4, *net.input_shape)).astype("float32")
     outputs, expected = model.predict_on_batch(x), forward(walk(net), values, x)

@@ -28,7 +28,7 @@ print(type(getattr(model, "optimizer", None)).__name__, "call" in vars(model))
 
 
 def load_in_new_process(file: Path) -> tuple[str, np.ndarray]:
-    """The optimiser, whether `call` is replaced, and the outputs for images of ones."""
+    """Return the optimiser with whether `call` is replaced, and the outputs for images of ones."""
     out = file.with_suffix(".npy")
     command = [sys.executable, "-c", READ, str(file), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -37,7 +37,7 @@ def load_in_new_process(file: Path) -> tuple[str, np.ndarray]:
 
 @pytest.mark.core
 def test_a_stacked_and_compiled_model(tmp_path: Path) -> None:
-    """Plain Keras has neither the layer nor the optimiser."""
+    """Its layers and its optimiser are registered by reslab."""
     model = reslab.create("resnet20", stacked=True)
     model.compile(SGD(0.1, momentum=0.9), "mse")
     model.save(tmp_path / "a.keras")

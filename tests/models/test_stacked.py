@@ -1,4 +1,4 @@
-"""Stacked units: the same network as without stacks, to the last layer's name and weight."""
+"""Stacked models have the function, names and weights of flat models."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ DROPPING = stochastic(
     0.4,
 )
 Y = np.arange(6) % 3
-WAYS = [{"stacked": True}, {"stacked": True, "remat": True}]
+OPTIONS = [{"stacked": True}, {"stacked": True, "remat": True}]
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("how", WAYS, ids=["stacked", "remat"])
+@pytest.mark.parametrize("options", OPTIONS, ids=["stacked", "remat"])
 @pytest.mark.parametrize("net", [SMALL, DROPPING], ids=lambda net: net.name)
-def test_training_is_that_of_the_flat_net(net: Network, how: dict[str, bool]) -> None:
-    """First weights, gradients, running statistics, what dropout drops: three steps of each."""
-    flat, model = build(net), build(net, **how)
+def test_training_equals_that_of_the_flat_net(net: Network, options: dict[str, bool]) -> None:
+    """Equal initial weights, gradients, running statistics and dropout masks in three steps."""
+    flat, model = build(net), build(net, **options)
     assert stacked.holders(model)
     assert not any(
         layer.name in dict.fromkeys(x.path for x in walk(net)) for layer in stacked.holders(model)
@@ -72,25 +72,25 @@ def test_training_is_that_of_the_flat_net(net: Network, how: dict[str, bool]) ->
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
     after = values(model)
     close(after, values(flat))
-    for name, array in after.items():  # batch norm's statistics and all weights have moved
+    for name, array in after.items():  # the running statistics and all weights have changed
         assert not np.array_equal(array, before[name]) or name.endswith("bias"), name
     close({"y": model.predict_on_batch(X)}, {"y": flat.predict_on_batch(X)})
 
 
 @pytest.mark.core
-def test_statistics_move_once_a_step_with_remat() -> None:
+def test_running_statistics_are_updated_once_per_step_with_remat() -> None:
     model = build(SMALL, stacked=True, remat=True)
     norm = variables(model)["b_2_body_bn1/moving_variance"]
     assert norm.numpy() == pytest.approx(np.ones(4))
     model.train_on_batch(X, Y)
-    fresh = build(SMALL)
-    fresh.train_on_batch(X, Y)
-    close({"v": norm.numpy()}, {"v": values(fresh)["b_2_body_bn1/moving_variance"]})
+    flat = build(SMALL)
+    flat.train_on_batch(X, Y)
+    close({"v": norm.numpy()}, {"v": values(flat)["b_2_body_bn1/moving_variance"]})
 
 
 @pytest.mark.core
-def test_the_same_function_as_written_by_hand() -> None:
-    """Against numpy, which reads every single layer's weights by its flat name."""
+def test_outputs_equal_a_numpy_forward_pass() -> None:
+    """The NumPy forward pass reads the weights of each layer by its flat name."""
     model = create(SMALL, data_format="channels_last", stacked=True)
     weights = randomise(model)
     close({"y": model.predict_on_batch(X)}, {"y": forward(walk(SMALL), weights, X)})
@@ -109,11 +109,13 @@ def test_saves_loads_and_clones(tmp_path: Path) -> None:
     np.testing.assert_array_equal(clone.predict_on_batch(X), model.predict_on_batch(X))
     assert all(layer.remat for each in (again, clone) for layer in stacked.holders(each))
     losses = [float(m.train_on_batch(X, Y)) for m in (again, model)]
-    assert losses[0] == losses[1]  # the optimiser and the generators go on from where they were
+    assert (
+        losses[0] == losses[1]
+    )  # the states of the optimiser and of the random generators were saved
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".weights.h5", ".h5", ".pth", ".keras"])
-def test_files_of_weights_know_no_difference(ending: str, tmp_path: Path) -> None:
+def test_weight_files_fit_flat_and_stacked_models(ending: str, tmp_path: Path) -> None:
     flat, model = create(SMALL), create(SMALL, stacked=True)
     randomise(model)
     weights.save(model, tmp_path / f"a{ending}")
@@ -129,7 +131,7 @@ def test_files_of_weights_know_no_difference(ending: str, tmp_path: Path) -> Non
 @pytest.mark.core
 @given(networks())
 @few
-def test_any_description_stacks(net: Network) -> None:
+def test_any_network_can_be_stacked(net: Network) -> None:
     flat = create(net, data_format="channels_last")
     model = create(net, data_format="channels_last", stacked=True)
     weights = randomise(flat)
@@ -141,7 +143,7 @@ def test_any_description_stacks(net: Network) -> None:
 
 @given(networks())
 @few
-def test_stacks_survive_json_and_know_their_paths(net: Network) -> None:
+def test_stacks_survive_json_and_have_the_paths_of_their_layers(net: Network) -> None:
     by_path = {layer.path: layer for layer in walk(net)}
     for stack in stacks.stacks(net):
         assert stacks.decode(json.loads(json.dumps(stack.encode()))) == stack
@@ -150,7 +152,7 @@ def test_stacks_survive_json_and_know_their_paths(net: Network) -> None:
                 assert type(by_path.pop(path).part) is type(leaf)
 
 
-def test_what_is_stacked() -> None:
+def test_which_units_are_stacked() -> None:
     def units(net: Network) -> list[tuple[str, int]]:
         return [(stack.name, stack.times) for stack in stacks.stacks(net)]
 
@@ -212,7 +214,7 @@ def test_recalibration_measures_every_layer() -> None:
     close(values(model), values(flat))
 
 
-def test_what_does_not_fit_is_said() -> None:
+def test_options_that_exclude_each_other_are_refused() -> None:
     with pytest.raises(UserError, match="needs stacked=True"):
         create("resnet20", remat=True)
     with pytest.raises(UserError, match="does not go with --flat"):
@@ -221,7 +223,7 @@ def test_what_does_not_fit_is_said() -> None:
         stacks.decode({"unit": []})
 
 
-def test_what_a_training_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_chooses_by_depth_and_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_free", lambda: 1000.0)
     assert memory.choose(network("resnet20"), 128, 4) == memory.Building()
     deep = memory.choose(network("resnet1001_v2"), 16, 4)
@@ -255,32 +257,34 @@ def test_a_gpu_s_own_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "and 3.0 are free" in memory.choose(network("resnet1001_v2"), 16, 4).note
 
 
-def test_a_stopped_training_goes_on_to_the_same_weights(thirds: Path, tmp_path: Path) -> None:
+def test_a_stopped_training_resumes_to_the_same_weights(thirds: Path, tmp_path: Path) -> None:
     from reslab.core.interrupts import Interrupted
     from reslab.core.progress import Watch
 
     def stop(line: object) -> None:
         raise Interrupted
 
-    how = {"epochs": 2, "batch": 16, "stacked": True, "remat": True, "keep_checkpoints": True}
-    whole = reslab.train(tiny.NETWORK, thirds, out=tmp_path / "whole", **how)
+    options = {"epochs": 2, "batch": 16, "stacked": True, "remat": True, "keep_checkpoints": True}
+    whole = reslab.train(tiny.NETWORK, thirds, out=tmp_path / "whole", **options)
     with pytest.raises(Interrupted):
-        reslab.train(tiny.NETWORK, thirds, out=tmp_path / "cut", watch=Watch(epoch=stop), **how)
+        reslab.train(tiny.NETWORK, thirds, out=tmp_path / "cut", watch=Watch(epoch=stop), **options)
     cut = reslab.resume(tmp_path / "cut")
     for name in ("epoch-0001", "epoch-0002", "last"):
         a, b = (read_arrays(r.checkpoints / f"{name}.safetensors")[0] for r in (cut, whole))
         same(a, b)
     assert any("are stacked in" in line["text"] for line in cut.log("note"))
     model = keras.saving.load_model(cut.model_path)
-    assert not stacked.holders(model)  # not deep: the file is of stock layers
+    assert not stacked.holders(model)  # the network is not deep, so the file has stock layers
 
 
 @pytest.mark.core
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX's loops need it")
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="only JAX replaces convolutions in loops"
+)
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("size", [1, 3, (2, 5)])
-def test_a_convolution_of_a_loop_is_that_of_keras(size: object, padding: str) -> None:
-    """Its values, both gradients, and both of the gradients' squares."""
+def test_a_convolution_in_a_loop_equals_that_of_keras(size: object, padding: str) -> None:
+    """Equal values, gradients, and gradients of the squared gradients."""
     import jax
 
     from reslab.acceleration.jax_rules import loop_convolution
@@ -295,10 +299,10 @@ def test_a_convolution_of_a_loop_is_that_of_keras(size: object, padding: str) ->
         def loss(*args):
             return (convolution(*args) ** 3).sum()
 
-        def steep(*args):
+        def squared_gradients(*args):
             return sum((g**2).sum() for g in jax.grad(loss, (0, 1))(*args))
 
-        first, second = (jax.grad(f, (0, 1))(x, kernel) for f in (loss, steep))
+        first, second = (jax.grad(f, (0, 1))(x, kernel) for f in (loss, squared_gradients))
         return [convolution(x, kernel), *first, *second]
 
     results = gradients(loop_convolution(layer))
@@ -307,8 +311,8 @@ def test_a_convolution_of_a_loop_is_that_of_keras(size: object, padding: str) ->
 
 
 @pytest.mark.core
-def test_only_what_loops_is_replaced_and_it_can_be_undone() -> None:
-    flat, deep = (reslab.create(network("resnet20"), stacked=way) for way in (False, True))
+def test_only_layers_in_loops_are_replaced_and_undo_restores_them() -> None:
+    flat, deep = (reslab.create(network("resnet20"), stacked=value) for value in (False, True))
     inner = [layer for stack in stacked.holders(deep) for layer in stack.template_layers]
     name = "convolution_op" if keras.backend.backend() == "jax" else "call"
     assert any(name in vars(layer) for layer in inner)

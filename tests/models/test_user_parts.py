@@ -50,14 +50,14 @@ def test_weights_keep_their_names(tmp_path: Path) -> None:
     )
 
 
-def test_stacking_leaves_such_units_written_out() -> None:
+def test_units_with_custom_parts_are_not_stacked() -> None:
     names = {layer.name for layer in reslab.create(NETWORK, stacked=True).layers}
     assert "conv2_x_2_body_depthwise1" in names
 
 
 @dataclass(frozen=True)
 class Wrong(Depthwise):
-    """A part whose Keras layer is not what the part says."""
+    """A part whose Keras layer contradicts its shape, weights, state or name."""
 
     fault: str = ""
 
@@ -85,7 +85,7 @@ class Wrong(Depthwise):
         ("layer", "return a keras.layers.Layer"),
     ],
 )
-def test_a_layer_unlike_its_part_is_refused(fault: str, message: str) -> None:
+def test_a_layer_that_contradicts_its_part_is_refused(fault: str, message: str) -> None:
     net = spec.Network("wrong", {"row": Wrong(3, 2, fault)}, (8, 8, 1))
     with pytest.raises(UserError, match=message) as caught:
         reslab.create(net)
@@ -102,7 +102,7 @@ def test_a_part_without_a_keras_layer() -> None:
 
 
 class Killed(BaseException):
-    """As sudden as a kill, within this process."""
+    """Simulates a kill in this process."""
 
 
 @TORCH
@@ -136,18 +136,18 @@ except UserError as error:
 
 
 @TORCH
-def test_in_a_process_that_does_not_know_the_part(apart: None, thirds: Path) -> None:
-    """Stock layers predict all the same; of the others the message says what to import."""
+def test_loading_in_a_process_without_the_part(apart: None, thirds: Path) -> None:
+    """A model of stock layers can be loaded. For others the message names the module to import."""
 
-    def loaded(path: str) -> str:
+    def load_in_new_process(path: str) -> str:
         command = [sys.executable, "-c", READ, path]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     reslab.train(STOCK, thirds, epochs=1, batch=64, out="stock")
-    assert loaded("stock") == "(None, 3)"
+    assert load_in_new_process("stock") == "(None, 3)"
     reslab.train(NETWORK, thirds, epochs=1, batch=64, out="mine")
-    assert loaded("mine") == (
+    assert load_in_new_process("mine") == (
         "mine/model.keras cannot be loaded as a model: the part Depthwise is not registered in this"
         " process: first import the Python module that defines it with @reslab.spec.register"
         " (tests.helpers.user_parts)"

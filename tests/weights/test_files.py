@@ -193,7 +193,7 @@ def test_files_store_the_strides(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     )
     with pytest.raises(UserError, match=message):
         weights.load(create(DEEP_V1), tmp_path / "a.safetensors")
-    weights.save(filled(DEEP), tmp_path / "a.pth", "torchvision")  # which has no note
+    weights.save(filled(DEEP), tmp_path / "a.pth", "torchvision")  # a .pth file has no note
     with caplog.at_level(logging.WARNING):
         weights.load(create(DEEP_V1), tmp_path / "a.pth")
     assert "strides in a 1x1 convolution (v1)" in caplog.text
@@ -227,7 +227,7 @@ class Evil:
         return Path.touch, (Path("executed"),)
 
 
-def refused(path: Path, net: Network = SMALL, **options: Any) -> str:
+def error_of(path: Path, net: Network = SMALL, **options: Any) -> str:
     model = filled(net)
     before = [np.array(v) for v in model.get_weights()]
     with pytest.raises(UserError) as raised:
@@ -240,7 +240,7 @@ def refused(path: Path, net: Network = SMALL, **options: Any) -> str:
 def test_wrong_shapes_are_listed(tmp_path: Path) -> None:
     wide = Network("wide", rows(lambda w, s=1: basic(2 * w, s)), (16, 16, 3))
     weights.save(filled(wide), tmp_path / "a.pth", "torchvision")
-    message = refused(tmp_path / "a.pth")
+    message = error_of(tmp_path / "a.pth")
     assert "does not fit small (torchvision names)" in message
     assert (
         "layer1.0.conv1.weight is (16, 8, 3, 3) in the file, (8, 8, 3, 3) in the network" in message
@@ -254,7 +254,7 @@ def test_missing_and_extra_tensors_are_listed(tmp_path: Path) -> None:
     arrays = safetensors.numpy.load_file(tmp_path / "a.safetensors")
     arrays["layer9.weight"] = arrays.pop("layer1.0.bn2.running_var")
     safetensors.numpy.save_file(arrays, tmp_path / "a.safetensors")
-    message = refused(tmp_path / "a.safetensors")
+    message = error_of(tmp_path / "a.safetensors")
     assert (
         "layer1.0.bn2.running_var (8) is missing; layer9.weight (8) belongs to no layer" in message
     )
@@ -262,9 +262,9 @@ def test_missing_and_extra_tensors_are_listed(tmp_path: Path) -> None:
 
 def test_the_error_for_a_wrong_scheme_names_the_right_one(tmp_path: Path) -> None:
     weights.save(filled(SMALL), tmp_path / "a.safetensors", "keras_hub")
-    message = refused(tmp_path / "a.safetensors", scheme="torchvision")
+    message = error_of(tmp_path / "a.safetensors", scheme="torchvision")
     assert "has keras_hub names, not torchvision: use scheme='keras_hub'" in message
-    assert "did you mean 'timm'?" in refused(tmp_path / "a.safetensors", scheme="tim")
+    assert "did you mean 'timm'?" in error_of(tmp_path / "a.safetensors", scheme="tim")
 
 
 def test_the_error_names_the_library_without_such_a_network(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_damaged_files(kind: str, ending: str, tmp_path: Path, monkeypatch: Any)
         noise = np.random.default_rng(0).bytes(1000)
         contents = {"noise": noise, "empty": b"", "pickle": pickle.dumps({"a": Evil()})}
         path.write_bytes(contents.get(kind, good[: len(good) // 2]))
-    assert f"a{ending} " in refused(path)
+    assert f"a{ending} " in error_of(path)
     assert not Path("executed").exists()
 
 
@@ -299,7 +299,7 @@ def test_torch_files_with_more_than_weights_are_rejected(tmp_path: Path, monkeyp
     torch = pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     torch.save({"fc.weight": torch.zeros(2), "extra": Evil()}, "a.pth")
-    assert "contains more than weights, which could run code" in refused(Path("a.pth"))
+    assert "contains more than weights, which could run code" in error_of(Path("a.pth"))
     assert not Path("executed").exists()
 
 
@@ -309,7 +309,7 @@ def test_a_pytorch_version_with_an_unsafe_loader_is_rejected(
     torch = pytest.importorskip("torch")
     weights.save(filled(SMALL), tmp_path / "a.pth", "torchvision")
     monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
-    assert "need PyTorch 2.6 or newer" in refused(tmp_path / "a.pth")
+    assert "need PyTorch 2.6 or newer" in error_of(tmp_path / "a.pth")
 
 
 def test_h5_arrays_of_objects_and_links_are_rejected(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_h5_arrays_of_objects_and_links_are_rejected(tmp_path: Path) -> None:
             else:
                 external = [("/etc/hostname", 0, 8)]
                 group.create_dataset("0", (2,), dtype="f4", external=external)
-        assert "not an array of numbers in the file itself: it is not read" in refused(path)
+        assert "not an array of numbers in the file itself: it is not read" in error_of(path)
 
 
 @pytest.mark.parametrize("scheme", ["keras", "keras_hub", "reslab"])
@@ -338,16 +338,16 @@ def test_h5_without_layer_names(scheme: str, tmp_path: Path) -> None:
         file.visititems(lambda _, item: groups.append(item) if "name" in item.attrs else None)
         for group in groups:
             del group.attrs["name"]
-    assert "does not name its layers: give scheme" in refused(path, DEEP)
+    assert "does not name its layers: give scheme" in error_of(path, DEEP)
     assert same(model, weights.load(filled(DEEP, seed=1), path, scheme))
 
 
 def test_paths_that_are_not_weight_files(tmp_path: Path) -> None:
-    assert "there is no file" in refused(tmp_path / "nowhere.pth")
+    assert "there is no file" in error_of(tmp_path / "nowhere.pth")
     (tmp_path / "a.bin").touch()
-    assert "a weight file ends in .safetensors, .pth" in refused(tmp_path / "a.bin")
+    assert "a weight file ends in .safetensors, .pth" in error_of(tmp_path / "a.bin")
     (tmp_path / "a.pth").mkdir()
-    assert "is a folder" in refused(tmp_path / "a.pth")
+    assert "is a folder" in error_of(tmp_path / "a.pth")
     with pytest.raises(UserError, match="is a folder; name a file"):
         weights.save(create(SMALL), tmp_path / "a.pth", "timm")
 
@@ -359,4 +359,4 @@ def test_invalid_notes_are_rejected(tmp_path: Path) -> None:
         safetensors.numpy.save_file(
             arrays, tmp_path / "b.safetensors", metadata={"reslab": json.dumps(note)}
         )
-        assert "b.safetensors: " in refused(tmp_path / "b.safetensors")
+        assert "b.safetensors: " in error_of(tmp_path / "b.safetensors")

@@ -18,18 +18,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_the_page_is_of_all_nets_and_of_what_was_measured() -> None:
-    """If not: `python docs/parity.py` with what is missing, or `--write`."""
-    place = Path(__file__).parents[2] / "docs" / "parity.py"
-    spec = importlib.util.spec_from_file_location("parity_page", place)
+def test_the_page_has_all_networks_and_the_stored_results() -> None:
+    """If this fails, run `python docs/parity.py` with the missing networks, or with `--write`."""
+    script = Path(__file__).parents[2] / "docs" / "parity.py"
+    spec = importlib.util.spec_from_file_location("parity_page", script)
     assert spec is not None
     assert spec.loader is not None
     page = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(page)
-    kept = json.loads(page.KEPT.read_text(encoding="utf-8"))
-    assert list(kept) == [page.name(case) for case in CASES]
-    assert page.PAGE.read_text(encoding="utf-8") == page.page(kept)
-    for result in kept.values():
+    stored = json.loads(page.KEPT.read_text(encoding="utf-8"))
+    assert list(stored) == [page.name(case) for case in CASES]
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(stored)
+    for result in stored.values():
         assert max(result["to_ours"], result["to_theirs"], *result["stages"].values()) < CLOSE
 
 

@@ -27,7 +27,7 @@ from tests.helpers.reference import randomise
 from tests.helpers.weights.libraries import library
 
 pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="what is fetched does not depend on the backend"
+    keras.backend.backend() != "torch", reason="downloads do not depend on the backend"
 )
 V2 = "IMAGENET1K_V2"
 
@@ -149,9 +149,13 @@ def test_timm_weights_have_their_own_preprocessing(
     hub_publishes(server, "resnet18.a9_in1k", (folder / "a.safetensors").read_bytes())
     model = reslab.create("resnet18", weights="timm/resnet18.a9_in1k")
     assert same(model, original)
-    how = weights.about(model).preprocessing
-    assert how is not None
-    assert (how.size, how.resize, how.interpolation) == (224, 235, "bicubic")
+    preprocessing = weights.about(model).preprocessing
+    assert preprocessing is not None
+    assert (preprocessing.size, preprocessing.resize, preprocessing.interpolation) == (
+        224,
+        235,
+        "bicubic",
+    )
     requests = len(server.requests)
     weights.load(create("resnet18"), "timm/resnet18.a9_in1k")
     assert len(server.requests) == requests == 3
@@ -184,9 +188,13 @@ def test_keras_applications_weights_build_their_variant(
     loaded = reslab.create("resnet18", weights="keras/imagenet")
     assert loaded.name == "keras_resnet18"
     assert same(loaded, model)
-    how = weights.about(loaded).preprocessing
-    assert how is not None
-    assert (how.order, how.mean[0], how.std[0]) == ("bgr", 103.939, 1.0)
+    preprocessing = weights.about(loaded).preprocessing
+    assert preprocessing is not None
+    assert (preprocessing.order, preprocessing.mean[0], preprocessing.std[0]) == (
+        "bgr",
+        103.939,
+        1.0,
+    )
 
 
 def test_a_damaged_download_is_rejected(
@@ -268,12 +276,15 @@ def test_urls_and_preprocessing_are_those_of_torchvision() -> None:
             assert theirs[version].url == registry.TORCH_URL + name
             published = registry.find(network, f"torchvision/{version}")
             assert published is not None
-            preset, how = theirs[version].transforms(), published.preprocessing
-            assert (preset.crop_size, preset.resize_size) == ([how.size], [how.resize])
-            assert preset.interpolation.value == how.interpolation
+            preset, preprocessing = theirs[version].transforms(), published.preprocessing
+            assert (preset.crop_size, preset.resize_size) == (
+                [preprocessing.size],
+                [preprocessing.resize],
+            )
+            assert preset.interpolation.value == preprocessing.interpolation
             if network != "googlenet":  # which normalises again inside the network
-                assert how.mean == pytest.approx([255 * m for m in preset.mean])
-                assert how.std == pytest.approx([255 * s for s in preset.std])
+                assert preprocessing.mean == pytest.approx([255 * m for m in preset.mean])
+                assert preprocessing.std == pytest.approx([255 * s for s in preset.std])
             assert published.classes == tuple(theirs[version].meta["categories"])
     for network, (path, md5, _) in registry.KERAS.items():
         assert len(md5) == 32, network
@@ -284,8 +295,8 @@ def test_urls_and_preprocessing_are_those_of_torchvision() -> None:
 def test_preprocessing_equals_torchvisions(size: tuple[int, int], tmp_path: Path) -> None:
     presets = library("torchvision").transforms._presets
     file = photograph(tmp_path / "a.png", size)
-    how = Preprocessing(resize=232)
-    ours = how.normalise(how.picture(file)[None])
+    preprocessing = Preprocessing(resize=232)
+    ours = preprocessing.normalise(preprocessing.picture(file)[None])
     with Image.open(file) as opened:
         theirs = presets.ImageClassification(crop_size=224, resize_size=232)(opened.convert("RGB"))
     np.testing.assert_allclose(ours[0], theirs.numpy().transpose(1, 2, 0), atol=2e-6)
@@ -301,11 +312,11 @@ def test_preprocessing_equals_timms(size: tuple[int, int], tmp_path: Path) -> No
         "std": (0.2, 0.3, 0.4),
     }
     make = library("timm").data.create_transform
-    how = registry._timm_preprocessing(config)
+    preprocessing = registry._timm_preprocessing(config)
     file = photograph(tmp_path / "a.png", size)
     with Image.open(file) as opened:
         theirs = make(**config)(opened.convert("RGB")).numpy()
-    ours = how.normalise(how.picture(file)[None])[0]
+    ours = preprocessing.normalise(preprocessing.picture(file)[None])[0]
     np.testing.assert_allclose(ours, theirs.transpose(1, 2, 0), atol=2e-6)
 
 
