@@ -121,8 +121,8 @@ def test_figure_3() -> None:
     assert without_overlap(drawing.boxes)
     labels = {m.text: m.y for m in drawing.marks if isinstance(m, Text) and "size" in m.text}
     assert list(labels) == [f"output size: {n}" for n in (224, 112, 56, 28, 14, 7, 1)]
-    # the layers of the paper at the height of each size
-    wanted = {
+    # the layers that the paper draws beside each size
+    expected = {
         224: ["3x3 conv, 64"],
         112: ["pool, /2", "7x7 conv, 64, /2", "7x7 conv, 64, /2"],
         56: ["pool, /2"] * 3,
@@ -131,33 +131,33 @@ def test_figure_3() -> None:
         7: ["pool, /2", "3x3 conv, 512, /2", "3x3 conv, 512, /2"],
         1: ["fc 4096", "avg pool", "avg pool"],
     }
-    for size, words in wanted.items():
-        at = [
+    for size, labels_of_row in expected.items():
+        texts = [
             box.text
             for each in by_column
             for box in each
             if box.y == labels[f"output size: {size}"]
         ]
-        assert at == words
-    used = Counter(line.look for line in drawing.lines)
-    assert used["identity"] == 13 + 1  # and one in the legend
-    assert used["change"] == 3 + 1
+        assert texts == labels_of_row
+    looks_of_lines = Counter(line.look for line in drawing.lines)
+    assert looks_of_lines["identity"] == 13 + 1  # and one in the legend
+    assert looks_of_lines["change"] == 3 + 1
 
 
-def test_the_svg_has_the_words_of_each_layer() -> None:
+def test_the_svg_has_the_label_of_each_layer() -> None:
     svg = render.files(picture(FIGURE_3))["svg"].decode()
-    found = Counter(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
-    wanted = Counter(
+    counts = Counter(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
+    expected = Counter(
         f"{leaf.kernel}x{leaf.kernel} conv, {leaf.filters}" + ", /2" * (leaf.stride == 2)
         for net in FIGURE_3
         for leaf in main_path(net)
         if isinstance(leaf, Conv)
     )
-    assert {words: n for words, n in found.items() if "conv" in words} == wanted
-    assert found["output size: 112"] == 1
+    assert {label: n for label, n in counts.items() if "conv" in label} == expected
+    assert counts["output size: 112"] == 1
 
 
-def test_the_same_picture_gives_the_same_bytes_whatever_the_settings() -> None:
+def test_pictures_do_not_depend_on_the_settings_of_matplotlib() -> None:
     nets = [NETWORKS["resnet20"]]
     first = render.files(picture(nets))
     with matplotlib.rc_context({"font.size": 22.0, "svg.hashsalt": None, "savefig.dpi": 30}):
@@ -167,23 +167,23 @@ def test_the_same_picture_gives_the_same_bytes_whatever_the_settings() -> None:
 
 @given(networks())
 @settings(few, max_examples=60)
-def test_any_description_draws(net: Network) -> None:
+def test_any_network_can_be_drawn(net: Network) -> None:
     count = len(list(main_path(net)))
     drawn, folded = column(net), column(net, fold=True)
     boxes = [m for item in drawn.items for m in item.piece.marks if isinstance(m, Box)]
     assert drawn.boxes - sum(box.look == "other" for box in boxes) == count
     assert count_boxes(folded) == drawn.boxes
     skips = Counter(skip.look for skip in drawn.skips if skip.look != "concat")
-    wanted = looks(net)
-    del wanted["concat"]  # not drawn inside branches
-    assert skips <= wanted
-    assert skips.total() + sum(box.look == "sum" for box in boxes) == wanted.total()
+    expected = looks(net)
+    del expected["concat"]  # not drawn inside branches
+    assert skips <= expected
+    assert skips.total() + sum(box.look == "sum" for box in boxes) == expected.total()
     assert without_overlap(picture([net, NETWORKS["resnet20"]]).boxes)
 
 
 @given(networks())
 @settings(few, max_examples=60)
-def test_any_description_draws_layer_by_layer(net: Network) -> None:
+def test_any_network_can_be_drawn_layer_by_layer(net: Network) -> None:
     layers = walk(net)
     drawing = piece(tuple(net.rows.values()), input_maps(net))
     boxes = [mark for mark in drawing.marks if isinstance(mark, Box)]
@@ -195,8 +195,8 @@ def test_any_description_draws_layer_by_layer(net: Network) -> None:
 
 def test_a_network_of_open_size_and_one_that_shrinks_inside_a_unit() -> None:
     net = replace(NETWORKS["resnet18"], input_shape=(None, None, 3))
-    words = {m.text for m in picture([net]).marks if isinstance(m, Text)}
-    assert {"output size: 1/2", "output size: 1/32", "output size: 1"} <= words
+    texts = {m.text for m in picture([net]).marks if isinstance(m, Text)}
+    assert {"output size: 1/2", "output size: 1/32", "output size: 1"} <= texts
 
     class Scale(Join):
         """The product of squeeze-and-excitation: one number for each map."""

@@ -127,7 +127,7 @@ def kinds(model: keras.Model) -> list[str]:
     return [type(call.op).__name__ for call in fold(flatten(model)).calls]
 
 
-def test_what_is_folded_and_what_is_not() -> None:
+def test_which_layers_are_folded() -> None:
     inputs = keras.Input((9, 9, 4))
     shared = layers.Conv2D(4, 3, padding="same")(inputs)  # used twice: only the sum is folded
     x = layers.Add()([shared, layers.BatchNormalization()(shared)])
@@ -268,7 +268,7 @@ def test_a_chosen_engine_names_the_layer_it_does_not_support(engine: str) -> Non
         reslab.inference(custom_layer_model(), engine)
 
 
-def test_errors_name_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_name_the_missing_part(monkeypatch: pytest.MonkeyPatch) -> None:
     model = create("resnet20", input_shape=(8, 8, 1), data_format="channels_last")
     with pytest.raises(UserError, match="no engine 'tensorrt'; choose one of auto, openvino"):
         reslab.inference(model, "tensorrt")

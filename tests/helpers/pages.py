@@ -51,6 +51,7 @@ class Block:
 
 
 def is_slow(page: Path) -> bool:
+    """Tell whether a page is marked as slow."""
     return "<!-- test: slow -->" in page.read_text(encoding="utf-8")
 
 

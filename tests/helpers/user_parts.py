@@ -117,7 +117,7 @@ NETWORK = spec.Network(
         "head": (spec.GlobalAvgPool, spec.Dense(3)),
     },
     (8, 8, 1),
-    "a network with parts of my own",
+    "a network with custom parts",
 )
 STOCK = spec.Network(
     "stock",

@@ -71,7 +71,9 @@ class Wrong(Depthwise):
         return {"mean": (1,)} if self.fault == "state" else {}
 
     def keras_layer(self, site: spec.Site) -> Any:
-        layer = super().keras_layer(replace(site, path="own") if self.fault == "name" else site)
+        layer = super().keras_layer(
+            replace(site, path="wrong_name") if self.fault == "name" else site
+        )
         return layer.call if self.fault == "layer" else layer
 
 
@@ -81,7 +83,7 @@ class Wrong(Depthwise):
         ("shape", r"out_shape says \(8, 8, 1\), the output of its Keras layer is \(4, 4, 1\)"),
         ("weights", r"weights says {}, its Keras layer has {'kernel': \(3, 3, 1, 1\)}"),
         ("state", r"state says {'mean': \(1,\)}, its Keras layer has {}"),
-        ("name", "calls its layer 'own': pass name=site.path"),
+        ("name", "calls its layer 'wrong_name': pass name=site.path"),
         ("layer", "return a keras.layers.Layer"),
     ],
 )

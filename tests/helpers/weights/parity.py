@@ -62,6 +62,7 @@ Values = Callable[[np.ndarray], dict[str, np.ndarray]]  # images -> outputs by r
 
 
 def measure(case: Case) -> Result:
+    """Compare outputs in both directions, with equal random weights and images."""
     shape = (case.size, case.size, 3)
     images = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
     model = reslab.create(case.net, input_shape=shape, data_format="channels_last")
@@ -81,7 +82,7 @@ def measure(case: Case) -> Result:
 
 
 def _same_epsilons(case: Case, theirs: Any) -> None:
-    """With variances near 1 the outputs would not show a difference of 1e-8 between epsilons."""
+    """Compare epsilons directly: outputs would not show a difference of 1e-8."""
     layers = walk(case.net)
     mappings = map_variables(schemes()[case.library], layers)
     names = {m.ours: name for name, m in mappings.items()}
@@ -98,6 +99,7 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def ours(model: keras.Model, case: Case) -> Values:
+    """Return a function from images to the outputs of the rows and the logits of our model."""
     ends = {layer.row: layer.path for layer in walk(case.net, model.input_shape[1:])}
     outputs = {row: model.get_layer(ends[row]).output for row in case.stages}
     stages = keras.Model(model.input, {**outputs, "logits": model.output})
@@ -138,7 +140,7 @@ class Torch:
 
         values: dict[str, np.ndarray] = {}
 
-        def keep(row: str) -> Callable[..., None]:
+        def store(row: str) -> Callable[..., None]:
             def hook(module: Any, inputs: Any, out: Any) -> None:
                 values[row] = (
                     out.numpy().transpose(0, 2, 3, 1).copy()
@@ -147,7 +149,7 @@ class Torch:
             return hook
 
         hooks = [
-            self.net.get_submodule(name).register_forward_hook(keep(row))
+            self.net.get_submodule(name).register_forward_hook(store(row))
             for row, name in self.case.stages.items()
         ]
         with torch.no_grad():
