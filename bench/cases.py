@@ -11,6 +11,8 @@ from turns import Turn
 
 @dataclass(frozen=True)
 class Case:
+    """A network with the sizes of its benchmark."""
+
     name: str
     shape: tuple[int, int, int]  # (h, w, c)
     batch: int
@@ -58,6 +60,7 @@ def normalise(x: np.ndarray) -> np.ndarray:
 
 
 def create_model(case: Case) -> Any:
+    """Create the network of a case in its precision."""
     import reslab
     from reslab.training.setup import precision
 

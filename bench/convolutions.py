@@ -36,6 +36,7 @@ def arrays(case: str) -> list[np.ndarray]:
 
 
 def by_torch(turn: Turn) -> None:
+    """Time the convolutions of PyTorch."""
     import torch
     from torch.nn import functional as F
 
@@ -55,6 +56,7 @@ def by_torch(turn: Turn) -> None:
 
 
 def by_jax(turn: Turn) -> None:
+    """Time the convolutions of JAX, alone and in sequences."""
     import jax
     from jax import lax
 

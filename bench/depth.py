@@ -89,6 +89,7 @@ def in_a_process(name: str, variant: str, backend: str) -> dict[str, Any]:
 
 
 def measure(name: str, variant: str) -> None:
+    """Measure one case in this process and print its values."""
     import keras
     import numpy as np
 
@@ -127,6 +128,7 @@ def measure(name: str, variant: str) -> None:
 
 
 def timed(what: str, do: Callable[[], Any]) -> Any:
+    """Call a function and print its time."""
     start = time.perf_counter()
     done = do()
     emit(**{what: round(time.perf_counter() - start, 3)})
@@ -179,6 +181,7 @@ def latest(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def draw(picture: Path, files: list[Path]) -> None:
+    """Draw the last measurement of each case."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

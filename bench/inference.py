@@ -82,6 +82,7 @@ def by_hand(net: Any) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def work(turn: Turn, name: str, batches: list[int]) -> None:
+    """Prepare a contender, then time one batch size per turn."""
     run = contender(name)
     inputs = {batch: images(batch) for batch in batches}
     answers = {}
@@ -104,6 +105,7 @@ def work(turn: Turn, name: str, batches: list[int]) -> None:
 
 
 def measure(batches: list[int], rounds: int, backend: str) -> list[dict[str, Any]]:
+    """Compare all contenders and return a row per batch size."""
     hand = [BY_HAND] if backend == "torch" else []
     names = [STOCK, *hand, *ENGINES, OURS]
     contest = Contest({name: Contender(work, (name, batches)) for name in names})

@@ -43,6 +43,7 @@ def subject(network: str, n: int) -> Any:
 
 
 def work(turn: Turn, name: str, network: str, n: int, points: int) -> None:
+    """Prepare a contender, then time its points in each turn."""
     from reslab.studies.landscape.directions import filter_normalised
     from reslab.studies.landscape.evaluator import BATCH, Evaluator
     from reslab.studies.landscape.point_log import Points
@@ -104,6 +105,7 @@ def at_once(evaluator: Any, steps: np.ndarray) -> Callable[[], Any]:
 
 
 def measure(network: str, n: int, points: int, rounds: int) -> dict[str, Any]:
+    """Compare the grid with plain inference for one network."""
     names = (GRID, PLAIN) if os.environ["KERAS_BACKEND"] == "tensorflow" else (GRID, PLAIN, AT_ONCE)
     contest = Contest({name: Contender(work, (name, network, n, points)) for name in names})
     seconds = contest.rounds(rounds)

@@ -42,6 +42,7 @@ HAND = {contender: TWINS[contender] for contender in ("by hand, channels_last", 
 
 
 def by_keras(turn: Turn, case: Case, file: str, variant: str) -> None:
+    """Time `train_on_batch`; `variant` as for `cases.for_fit`."""
     model = for_fit(case, file, variant)
     x, y = images(case)
     x, y = normalise(x[: case.batch]), y[: case.batch]
@@ -50,6 +51,7 @@ def by_keras(turn: Turn, case: Case, file: str, variant: str) -> None:
 
 
 def by_hand(turn: Turn, case: Case, file: str, layout: str) -> None:
+    """Time a step of the hand-written loop."""
     from hand import Loop
 
     turn.ready(_profile(Loop(case, file, layout, augments=False).first))
@@ -100,6 +102,7 @@ def count_flops(turn: Turn, case: Case, file: str) -> None:
 
 
 def measure(case: Case) -> dict[str, Any]:
+    """Return the times of all contenders for one network."""
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "model.keras")
         _run_alone(Contender(write_model, (case, file)))

@@ -166,6 +166,7 @@ def by_hand(turn: Turn, case: Case, file: str, path: str, layout: str) -> None:
 
 
 def contenders(case: Case, path: str, file: str, torch: bool) -> dict[str, Contender]:
+    """Return the contenders of a path by name."""
     run, arguments = (by_fit, (case, file)) if path == "fit" else (by_train, (case,))
     excluded = {"loaded": path == "train", "compiled": not torch}
     variants = {
@@ -181,6 +182,7 @@ def contenders(case: Case, path: str, file: str, torch: bool) -> dict[str, Conte
 
 
 def compare(case: Case, path: str, rounds: int, torch: bool) -> dict[str, Any]:
+    """Let all contenders of a path take turns, and return their times and ratios."""
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "model.keras")
         Contest({"the file": Contender(write_model, (case, file))}).close()

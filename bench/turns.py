@@ -115,6 +115,7 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
 
 
 def format_ratio(result: Mapping[str, Any]) -> str:
+    """Format a ratio with its interval."""
     low, high = result["interval"]
     return f"{result['ratio']:.2f} ({low:.2f} to {high:.2f})"
 

@@ -68,6 +68,7 @@ class Bottleneck(nn.Module):
 
 
 def cifar(units: int, classes: int) -> nn.Sequential:
+    """Return a ResNet of He 2015, Sec. 4.2, with `units` residual units per stage."""
     parts: list[nn.Module] = [conv(3, 16, 3), norm(16), nn.ReLU(inplace=True)]
     channels = 16
     for stage in range(3):
@@ -81,6 +82,7 @@ def cifar(units: int, classes: int) -> nn.Sequential:
 
 
 def imagenet(units: tuple[int, ...], classes: int) -> nn.Sequential:
+    """Return a bottleneck ResNet of He 2015, Table 1."""
     parts: list[nn.Module] = [conv(3, 64, 7, 2), norm(64), nn.ReLU(inplace=True)]
     parts.append(nn.MaxPool2d(3, 2, 1))
     channels = 64

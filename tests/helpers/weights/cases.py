@@ -22,10 +22,12 @@ QUICK = {  # the other cases are slow, and differ only in depth or width
 
 
 def case(library: str, theirs: str, ours: str, stages: dict[str, str], size: int = 64) -> Case:
+    """Return a case; it is slow unless QUICK lists it."""
     return Case(library, theirs, ours, stages, size, slow=theirs not in QUICK[library].split())
 
 
 def resnet(library: str, theirs: str, ours: str, depth: int) -> Case:
+    """Return the case of a residual network, with the last layer of each stage."""
     ends = list(zip(ROWS, UNITS[depth], strict=True))
     if library == "keras_hub":
         stages = {r: f"stack{i}_block{n - 1}_out" for i, (r, n) in enumerate(ends)}
@@ -39,6 +41,7 @@ def resnet(library: str, theirs: str, ours: str, depth: int) -> Case:
 
 
 def densenet(library: str, theirs: str, ours: str, depth: int) -> Case:
+    """Return the case of a DenseNet, with the last layer of each dense block."""
     ends = enumerate(DENSE[depth], 1)
     if library == "keras_hub":
         stages = {f"dense{i}": f"stack{i}_block{n}_concat" for i, n in ends}
@@ -50,6 +53,7 @@ def densenet(library: str, theirs: str, ours: str, depth: int) -> Case:
 
 
 def vgg(library: str, theirs: str, ours: str, depth: int) -> Case:
+    """Return the case of a VGG network, with the pooling layer of each stage."""
     if library not in ("torchvision", "timm"):
         return case(library, theirs, ours, {f"conv{i}": f"block{i}_pool" for i in range(1, 6)})
     modules = 3 if theirs.endswith("_bn") else 2  # modules per convolution
