@@ -70,7 +70,7 @@ def page() -> str:
 
 def _section(section: Section, heading: str) -> Iterator[str]:
     yield from (f"{heading} {section.title}", "")
-    for paragraph in section.words:
+    for paragraph in section.paragraphs:
         yield from (paragraph, "")
     for shown in section.tables:
         yield from _table(shown)

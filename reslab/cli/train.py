@@ -1,4 +1,7 @@
-"""`reslab train`: with a progress bar."""
+"""`reslab train`: with a progress bar.
+
+The defaults are those of `runs.options.TrainingOptions`, which is loaded only when it is needed.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,6 @@ import click
 from reslab.cli import progress
 from reslab.cli.options import INTERRUPTED, backend, field_and_value, load_tensorflow, use_backend
 from reslab.core.errors import UserError
-from reslab.core.files import RUN_FILE
-from reslab.runs.options import TrainingOptions
 
 if TYPE_CHECKING:
     from reslab.core.progress import Watch
@@ -43,14 +44,14 @@ if TYPE_CHECKING:
 @click.option(
     "--precision",
     metavar="P",
-    default=TrainingOptions.precision,
+    default="float32",
     show_default=True,
     help="float32 or mixed (bfloat16).",
 )
 @click.option(
     "--seed",
     type=int,
-    default=TrainingOptions.seed,
+    default=0,
     show_default=True,
     help="For first weights, order and augmentation.",
 )
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     "--checkpoint-seconds",
     type=click.FloatRange(min=0),
     metavar="S",
-    default=TrainingOptions.checkpoint_seconds,
+    default=60.0,
     show_default=True,
     help="Time between two checkpoints.",
 )
@@ -83,7 +84,7 @@ if TYPE_CHECKING:
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    default=TrainingOptions.workers,
+    default=2,
     show_default=True,
     help="Threads that decode images.",
 )
@@ -114,6 +115,7 @@ def train(
     else:
         if name is None or data is None:
             raise UserError("give a network and data: reslab train NAME --data SOURCE")
+        from reslab.runs.options import TrainingOptions
         from reslab.zoo import network
 
         network(name)  # report what is wrong before Keras is loaded
@@ -194,6 +196,8 @@ def _summary(run: Run) -> None:
 
 def _backend_of(path: Path) -> str | None:
     """The backend that the run was started on, so that --resume does not need --backend."""
+    from reslab.core.files import RUN_FILE
+
     try:
         return str(json.loads((path / RUN_FILE).read_text(encoding="utf-8"))["backend"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from reslab.core.errors import UserError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import numpy as np
 
 RUN_FILE = "run.json"  # marks a folder as a run
@@ -47,6 +48,8 @@ def behind() -> Iterator[Write]:
     Yields a function like `write_arrays`, which copies the arrays and returns. An error in a write
     is raised by the next call or at the end of the block, which waits for the last write.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
 
     pool = ThreadPoolExecutor(1, "reslab-checkpoints")
