@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import keras
 import torch
 import twins
-from cases import DECAY, MEAN, MOMENTUM, PAD, RATE, STD, Case, images, scaled
+from cases import DECAY, MEAN, MOMENTUM, PAD, RATE, STD, Case, images, normalise
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -43,7 +43,7 @@ class Loop:
         )
         x, y = images(case)
         self.labels = torch.from_numpy(y).long().to(self.device)
-        pixels = torch.from_numpy(x if augments else scaled(x)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(x if augments else normalise(x)).permute(0, 3, 1, 2)
         self.pixels = pixels.to(self.device).contiguous(memory_format=self.order)
         mixed = case.precision == "mixed"
         self.half = torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext()
