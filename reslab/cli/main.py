@@ -20,6 +20,7 @@ from reslab.cli.lesions import lesions
 from reslab.cli.list import list_
 from reslab.cli.options import INTERRUPTED
 from reslab.cli.predict import predict
+from reslab.cli.recipes import recipes
 from reslab.cli.report import report
 from reslab.cli.responses import responses
 from reslab.cli.show import show
@@ -30,7 +31,7 @@ from reslab.core.errors import UserError, unknown, written
 
 SECTIONS = {
     "Train and use": (train, evaluate, predict, report),
-    "Networks and weights": (list_, show, draw, chart, weights),
+    "Networks, recipes and weights": (list_, show, recipes, draw, chart, weights),
     "Studies": (degradation, ablate, signals, responses, lesions, landscape, explain),
 }
 

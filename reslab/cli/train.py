@@ -25,9 +25,17 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @click.option("--data", metavar="SOURCE", help="A name of `reslab list`, or a folder.")
 @click.option(
-    "--recipe", metavar="R", help="A name, or a .toml file.  [default: quick; or fine-tune]"
+    "--recipe",
+    metavar="R",
+    help="A name of `reslab recipes`, or a .toml file.  [default: quick; or fine-tune]",
 )
-@click.option("--set", "changes", metavar="FIELD=VALUE", multiple=True, help="Change the recipe.")
+@click.option(
+    "--set",
+    "changes",
+    metavar="FIELD=VALUE",
+    multiple=True,
+    help="Change a field of the recipe; `reslab recipes R` lists them.",
+)
 @click.option(
     "--weights",
     metavar="SOURCE",

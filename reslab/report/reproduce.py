@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reslab.core.errors import UserError
+from reslab.runs.fields import unread
 from reslab.runs.options import TrainingOptions
 from reslab.runs.papers import RECIPES
-from reslab.runs.recipe import Recipe, to_json
+from reslab.runs.recipe import Recipe, change, to_json
 from reslab.spec import Network
 from reslab.spec.transforms import with_classes
 from reslab.zoo import NETWORKS
@@ -73,14 +75,22 @@ def _is_from_zoo(network: Network) -> bool:
 
 
 def _changes(base: Recipe, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that differ from the base. Of `epochs` and `steps` only the one that is set."""
+    """The fields that differ from the base, where that has an effect: `train` refuses the others.
+
+    Of `epochs` and `steps` only the one that is set.
+    """
     defaults = to_json(base)
     differing = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in recipe.items()
         if name in defaults and _plain(defaults[name]) != _plain(value)
     }
-    return {k: v for k, v in differing.items() if v or k not in ("epochs", "steps")}
+    changes = {k: v for k, v in differing.items() if v or k not in ("epochs", "steps")}
+    try:
+        changed = change(base, changes)
+    except UserError:  # a field of another version of reslab
+        return changes
+    return {k: v for k, v in changes.items() if not unread(changed, k)}
 
 
 def _plain(value: Any) -> Any:

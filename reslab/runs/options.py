@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from reslab.core.errors import UserError, unknown
 from reslab.runs import papers
+from reslab.runs.fields import set_fields
 from reslab.runs.recipe import Recipe, change
 
 PRECISIONS = "float32", "mixed"
@@ -65,6 +66,12 @@ class TrainingOptions:
             raise unknown("precision", self.precision, PRECISIONS)
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed is {self.seed}; give a number from 0 to {2**32 - 1}")
+        for name, others in (("batch", ("batch",)), ("epochs", ("epochs", "steps"))):
+            for other in others:
+                if getattr(self, name) is not None and other in (self.changes or {}):
+                    raise UserError(
+                        f"{other} is set twice, by --{name} and by --set {other}: leave one out"
+                    )
         if self.freeze_bn and self.weights is None:
             raise UserError(
                 "--freeze-bn keeps the statistics of given weights: add --weights SOURCE"
@@ -79,7 +86,7 @@ class TrainingOptions:
         """The recipe with all changes; raises UserError for unknown names and bad values."""
         default = RECIPE if self.weights is None else FINE_TUNE
         recipe = papers.recipe(default if self.recipe is None else self.recipe)
-        recipe = change(recipe, self.changes or {})
+        recipe = set_fields(recipe, self.changes or {})
         if self.batch is not None:
             recipe = change(recipe, {"batch": self.batch})
         return recipe if self.epochs is None else recipe.lasting(self.epochs)

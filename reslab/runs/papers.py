@@ -6,7 +6,8 @@ import tomllib
 from pathlib import Path
 
 from reslab.core.errors import UserError, unknown
-from reslab.runs.recipe import Recipe, change
+from reslab.runs.fields import set_fields
+from reslab.runs.recipe import Recipe
 
 # run.json and study.json store all fields, and resuming a study compares them: the texts of
 # `promise` and `source` must not change.
@@ -120,7 +121,7 @@ def recipe(name: str | Path | Recipe, above: tuple[Path, ...] = ()) -> Recipe:
 
     Raises:
         UserError: There is no such recipe (the message names the nearest one), or the file is
-            wrong.
+            wrong, or sets a field that its schedule or its optimiser does not read.
     """
     if isinstance(name, Recipe):
         return name
@@ -146,5 +147,5 @@ def recipe(name: str | Path | Recipe, above: tuple[Path, ...] = ()) -> Recipe:
             raise UserError(
                 f"{path}: base is {base!r}; it is the name of a recipe, or a .toml file"
             )
-        return change(recipe(base, (*above, path.absolute())), values)
-    return change(Recipe(name=path.stem, epochs=1), values)
+        return set_fields(recipe(base, (*above, path.absolute())), values)
+    return set_fields(Recipe(name=path.stem, epochs=1), values)

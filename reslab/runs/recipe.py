@@ -49,17 +49,20 @@ class Recipe:
         epochs: The length in epochs; 0 if `steps` is given.
         steps: The length in steps; 0 if `epochs` is given.
         optimizer: "sgd" or "adadelta".
-        rate: The learning rate that the schedule starts from.
+        rate: The learning rate; with "one-cycle" and "cosine" the highest one, with "steps" and
+            "plateau" the first one.
         momentum: The momentum of SGD, from 0 to below 1.
         nesterov: Whether SGD takes Nesterov's step.
-        rule: The update rule of SGD: "caffe", "torch" or "keras"; see the formulas above.
-        weight_decay: The weight decay d of the rule.
+        rule: The update rule of SGD: "caffe" (the velocity contains the rate), "torch" (the rate
+            multiplies the velocity) or "keras" (as "caffe", with the decay outside the momentum).
+        weight_decay: The weight decay: a weight times this number is added to its gradient.
         decay: What decays: "kernels", or "all" (biases and batch norm's scale and shift too).
         schedule: "steps", "one-cycle", "cosine", "constant" or "plateau".
         drops: For "steps": when the rate is divided by ten, as fractions of the training.
         patience: For "plateau": epochs without a lower validation error before the rate is divided
             by ten.
-        peak: For "one-cycle": when the rate is highest, as a fraction of the training.
+        peak: For "one-cycle": when the rate is highest, as a fraction of the training. How high it
+            is says `rate`.
         warmup: The fraction of the training that runs at `warmup_rate` first.
         warmup_rate: The learning rate of the warm-up.
         warmup_layers: Networks with fewer layers have no warm-up.
@@ -200,7 +203,8 @@ def to_json(recipe: Recipe) -> dict[str, Any]:
 
 def _value(name: str, value: Any) -> Any:
     if name not in _SETTABLE:
-        raise unknown("field of a recipe", name, _SETTABLE)
+        error = unknown("field of a recipe", name, _SETTABLE)
+        raise UserError(f"{error} (`reslab recipes quick` explains all fields)")
     kind = _TYPES[name]
     try:
         if kind is bool:

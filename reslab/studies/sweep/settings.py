@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reslab.core.errors import UserError
 from reslab.runs import papers
 from reslab.runs import recipe as recipes
+from reslab.runs.fields import set_fields
 from reslab.runs.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -58,10 +59,14 @@ class Terms:
                 raise UserError(f"{name} is {value}: choose at least one")
         if "validation" in self.changes:
             raise UserError("validation cannot be set: these studies select no epoch, so remove it")
+        if twice := {"epochs", "steps"} & set(self.changes if self.epochs is not None else ()):
+            name = min(twice)
+            raise UserError(f"{name} is set twice, by --epochs and by --set {name}: leave one out")
 
     def full_recipe(self) -> Recipe:
         """The recipe at its own length. UserError if it needs validation images."""
-        recipe = recipes.change(papers.recipe(self.recipe), {**self.changes, "validation": 0})
+        recipe = set_fields(papers.recipe(self.recipe), self.changes)
+        recipe = recipes.change(recipe, {"validation": 0})
         if recipe.schedule == "plateau":
             raise UserError(f"recipe {recipe.name} needs validation images: choose another")
         return recipe
