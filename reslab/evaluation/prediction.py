@@ -105,13 +105,14 @@ Outputs = Callable[[Sequence[Path]], np.ndarray]  # one row for each file
 def _whole(path: Path, engine: str, compare: bool) -> tuple[Task, Sequence[str], Outputs]:
     from reslab.engines import inference
     from reslab.models import saved
+    from reslab.models.preprocess import Preprocess
 
     model, card = saved.load_with_card(path)
     run = inference.inference(model, engine, compare)
+    preprocess = Preprocess.of_card(card)
 
     def outputs(part: Sequence[Path]) -> np.ndarray:
-        batch = np.stack([_view(image, card) for image in part])
-        return np.asarray(run(batch), "float32")
+        return np.asarray(run(preprocess(part)), "float32")
 
     return task_of(card), card["classes"], outputs
 
@@ -145,10 +146,3 @@ def _check(image: Path) -> None:
         pictures.check(image)
     except pictures.BadImage as error:
         raise UserError(f"{image} cannot be read: {error}") from None
-
-
-def _view(image: Path, card: dict[str, Any]) -> np.ndarray:
-    """The image at the model's size, cut as its training data were: uint8 (h, w, c)."""
-    height, width, channels = card["image_shape"]
-    # only images from a folder were cut with a margin
-    return pictures.read_view(image, (height, width), channels, margin=bool(card["view"]))

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
@@ -23,6 +23,7 @@ from reslab.core import files
 from reslab.core.errors import UserError
 from reslab.models import optimizers as _optimizers  # noqa: F401  registers the optimisers of compiled models
 from reslab.models.build import allow_layers
+from reslab.models.preprocess import NoPreprocess, Preprocess
 from reslab.runs.run import Run
 from reslab.spec.serialize import UnregisteredPart, decode_network
 
@@ -120,25 +121,57 @@ def load_with_card(path: Path) -> tuple[keras.Model, dict[str, Any]]:
     return accelerate(model), card
 
 
-def load(path: str | Path) -> keras.Model:
+if TYPE_CHECKING:
+
+    class LoadedModel(keras.Model):
+        """A `keras.Model` with what `load` attaches to it."""
+
+        classes: tuple[str, ...]
+        preprocess: Preprocess
+
+else:
+    LoadedModel = keras.Model
+
+
+def load(path: str | Path) -> LoadedModel:
     """Load the model of a run, or of any `.keras` file, and accelerate it.
 
-    Differs from `keras.saving.load_model` in four ways: reslab's layers and optimisers are
-    registered, networks of any depth can be loaded, JAX compiles less, and the model is
-    accelerated (`reslab.accelerate`). Code in the file is never run.
+    Differs from `keras.saving.load_model` in five ways: reslab's layers and optimisers are
+    registered, networks of any depth can be loaded, JAX compiles less, the model is accelerated
+    (`reslab.accelerate`), and it has the attributes `classes` and `preprocess`. Code in the file
+    is never run.
 
     Args:
         path: The folder of a run, or a `.keras` file that reslab or Keras wrote.
 
     Returns:
         A `keras.Model`, compiled if it was compiled when it was saved. The model of a run maps raw
-        images (n, height, width, channels) in 0..255 to probabilities (n, classes).
+        images (n, height, width, channels) in 0..255 to probabilities (n, classes). It has two
+        more attributes:
+
+        - `classes`: the names of the classes in the order of the probabilities; () if reslab did
+          not train the model.
+        - `preprocess(images)`: one image or several (paths, bytes, open binary files, Pillow
+          images, or uint8 arrays in 0..255) as the batch that the model takes, uint8
+          (n, height, width, channels), cut and scaled as in the training and in `reslab.predict`.
+          It raises UserError if reslab did not train the model.
 
     Raises:
         UserError: There is no model at `path`, or it cannot be loaded.
     """
     path = Path(path)
-    return accelerate(_load(Run.open(path).model_path if path.is_dir() else path))
+    file = Run.open(path).model_path if path.is_dir() else path
+    model = accelerate(_load(file))
+    classes: tuple[str, ...] = ()
+    preprocess: Preprocess | NoPreprocess
+    try:
+        card = read_card(file)
+        classes, preprocess = tuple(card["classes"]), Preprocess.of_card(card)
+    except UserError as error:
+        preprocess = NoPreprocess(str(error))
+    for name, value in (("classes", classes), ("preprocess", preprocess)):
+        object.__setattr__(model, name, value)  # Keras and TensorFlow would wrap and track it
+    return cast(LoadedModel, model)
 
 
 def _load(path: Path, compile: bool = True) -> keras.Model:
