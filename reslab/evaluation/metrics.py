@@ -32,13 +32,17 @@ FIELDS: dict[str, type] = {  # what readers of evaluation.json rely on
 }
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a rate of `hits` in `n` (Wilson 1927); (0, 1) if n is 0."""
+def wilson(hits: float, n: int, z: float = Z95) -> tuple[float, float]:
+    """The score interval of a rate of `hits` in `n` (Wilson 1927), 95 % by default.
+
+    It is (0, 1) if n is 0. The hits of a mean over several runs need not be a whole number. `z` is
+    the quantile of the normal distribution.
+    """
     if n == 0:
         return 0.0, 1.0
-    rate, z2 = hits / n, Z95 * Z95
+    rate, z2 = hits / n, z * z
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    margin = Z95 * np.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    margin = z * np.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     # At 0 and n hits the bound is the rate itself; computed, it would be rounded.
     low = 0.0 if hits == 0 else float(centre - margin)
     high = 1.0 if hits == n else float(centre + margin)

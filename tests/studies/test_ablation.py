@@ -10,12 +10,13 @@ import keras
 import pytest
 from PIL import Image
 
+from reslab.plots.format import NONE
 from reslab.runs.run import Run
 from reslab.spec import summary, walk
 from reslab.studies import registry
 from reslab.studies.ablation.measure import ablation
 from reslab.studies.ablation.page import table
-from reslab.studies.ablation.results import verdicts
+from reslab.studies.ablation.results import differences, verdicts
 from reslab.studies.ablation.variants import TABLES, Variant, network
 from reslab.studies.folder import Study
 from reslab.studies.sweep import results as measured
@@ -65,16 +66,19 @@ def test_every_case_exists_at_other_depths(what: str, depth: int) -> None:
         assert net.name == f"resnet{depth}_{variant.name}"
 
 
-def test_verdicts_compare_test_error_and_spread_with_the_original() -> None:
+def test_verdicts_compare_the_test_error_with_that_of_the_original() -> None:
     errors: dict[str, list[float | None]] = {
-        "original": [0.10, 0.12],
-        "plain": [0.30, 0.31],
-        "shortcut_gating": [0.11, 0.13],
-        "conv_shortcut": [0.05, 0.06],
-        "dropout_shortcut": [None, None],
+        "original": [0.11, 0.12, 0.115],
+        "plain": [0.30, 0.31, 0.305],
+        "shortcut_gating": [0.115, 0.125, 0.12],
+        "conv_shortcut": [0.05, 0.06, 0.055],
+        "dropout_shortcut": [None, None, None],
     }
     results = {
-        case: Result(case, tuple({"test_error": e, "status": "done"} for e in each))
+        case: Result(
+            case,
+            tuple({"test_error": e, "status": "done", "images": {"test": 10_000}} for e in each),
+        )
         for case, each in errors.items()
     }
     assert verdicts(results) == {
@@ -83,6 +87,21 @@ def test_verdicts_compare_test_error_and_spread_with_the_original() -> None:
         "conv_shortcut": "lower",
         "dropout_shortcut": "failed",
     }
+
+
+def test_the_intervals_of_all_cases_hold_together() -> None:
+    """Each of m has the level 1 - 0.05 / m: the more cases, the wider."""
+
+    def low(others: int) -> float:
+        cases = ["original", *(f"case {i}" for i in range(others))]
+        row = {"test_error": 0.1, "status": "done", "images": {"test": 10_000}}
+        against = differences({case: Result(case, (row,)) for case in cases})["case 0"]
+        assert against is not None
+        return against.low
+
+    deviation = (2 * 0.1 * 0.9 / 10_000) ** 0.5
+    assert low(1) == pytest.approx(-1.960 * deviation, rel=1e-3)
+    assert low(10) == pytest.approx(-2.807 * deviation, rel=2e-3)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +154,8 @@ def test_a_failed_training_is_shown_as_fail(thirds: Path, tmp_path: Path) -> Non
     study = ablation("shortcuts", options, 8)
     rows = table(study, measured.read(study)).rows
     assert [row[4] for row in rows] == ["fail"] * 11
-    assert [row[5] for row in rows if "scaling" in row[0]] == ["fail", "fail", "12.35 %"]
+    assert [row[5] for row in rows] == [NONE] * 11
+    assert [row[6] for row in rows if "scaling" in row[0]] == ["fail", "fail", "12.35 %"]
     text = (study.path / "page.html").read_text(encoding="utf-8")
     assert "fail" in text
 

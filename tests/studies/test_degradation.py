@@ -146,7 +146,6 @@ def test_a_spread_has_the_mean_and_sample_deviation(values: list[float]) -> None
     assert spread.mean == pytest.approx(mean)
     variance = math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
     assert spread.sd == pytest.approx(math.sqrt(variance), abs=1e-7)
-    assert spread.against(spread) == "not decided"
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=3000))
@@ -160,13 +159,18 @@ def test_a_thinned_curve_is_short_and_keeps_its_mean(values: list[float]) -> Non
     assert first == pytest.approx(statistics.fmean(values[: whole * size]), abs=1e-9)
 
 
-def results_of(errors: dict[str, list[float | None]]) -> dict[str, Result]:
+def results_of(errors: dict[str, list[float | None]], images: int = 5000) -> dict[str, Result]:
     """Return results with these training errors; None is a failed training."""
     return {
         case: Result(
             case,
             tuple(
-                {"status": "failed" if e is None else "done", "train_error": e, "test_error": e}
+                {
+                    "status": "failed" if e is None else "done",
+                    "train_error": e,
+                    "test_error": e,
+                    "images": {"train": images, "test": images},
+                }
                 for e in each
             ),
         )
@@ -177,34 +181,59 @@ def results_of(errors: dict[str, list[float | None]]) -> dict[str, Result]:
 @pytest.mark.parametrize(
     ("plain56", "resnet56", "verdict"),
     [
-        ([0.20, 0.21], [0.05, 0.06], "Plain nets degrade, residual nets do not degrade"),
-        ([0.20, 0.21], [0.10, 0.11], "Plain nets degrade, residual nets show no clear change"),
-        ([0.20, 0.21], [0.20, 0.21], "Plain nets degrade, residual nets degrade"),
+        ([0.25, 0.26, 0.27], [0.05, 0.06, 0.055], "degrade, residual nets do not degrade"),
+        ([0.25, 0.26, 0.27], [0.10, 0.11, 0.12], "degrade, residual nets show no decided change"),
+        ([0.25, 0.26, 0.27], [0.25, 0.26, 0.27], "degrade, residual nets degrade"),
         (
-            [0.05, 0.20],
-            [0.05, 0.06],
-            "Plain nets show no clear change, residual nets do not degrade",
+            [0.05, 0.20, 0.10],
+            [0.05, 0.06, 0.055],
+            "show no decided change, residual nets do not degrade",
         ),
-        ([None, None], [0.05, 0.06], "Plain nets did not all train, residual nets do not degrade"),
+        ([None] * 3, [0.05, 0.06, 0.055], "did not all train, residual nets do not degrade"),
     ],
 )
-def test_the_answer_depends_on_training_error_and_spread(
+def test_the_answer_depends_on_the_interval_of_the_difference(
     plain56: list[float | None], resnet56: list[float | None], verdict: str
 ) -> None:
-    shallow: dict[str, list[float | None]] = {"plain20": [0.1, 0.11], "resnet20": [0.1, 0.11]}
-    text = answer(results_of({**shallow, "plain56": plain56, "resnet56": resnet56}))
+    three: list[float | None] = [0.10, 0.11, 0.105]
+    errors = {"plain20": three, "resnet20": three, "plain56": plain56, "resnet56": resnet56}
+    text = answer(results_of(errors))
     assert (text.shallow, text.deep) == (20, 56)
-    assert text.sentence.startswith(f"{verdict}: from 20 to 56 layers")
-    assert plain56[0] is None or "(from 10.50 ± 0.71 % to " in text.sentence
+    assert text.sentence.startswith(f"Plain nets {verdict}: from 20 to 56 layers")
+    assert plain56[0] is None or "from 10.50 ± 0.50 % to " in text.sentence
+
+
+def test_one_image_decides_nothing() -> None:
+    """Neither with one seed, nor with equal errors of several seeds, whose deviation is zero."""
+    for seeds in (1, 3):
+        nets = {f"{kind}{d}": [d / 5000] * seeds for kind in ("plain", "resnet") for d in (20, 21)}
+        text = answer(results_of(nets))
+        assert (text.plain.verdict, text.residual.verdict) == ("not decided", "not decided")
+        assert "rises" not in text.sentence
+        assert "spread" not in text.sentence
+
+
+def test_two_seeds_decide_only_what_their_scatter_cannot_explain() -> None:
+    """The ranges mean +- sd of these errors do not overlap, but Welch's t has 2.0 degrees."""
+    nets = {"plain20": [0.10, 0.12], "plain56": [0.13, 0.15]}
+    change = answer(results_of(nets, 10**6)).plain
+    assert change.verdict == "not decided"
+    assert change.difference is not None
+    assert change.difference.low == pytest.approx(0.03 - 4.30265 * 0.0141421, abs=1e-6)
 
 
 def test_the_answer_mentions_a_single_seed_or_depth() -> None:
     one = results_of({"plain20": [0.1], "plain56": [0.2], "resnet20": [0.1], "resnet56": [0.05]})
-    assert answer(one).sentence == (
-        "With one seed, a difference may be chance: from 20 to 56 layers, the training error of "
-        "the plain net rises (from 10.00 % to 20.00 %), and that of the residual net falls (from "
-        "10.00 % to 5.00 %)."
+    text = answer(one)
+    assert text.sentence == (
+        "With one seed, the intervals cover the images but not the variation between seeds: from "
+        "20 to 56 layers, the training error of the plain net rises from 10.00 % to 20.00 % "
+        "(difference 10.00 points, 95 % interval 8.61 to 11.39), and that of the residual net "
+        "falls from 10.00 % to 5.00 % (difference -5.00 points, 95 % interval -6.03 to -3.98)."
     )
+    stored = text.as_json()["plain_difference"]
+    assert stored["seeds"] is False
+    assert 0.08 < stored["low"] < stored["mean"] == pytest.approx(0.1)
     three = answer({k: v for k, v in one.items() if k != "resnet56"}).sentence
     assert three.endswith("that of the residual net is not measured yet.")
     two = results_of({"plain20": [0.1, 0.1], "plain56": [0.2, 0.2], "resnet20": [0.1, 0.1]})
@@ -276,7 +305,13 @@ def test_curves_use_epoch_means_for_short_epochs_and_log_lines_for_long_ones(
         "steps": [{"step": step, "error": 0.5} for step in range(50, ends[-1] + 1, 50)],
         "epoch": [{"step": step, "train_error": 0.4, "seconds": 1.0} for step in ends],
     }
-    info = {"status": "done", "params": 1, "multiply_adds": 1}
+    info = {
+        "status": "done",
+        "params": 1,
+        "multiply_adds": 1,
+        "recipe": {"batch": 1},
+        "data": {"counts": {"test": 1}},
+    }
     run: Any = SimpleNamespace(name="a run", info=info, log=log.__getitem__)
     drawn = [step for step, _ in measured._row(run, [])["train"]]
     assert drawn == list(range(every, ends[-1] + 1, every))
@@ -284,6 +319,9 @@ def test_curves_use_epoch_means_for_short_epochs_and_log_lines_for_long_ones(
 
 def test_the_results_equal_the_logs(study: Study) -> None:
     results = measured.read(study)
+    # the last half epoch of 2.5 has three batches of 16
+    assert {r.images("train_error") for r in results.values()} == {48}
+    assert {r.images("test_error") for r in results.values()} == {48}
     for case, result in results.items():
         logs = [runs(study)[f"{case}-seed{seed}"].log("epoch") for seed in (0, 1)]
         spread = result.spread("train_error")
@@ -293,6 +331,18 @@ def test_the_results_equal_the_logs(study: Study) -> None:
         assert [step for step, _ in curve] == [6, 12, 15]
         assert curve[0][1].mean == pytest.approx(np.mean([log[0]["train_error"] for log in logs]))
     assert study.info["found"]["answer"]["said"] == answer(results).sentence
+
+
+def test_a_study_without_numbers_of_images_gets_them_from_its_errors(
+    study: Study, tmp_path: Path
+) -> None:
+    copy = Study(tmp_path, study.info)
+    rows = json.loads((study.path / "results.json").read_text())["runs"]
+    copy.write("results.json", {"runs": [{k: r[k] for k in r if k != "images"} for r in rows]})
+    for name, result in measured.read(copy).items():
+        assert result.images("train_error") == measured.read(study)[name].images("train_error")
+        assert 48 % result.images("test_error") == 0
+        assert result.images("test_error") > 1
 
 
 class Killed(BaseException):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reslab.core.errors import unknown
+from reslab.evaluation.intervals import LEVEL, ErrorDifference
 from reslab.plots.format import listed
 from reslab.studies.ablation.variants import BOTTLENECK, TABLES, Variant
 from reslab.studies.folder import Study
@@ -15,7 +16,7 @@ KIND = "ablation"
 VERDICTS = {  # in the order of the sentence
     "higher": "higher with {}",
     "lower": "lower with {}",
-    "not decided": "different by less than its spread with {}",
+    "not decided": "not decidedly different with {}",
     "failed": "not available for {}",
 }
 
@@ -43,22 +44,34 @@ def published(study: Study, variant: Variant) -> float | str:
     return variant.published[compared_depth(study)]
 
 
+def differences(errors: Mapping[str, Result]) -> dict[str, ErrorDifference | None]:
+    """The test error of each case minus that of the original; None without a finished training.
+
+    All cases are compared in one sentence, so their intervals hold together: each of m has the
+    level 1 - 0.05 / m (Bonferroni's correction). See `reslab.evaluation.intervals.compare`.
+    """
+    original = errors.get("original")
+    if original is None or original.spread("test_error") is None:
+        return {}
+    others = {name: result for name, result in errors.items() if name != "original"}
+    level = 1 - (1 - LEVEL) / max(1, len(others))
+    return {name: case.against(original, "test_error", level) for name, case in others.items()}
+
+
 def verdicts(errors: Mapping[str, Result]) -> dict[str, str]:
     """The test error of each case against that of the original: a key of `VERDICTS`.
 
-    "not decided" is where mean +- s overlap, "failed" where no training of the case finished.
+    "not decided" is where the interval of `differences` includes zero, "failed" where no training
+    of the case finished.
     """
-    original = errors["original"].spread("test_error") if "original" in errors else None
-    verdicts_by_case = {}
-    for name, result in errors.items():
-        spread = result.spread("test_error")
-        if name != "original" and original is not None:
-            verdicts_by_case[name] = "failed" if spread is None else spread.against(original)
-    return verdicts_by_case
+    return {
+        name: "failed" if difference is None else difference.verdict
+        for name, difference in differences(errors).items()
+    }
 
 
 def answer(study: Study) -> str:
-    """The verdicts in one sentence."""
+    """The verdicts in one sentence, and what they rest on."""
     errors = results.read(study)
     by_case = verdicts(errors)
     labels = {variant.name: variant.label for variant in variants(study)}
@@ -68,7 +81,7 @@ def answer(study: Study) -> str:
             parts.append(text.format(listed(names)))
     if not parts:
         return "Nothing is measured yet."
-    one = " With one seed, a difference may be chance." if most_seeds(errors) < 2 else ""
+    one = f" {results.ONE_SEED}." if most_seeds(errors) < 2 else ""
     return f"Compared with the original unit, the test error is {'; '.join(parts)}.{one}"
 
 

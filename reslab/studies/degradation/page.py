@@ -24,6 +24,11 @@ HOW_TO_READ = (
     "training error would be lower than that of the shallow one. Shaded: one standard deviation "
     "over the seeds, if there are several."
 )
+VERDICT = (
+    "A change is decided if its 95 % interval excludes zero. With several seeds it reaches as far "
+    "as the wider one of Welch's t-interval over the seeds and Newcombe's interval over the "
+    "images. With one seed it is the latter: another seed may give another result."
+)
 PAPER = (
     "He et al. 2015, arXiv 1512.03385, Table 6, CIFAR-10 after 64,000 iterations; the errors of "
     "the plain nets are only in its Fig. 6 (plain-110: above 60 %)"
@@ -55,7 +60,7 @@ def sections(study: Study) -> list[Section]:
     return [
         Section(
             "Error by iteration",
-            [*status(study), answer(errors).sentence, HOW_TO_READ],
+            [*status(study), answer(errors).sentence, VERDICT, HOW_TO_READ],
             charts=by_iteration,
             measured=study.commands,
         ),

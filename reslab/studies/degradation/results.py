@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from reslab.studies.sweep.results import Result, Spread, error_text
+from reslab.evaluation.intervals import ErrorDifference
+from reslab.studies.sweep.results import ONE_SEED, Result, Spread, difference_text, error_text
 
 KIND = "degradation"
 KINDS = {"plain": "plain", "resnet": "residual"}  # the beginning of a case's name: what it is
@@ -14,14 +15,14 @@ KINDS = {"plain": "plain", "resnet": "residual"}  # the beginning of a case's na
 NETWORKS = {  # a sentence about the networks, by verdict
     "higher": "degrade",
     "lower": "do not degrade",
-    "not decided": "show no clear change",
+    "not decided": "show no decided change",
     "failed": "did not all train",
     "missing": "are not trained yet",
 }
 ERROR = {  # a sentence about the training error, by verdict
-    "higher": "rises",
-    "lower": "falls",
-    "not decided": "changes by less than its spread",
+    "higher": "rises from {} to {}",
+    "lower": "falls from {} to {}",
+    "not decided": "goes from {} to {}, which is no decided change",
     "failed": "cannot be compared, because a training failed",
     "missing": "is not measured yet",
 }
@@ -29,33 +30,41 @@ ERROR = {  # a sentence about the training error, by verdict
 
 @dataclass(frozen=True)
 class Change:
-    """The training errors of the last epoch with the fewest and with the most layers."""
+    """The training errors of the last epoch with the fewest and with the most layers.
+
+    `difference` is the deep network's error minus that of the shallow one; None if a network has
+    no finished training.
+    """
 
     shallow: Spread | None
     deep: Spread | None
+    difference: ErrorDifference | None = None
     failed: bool = False
 
     @property
     def verdict(self) -> str:
         """How the error changes with depth: a key of `NETWORKS` and `ERROR`."""
-        if self.shallow is None or self.deep is None:
+        if self.difference is None:
             return "failed" if self.failed else "missing"
-        return self.deep.against(self.shallow)
+        return self.difference.verdict
 
     @property
     def sentence(self) -> str:
-        verb = ERROR[self.verdict]
-        if self.shallow is None or self.deep is None:
-            return verb
-        return f"{verb} (from {error_text(self.shallow)} to {error_text(self.deep)})"
+        text = ERROR[self.verdict].format(error_text(self.shallow), error_text(self.deep))
+        return text if self.difference is None else f"{text} ({difference_text(self.difference)})"
+
+    def as_json(self) -> dict[str, Any] | None:
+        """The difference as fractions, with its 95 % interval; None if there is none."""
+        return None if self.difference is None else asdict(self.difference)
 
 
 @dataclass(frozen=True)
 class Answer:
     """The deepest networks against the shallowest.
 
-    An error is higher where mean - s is above the other's mean + s; s is the standard deviation
-    over the seeds, 0 with one seed. `seeds` is the smallest number of finished trainings.
+    A change is decided if the 95 % interval of the difference excludes zero; see
+    `reslab.evaluation.intervals.compare`. With one seed the interval covers only the images, which
+    the sentence says. `seeds` is the smallest number of finished trainings.
     """
 
     plain: Change
@@ -72,8 +81,8 @@ class Answer:
             f"Plain nets {NETWORKS[self.plain.verdict]}, "
             f"residual nets {NETWORKS[self.residual.verdict]}"
         )
-        if self.seeds == 1:  # no spread, so no verdict
-            lead = "With one seed, a difference may be chance"
+        if self.seeds == 1:  # two trainings say nothing about all others of these networks
+            lead = ONE_SEED
         return (
             f"{lead}: from {self.shallow} to {self.deep} layers, the training error of the plain "
             f"net {self.plain.sentence}, and that of the residual net {self.residual.sentence}."
@@ -84,6 +93,8 @@ class Answer:
         return {
             "plain": self.plain.verdict if several else None,
             "residual": self.residual.verdict if several else None,
+            "plain_difference": self.plain.as_json() if several else None,
+            "residual_difference": self.residual.as_json() if several else None,
             "shallow": self.shallow,
             "deep": self.deep,
             "seeds": self.seeds,
@@ -102,8 +113,11 @@ def answer(results: Mapping[str, Result]) -> Answer:
 
 def _change(results: Mapping[str, Result], *cases: str) -> Change:
     both = [results.get(case) for case in cases]
-    shallow, deep = (result.spread("train_error") if result else None for result in both)
-    return Change(shallow, deep, any(result.failed for result in both if result))
+    failed = any(result.failed for result in both if result)
+    shallow, deep = both
+    difference = deep.against(shallow, "train_error") if shallow and deep else None
+    before, after = (result.spread("train_error") if result else None for result in both)
+    return Change(before, after, difference, failed)
 
 
 def depths(results: Mapping[str, Result]) -> list[int]:
