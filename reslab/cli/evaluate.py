@@ -21,13 +21,17 @@ def evaluate(run: Path, data: str | None, as_json: bool, backend: str | None) ->
     opened = Run.open(run)
     use_backend(backend)
     from reslab.evaluation import evaluation
+    from reslab.evaluation.cautions import cautions
     from reslab.evaluation.tasks.registry import task_of
 
     result = evaluation.compute(opened, data)
+    warnings = cautions(opened.info, result, opened.log())
     if as_json:
-        print_json({key: value for key, value in result.items() if key != "mistakes"})
+        shown = {key: value for key, value in result.items() if key != "mistakes"}
+        print_json({**shown, "cautions": warnings})
     else:
         task = task_of(opened.info)
-        click.echo("\n".join([task.sentence(result), *task.details(result)]))
+        lines = [task.sentence(result), *task.details(result)]
+        click.echo("\n".join([*lines, *(f"caution: {warning}" for warning in warnings)]))
     then = "the result is printed above, but not stored"  # as with a run on a read-only disk
     evaluation.store(opened, result, own_data=data is None, then=then)

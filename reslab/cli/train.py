@@ -185,6 +185,7 @@ class TrainingBar(progress.Bar):
 
 
 def _summary(run: Run) -> None:
+    from reslab.evaluation.cautions import cautions
     from reslab.evaluation.tasks.registry import task_of
     from reslab.plots.format import percent
 
@@ -199,6 +200,8 @@ def _summary(run: Run) -> None:
         click.echo(f"{chosen}; {task.sentence(run.evaluation)}")
     else:
         click.echo("done")
+    for caution in cautions(run.info, run.evaluation, run.log()):
+        click.echo(f"caution: {caution}")
     click.echo(f"report: {run.path / 'report.html'}")
 
 

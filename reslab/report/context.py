@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reslab.core.errors import DAMAGE, UserError
+from reslab.evaluation.cautions import cautions
 from reslab.plots import format, plotly, run_charts
 from reslab.plots.run_charts import Curves
 from reslab.report import tasks
@@ -18,6 +19,7 @@ from reslab.spec import Network, summary
 INFO: Mapping[str, Any] = {
     **dict.fromkeys(("command", "commit", "seed", "precision", "backend", "started", "finished")),
     "chosen_epoch": None,
+    "why": None,
     "status": "running",
     "recipe": {},
     "machine": {},
@@ -104,7 +106,8 @@ def _section(run: RunLike, number: int, name: str) -> dict[str, Any]:
 def _content(run: RunLike, number: int, name: str) -> dict[str, Any]:
     """Everything that the report shows about one run."""
     info, evaluation = {**INFO, **run.info}, run.evaluation
-    log = _Log(run.log())
+    rows = run.log()
+    log = _Log(rows)
     data = {**DATA, **info.get("data", {})}
     data["facts"] = _facts(data["facts"])
     data["counts"] = dict.fromkeys(("train", "validation", "test")) | data["counts"]
@@ -129,6 +132,7 @@ def _content(run: RunLike, number: int, name: str) -> dict[str, Any]:
         "evaluate": f"reslab evaluate {shlex.quote(str(run.path))}",
         "resume": f"reslab train --resume {shlex.quote(str(run.path))}",
         "recipe": _recipe(info["recipe"]),
+        "cautions": cautions({**info, "data": data}, evaluation, rows),
     }
 
 

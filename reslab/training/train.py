@@ -24,7 +24,7 @@ from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Network, summary
-from reslab.training import batchnorm, finetune, memory, notebook
+from reslab.training import batchnorm, finetune, memory, notebook, plan
 from reslab.training.callbacks import CallbackError, UserCallbacks
 from reslab.training.checkpoints import LAST, Checkpoints, NotFinite
 from reslab.training.log import Log
@@ -138,6 +138,7 @@ def train_with(
             f"`reslab train --resume {options.out}`"
         )
     prepared = prepare(network, data, options)
+    plan.refuse_without_effect(prepared, data, options)
     names = prepared.network.name, prepared.data.name, prepared.recipe.name
     path = Path(options.out) if options.out is not None else _free(f"runs/{'-'.join(names)}")
     run = Run.create(path, {"name": path.name, **run_info(prepared, options)})
@@ -203,7 +204,7 @@ def _begin(run: Run, prepared: Preparation, callbacks: Callbacks, watch: Watch |
     write_arrays(run.path / NORMALIZATION, arrays, {})
     training = set_up(run, data, normalization)
     loop = _loop(training, callbacks, watch)
-    notes = prepared.notes
+    notes = [*plan.notes(training), *prepared.notes]
     if start is not None:
         notes.append(f"weights of {start.source_name} ({start.scheme} names)")
         notes += start.fill(training.main_model, run.network, data.classes)

@@ -203,11 +203,11 @@ def test_a_run_without_most_fields_has_a_report(tmp_path):
 
 
 def test_a_loss_that_is_nan_leaves_a_gap(tmp_path):
-    run = make_run(tmp_path / "run", status="failed", evaluated=False)
+    why = "the loss is NaN at step 9999"
+    run = make_run(tmp_path / "run", status="failed", evaluated=False, why=why)
     run.append(kind="steps", step=9999, epoch=6.5, loss=float("nan"), error=1.0, rate=0.1)
-    run.append(kind="note", text="the loss is NaN at step 9999")
     found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
-    assert "Its last note: the loss is NaN at step 9999" in found.text
+    assert "Why: the loss is NaN at step 9999" in found.text
     assert found.charts()["curves-loss"]["data"][0]["y"][-1] is None
 
 
