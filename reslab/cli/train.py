@@ -15,10 +15,12 @@ import click
 from reslab.cli import progress
 from reslab.cli.options import INTERRUPTED, backend, field_and_value, load_tensorflow, use_backend
 from reslab.core.errors import UserError
+from reslab.core.files import RUN_FILE, SEEDS_FILE
 
 if TYPE_CHECKING:
     from reslab.core.progress import Watch
     from reslab.runs.run import Run
+    from reslab.training.seeds import SeedRuns
 
 
 @click.command()
@@ -62,6 +64,14 @@ if TYPE_CHECKING:
     default=0,
     show_default=True,
     help="For first weights, order and augmentation.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Train N runs, with the seeds from --seed on; one report with mean and deviation.",
 )
 @click.option("--balance", is_flag=True, help="Weight images so that every class counts the same.")
 @click.option("--skip-bad", is_flag=True, help="Skip images that cannot be read.")
@@ -108,6 +118,7 @@ def train(
     data: str | None,
     backend: str | None,
     resumed: Path | None,
+    seeds: int,
     **options: Any,
 ) -> None:
     """Train a network, and evaluate it once.
@@ -132,25 +143,35 @@ def train(
         use_backend(backend)
     load_tensorflow()
     from reslab.core.interrupts import Interrupted
+    from reslab.training import seeds as several
     from reslab.training import train as training
 
     with TrainingBar() as bar:
         try:
+            result: Run | SeedRuns
             if resumed is not None:
-                run = training.resume(resumed, watch=bar.watch())
+                is_several = (resumed / SEEDS_FILE).exists()
+                resume = several.resume_seeds if is_several else training.resume
+                result = resume(resumed, watch=bar.watch())
             else:
                 assert name is not None
                 assert data is not None
-                run = training.train_with(name, data, chosen, watch=bar.watch())
+                if seeds > 1:
+                    result = several.train_seeds_with(name, data, chosen, seeds, bar.watch())
+                else:
+                    result = training.train_with(name, data, chosen, watch=bar.watch())
         except Interrupted as stop:
             bar.close()
             path = stop.path or resumed
-            resume = f"stopped and saved; resume with: reslab train --resume {path}"
-            click.echo(resume if path else "stopped before it began: nothing is left", err=True)
+            how = f"stopped and saved; resume with: reslab train --resume {path}"
+            click.echo(how if path else "stopped before it began: nothing is left", err=True)
             sys.exit(INTERRUPTED)
     if not bar.started:
-        click.echo(f"{run.path} is finished already")
-    _summary(run)
+        click.echo(f"{result.path} is finished already")
+    if isinstance(result, several.SeedRuns):
+        _summary_of_seeds(result)
+    else:
+        _summary(result)
 
 
 LABELS = {"name": "network", "changes": "recipe"}
@@ -205,11 +226,26 @@ def _summary(run: Run) -> None:
     click.echo(f"report: {run.path / 'report.html'}")
 
 
+def _summary_of_seeds(result: SeedRuns) -> None:
+    from reslab.evaluation.tasks.registry import task_of
+    from reslab.report.seeds import COVERS
+
+    for run in result.runs:
+        failed = run.info["status"] == "failed"
+        text = f"failed: {run.info['why']}" if failed else "not evaluated"
+        if run.evaluation and not failed:
+            text = task_of(run.info).sentence(run.evaluation)
+        click.echo(f"seed {run.info['seed']}: {text}")
+    click.echo(result.sentence)
+    click.echo(COVERS)
+    click.echo(f"report: {result.path / 'report.html'}")
+
+
 def _backend_of(path: Path) -> str | None:
     """The backend that the run was started on, so that --resume does not need --backend."""
-    from reslab.core.files import RUN_FILE
-
+    file = path / SEEDS_FILE
     try:
-        return str(json.loads((path / RUN_FILE).read_text(encoding="utf-8"))["backend"])
+        file = file if file.exists() else path / RUN_FILE
+        return str(json.loads(file.read_text(encoding="utf-8"))["backend"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # `resume` reports what is wrong with the folder

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 RUN_FILE = "run.json"  # marks a folder as a run
+SEEDS_FILE = "seeds.json"  # marks a folder of runs that differ by their seed
 STUDY_FILE = "study.json"  # marks a folder as a study
 
 Arrays = Mapping[str, "np.ndarray"]

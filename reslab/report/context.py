@@ -11,7 +11,7 @@ from reslab.core.errors import DAMAGE, UserError
 from reslab.evaluation.cautions import cautions
 from reslab.plots import format, plotly, run_charts
 from reslab.plots.run_charts import Curves
-from reslab.report import tasks
+from reslab.report import seeds, tasks
 from reslab.report.reproduce import training_command
 from reslab.spec import Network, summary
 
@@ -63,6 +63,7 @@ def page_context(runs: Sequence[RunLike]) -> dict[str, Any]:
         ),
         "sections": sections,
         "charts": _shared_charts(sections),
+        "seeds": seeds.table(runs, sections),
         "different_data": len({s["data"].get("checksum") for s in sections}) > 1,
         "version": format.value(runs[0].info.get("versions", {}).get("reslab")),
     }

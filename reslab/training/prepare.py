@@ -22,7 +22,10 @@ BYTES = {"float32": 4, "mixed": 2}  # of an activation
 
 @dataclass(frozen=True, eq=False)
 class Preparation:
-    """What is trained: the network and the recipe fit the data; `notes` say what was adapted."""
+    """What is trained: the network and the recipe fit the data; `notes` say what was adapted.
+
+    `loaded` are the data before a sample was drawn, for other trainings on the same data.
+    """
 
     network: Network
     data: Data
@@ -31,6 +34,7 @@ class Preparation:
     start: finetune.Start | None
     building: memory.Building
     notes: list[str]
+    loaded: Data
 
 
 def prepare(
@@ -43,6 +47,7 @@ def prepare(
     net = net if start is None else start.network
     if not isinstance(data, Data):
         data = load_data(data, net, recipe, options.size, options.skip_bad)
+    loaded = data
     if options.images is not None:
         data = datasets.sample(data, options.images)
     net = fit_network(net, data)
@@ -59,7 +64,7 @@ def prepare(
         notes.append(building.note)
     if options.jit_compile:
         notes.append("the first step compiles the network, which takes a while")
-    return Preparation(net, data, recipe, task(), start, building, notes)
+    return Preparation(net, data, recipe, task(), start, building, notes, loaded)
 
 
 def load_data(

@@ -132,16 +132,22 @@ def train_with(
     watch: Watch | None = None,
 ) -> Run:
     """`train` with its options as one value."""
-    if options.out is not None and _exists(Path(options.out)):
-        raise UserError(
-            f"{options.out} exists already: choose another --out, or "
-            f"`reslab train --resume {options.out}`"
-        )
+    check_out(options)
     prepared = prepare(network, data, options)
     plan.refuse_without_effect(prepared, data, options)
-    names = prepared.network.name, prepared.data.name, prepared.recipe.name
-    path = Path(options.out) if options.out is not None else _free(f"runs/{'-'.join(names)}")
-    run = Run.create(path, {"name": path.name, **run_info(prepared, options)})
+    return train_prepared(prepared, options, callbacks, watch)
+
+
+def train_prepared(
+    prepared: Preparation,
+    options: TrainingOptions,
+    callbacks: Callbacks = (),
+    watch: Watch | None = None,
+    **info: Any,
+) -> Run:
+    """Train what is prepared. `info` are entries of run.json that replace those of this process."""
+    path = run_path(prepared, options)
+    run = Run.create(path, {"name": path.name, **run_info(prepared, options), **info})
     with run.or_nothing():
         loop = _begin(run, prepared, callbacks, watch)
     return _finish(loop)
@@ -340,7 +346,21 @@ def _fail(run: Run, why: Exception) -> None:
     page.write([run], run.path / "report.html")
 
 
-def _free(stem: str) -> Path:
+def check_out(options: TrainingOptions) -> None:
+    """Raise UserError if the folder of the run exists already."""
+    if options.out is not None and _exists(Path(options.out)):
+        raise UserError(
+            f"{options.out} exists already: choose another --out, or "
+            f"`reslab train --resume {options.out}`"
+        )
+
+
+def run_path(prepared: Preparation, options: TrainingOptions, suffix: str = "") -> Path:
+    """The folder of the run: the given one, or the first free runs/NETWORK-DATA-RECIPE-N."""
+    if options.out is not None:
+        return Path(options.out)
+    names = prepared.network.name, prepared.data.name, prepared.recipe.name
+    stem = f"runs/{'-'.join(names)}{suffix}"
     return next(path for n in count(1) if not _exists(path := Path(f"{stem}-{n}")))
 
 
