@@ -227,15 +227,22 @@ def _summary(run: Run) -> None:
 
 
 def _summary_of_seeds(result: SeedRuns) -> None:
+    from reslab.evaluation.cautions import cautions
     from reslab.evaluation.tasks.registry import task_of
+    from reslab.plots.format import listed
     from reslab.report.seeds import COVERS
 
+    by_caution: dict[str, list[str]] = {}
     for run in result.runs:
         failed = run.info["status"] == "failed"
         text = f"failed: {run.info['why']}" if failed else "not evaluated"
         if run.evaluation and not failed:
             text = task_of(run.info).sentence(run.evaluation)
         click.echo(f"seed {run.info['seed']}: {text}")
+        for caution in cautions(run.info, run.evaluation, run.log()):
+            by_caution.setdefault(caution, []).append(str(run.info["seed"]))
+    for caution, seeds in by_caution.items():
+        click.echo(f"caution, seed {listed(seeds)}: {caution}")
     click.echo(result.sentence)
     click.echo(COVERS)
     click.echo(f"report: {result.path / 'report.html'}")

@@ -55,15 +55,16 @@ def page_context(runs: Sequence[RunLike]) -> dict[str, Any]:
     """
     names = _names(runs)
     sections = [_section(run, number, names[number]) for number, run in enumerate(runs)]
+    over_seeds = seeds.table(runs, sections)
     return {
-        "title": _title(sections),
+        "title": over_seeds["title"] or _title(sections),
         "tested": _tested(sections),
         "readings": max(
             (s["evaluation"]["readings"] for s in sections if s["evaluation"]), default=1
         ),
         "sections": sections,
         "charts": _shared_charts(sections),
-        "seeds": seeds.table(runs, sections),
+        "seeds": over_seeds,
         "different_data": len({s["data"].get("checksum") for s in sections}) > 1,
         "version": format.value(runs[0].info.get("versions", {}).get("reslab")),
     }

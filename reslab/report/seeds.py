@@ -165,8 +165,10 @@ def table(runs: Sequence[RunLike], sections: Sequence[Mapping[str, Any]]) -> dic
         for group in found
     ]
     grouped = {number for group in found for number in group.numbers}
+    title = f"{sections[0]['headline']}, {len(grouped)} seeds" if sections else ""
     return {
         "rows": rows,
+        "title": title if len(found) == 1 and len(grouped) == len(runs) else "",
         "all": len(grouped) == len(runs),
         "covers": COVERS,
         "differences": _differences(runs, rows),
@@ -194,9 +196,8 @@ def _differences(runs: Sequence[RunLike], rows: Sequence[Mapping[str, Any]]) -> 
         mine, theirs = other["group"].errors, first["group"].errors
         level = 1 - (1 - intervals.LEVEL) / len(pairs)
         result = intervals.compare(mine.values, theirs.values, mine.images, theirs.images, level)
-        points = (
-            f"{100 * result.mean:+.2f} points, {100 * result.low:+.2f} to {100 * result.high:+.2f}"
-        )
+        mean, low, high = (100 * value for value in (result.mean, result.low, result.high))
+        points = f"{mean:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}"
         text = {
             "higher": "The test error of {a} is higher than that of {b}",
             "lower": "The test error of {a} is lower than that of {b}",

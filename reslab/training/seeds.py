@@ -38,6 +38,7 @@ from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Network
 from reslab.spec.serialize import decode_network, encode_network
+from reslab.training import plan
 from reslab.training import train as training
 from reslab.training.checkpoints import LAST
 from reslab.training.prepare import prepare
@@ -122,6 +123,7 @@ def train_seeds_with(
     training.check_out(options)
     net = zoo.network(network)
     prepared = prepare(net, data, options)
+    plan.refuse_without_effect(prepared, data, options)
     path = training.run_path(prepared, options, f"-{seeds}seeds")
     info = {
         "format": FORMAT,

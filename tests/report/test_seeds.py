@@ -41,6 +41,7 @@ def test_mean_and_deviation_of_a_group(tmp_path: Path) -> None:
     assert f"<b>{text}</b>" in html
     assert group.errors.interval in html
     assert "These are single runs" not in html
+    assert "<h1>resnet20 on fashion-mnist, 3 seeds</h1>" in html
 
 
 @pytest.mark.parametrize(

@@ -207,11 +207,12 @@ def test_the_command_prints_each_run_and_the_mean(thirds: Path) -> None:
     lines = output_of(*words, "--seeds", 3).splitlines()
     assert [line.split(":")[0] for line in lines[:3]] == ["seed 0", "seed 1", "seed 2"]
     assert all("95 % interval" in line for line in lines[:3])
-    assert lines[3].startswith("test error ")
-    assert lines[3].endswith(" % (mean ± sd, n = 3 seeds)")
-    assert "the test images are the same" in lines[4]
+    mean, covers, report = lines[-3:]  # after cautions: so short a training ends near guessing
+    assert mean.startswith("test error ")
+    assert mean.endswith(" % (mean ± sd, n = 3 seeds)")
+    assert "the test images are the same" in covers
     path = Path("runs/tiny-thirds-quick-3seeds-1")
-    assert lines[5] == f"report: {path / 'report.html'}"
+    assert report == f"report: {path / 'report.html'}"
     assert output_of("train", "--resume", path).splitlines() == [
         f"{path} is finished already",
         *lines,
