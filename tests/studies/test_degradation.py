@@ -35,6 +35,9 @@ from reslab.studies.sweep import (
     nets,
 )
 from reslab.studies.sweep import (
+    plan as planning,
+)
+from reslab.studies.sweep import (
     results as measured,
 )
 from reslab.studies.sweep import (
@@ -461,7 +464,7 @@ def test_a_budget_is_planned_once(thirds: Path, tmp_path: Path) -> None:
     assert (plan["epochs"], plan["images"], plan["width"]) == (1, 192, 1)
     assert plan["seconds"] < 3600
     assert any(line.startswith("plan: 2 runs of 1 epochs of 192") for line in messages)
-    with mock.patch.object(running, "cost", side_effect=Killed):
+    with mock.patch.object(planning, "cost", side_effect=Killed):
         assert degradation(options, (8,)).info["plan"] == plan
 
 
@@ -469,12 +472,74 @@ def test_a_budget_is_planned_once(thirds: Path, tmp_path: Path) -> None:
 def test_a_budget_that_is_too_small_names_a_sufficient_one(thirds: Path, tmp_path: Path) -> None:
     expensive = mock.Mock(return_value=Cost(start=10, image=1.1))
     options = Terms(thirds, changes={"batch": 16}, budget=1.0, out=tmp_path / "study")
-    with mock.patch.object(running, "cost", expensive), pytest.raises(UserError) as caught:
+    with mock.patch.object(planning, "cost", expensive), pytest.raises(UserError) as caught:
         degradation(options, (8,))
     # two nets: 10 s each; ten epochs of 192 images and a third of 48, and that third once more
     minutes = math.ceil((2 * 10 + 2.2 * (10 * (192 + 16) + 16)) / 0.9 / 60)
-    assert f"take about {minutes} minutes here" in str(caught.value)
+    assert f"takes more than {minutes} minutes at the speed of plain8" in str(caught.value)
+    assert expensive.call_count == 1  # the first network is enough
     assert not (tmp_path / "study").exists()
+
+
+@torch_only
+def test_a_budget_that_only_the_deep_nets_exceed_names_a_sufficient_one(
+    thirds: Path, tmp_path: Path
+) -> None:
+    def by_depth(case: nets.Case, *_: Any) -> Cost:
+        return Cost(start=0, image=1e-3 if "8" in case.name else 1.0)
+
+    options = Terms(thirds, changes={"batch": 16}, budget=1.0, out=tmp_path / "study")
+    with mock.patch.object(planning, "cost", by_depth), pytest.raises(UserError) as caught:
+        degradation(options, (8, 14))
+    minutes = math.ceil(2.002 * (10 * (192 + 16) + 16) / 0.9 / 60)
+    assert f"takes about {minutes} minutes here: give a larger --budget" in str(caught.value)
+
+
+@torch_only
+def test_a_hopeless_budget_is_refused_before_anything_is_measured(
+    thirds: Path, tmp_path: Path
+) -> None:
+    options = Terms(thirds, changes={"batch": 16}, budget=0.01, out=tmp_path / "study")
+    with (
+        mock.patch.object(planning, "cost", side_effect=Killed),
+        pytest.raises(
+            UserError, match=r"the smallest plan, 4 runs of 10 epochs .* takes more than"
+        ),
+    ):
+        degradation(options, (8, 14))
+    assert not (tmp_path / "study").exists()
+
+
+@torch_only
+def test_the_smallest_plan_is_said_before_the_measurement(thirds: Path, tmp_path: Path) -> None:
+    messages: list[str] = []
+    options = Terms(thirds, changes={"batch": 16}, budget=2.0, out=tmp_path / "study")
+    with mock.patch.object(planning, "cost", side_effect=Killed), pytest.raises(Killed):
+        degradation(options, (8,), Watch(say=messages.append))
+    # two nets, ten epochs of twelve batches
+    assert "the smallest plan, 2 runs of 10 epochs of 192 images at width 0.5" in messages[-2]
+    assert ": 240 steps, more than 0.1 minutes on any" in messages[-2]
+    assert messages[-1] == "measuring how much fits into 2 minutes ..."
+
+
+@given(
+    st.lists(st.integers(0, 10**8), min_size=1, max_size=4),
+    st.integers(1, 5),
+    st.integers(1, 64),
+)
+def test_the_lower_bound_is_below_the_cost_of_a_machine_at_the_limits(
+    multiply_adds: list[int], seeds: int, cores: int
+) -> None:
+    """A machine that is exactly as fast as the limits, and measures in no time."""
+    size, limits = Size(10, 5000), (budget.FASTEST_CORE * cores, budget.FASTEST_STEP / BATCH)
+    costs = {
+        str(i): Cost(budget.FASTEST_START, max(3 * count / limits[0], limits[1] * 1.05))
+        for i, count in enumerate(multiply_adds)
+    }
+    bound = budget.lower_bound(multiply_adds, size, TEST, seeds, BATCH, cores)
+    measuring = budget.FASTEST_START * len(costs)
+    assert bound <= budget.seconds(costs, size, TEST, seeds) + measuring + 1e-6
+    assert bound >= budget.lower_bound(multiply_adds, size, TEST, seeds, BATCH, None)
 
 
 # The command ----------------------------------------------------------------------------------

@@ -8,13 +8,16 @@ same as few epochs of many, but a schedule with drops needs some epochs to have 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 FEW_EPOCHS = 10
 FEW_IMAGES = 5_000
 WIDTHS = (1.0, 0.5)
 FILLED = 0.9  # of the minutes; the rest is for pictures, and for other work on the machine
+# No machine is faster than this; both are far from what real ones reach.
+FASTEST_CORE = 250e9  # multiply-adds per second: 500 GFLOP/s in float32
+FASTEST_STEP, FASTEST_START = 2e-4, 0.5  # seconds: of a step, and of a run without its steps
 SCORED = 1 / 3  # cost of a test image over a training image: backward takes twice forward
 
 
@@ -55,6 +58,27 @@ def seconds(costs: Mapping[str, Cost], size: Size, test: int, seeds: int) -> flo
     start, image = _sums(costs)
     epoch = size.images + SCORED * test
     return seeds * (start + image * (size.epochs * epoch + SCORED * test))
+
+
+def lower_bound(
+    multiply_adds: Sequence[int],
+    size: Size,
+    test: int,
+    seeds: int,
+    batch: int,
+    cores: int | None,
+) -> float:
+    """Seconds that all runs take at least, on any machine with these cores (None for a GPU).
+
+    A training image costs three forward passes. Every network is also measured once.
+    """
+    images = size.epochs * (size.images + SCORED * test) + SCORED * test
+    steps = FASTEST_STEP * size.epochs * (size.images // batch)
+    runs = 0.0
+    for count in multiply_adds:
+        arithmetic = 3 * count * images / (FASTEST_CORE * cores) if cores else 0.0
+        runs += FASTEST_START + max(arithmetic, steps)
+    return seeds * runs + FASTEST_START * len(multiply_adds)
 
 
 def choose(

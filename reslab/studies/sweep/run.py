@@ -1,15 +1,11 @@
-"""Plan, train and score the runs of a study one after the other; resume an interrupted run."""
+"""Train and score the runs of a study one after the other; resume an interrupted run."""
 
 from __future__ import annotations
 
 import json
 import math
 import shutil
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,18 +25,14 @@ from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import summary
 from reslab.studies.folder import Study, default_path
-from reslab.studies.sweep import budget, results
-from reslab.studies.sweep.budget import Cost, Limits, Size
+from reslab.studies.sweep import plan as plans
+from reslab.studies.sweep import results
 from reslab.studies.sweep.nets import Case
+from reslab.studies.sweep.plan import Cases
 from reslab.studies.sweep.settings import Terms
 from reslab.studies.trained import new_model, normalization_of
 from reslab.training import prepare
 from reslab.training.train import resume, train
-
-WARM = 3  # steps before the timing: they compile
-TIMED = (3, 30)  # smallest and largest number of timed steps ...
-ENOUGH = 3.0  # ... until this many seconds have passed
-Cases = Callable[[float], Sequence[Case]]  # of a width
 
 
 @on_signals(interrupt)
@@ -73,7 +65,7 @@ def sweep(
     watch.say(f"study: {study.path}")
     if "plan" not in study.info:
         try:
-            study.save(plan=_plan(cases, terms, recipe, data, watch))
+            study.save(plan=plans.plan(cases, terms, recipe, data, watch))
         except UserError:
             study.unlock()
             shutil.rmtree(study.path)  # it is still empty
@@ -110,83 +102,6 @@ def _load(terms: Terms, case: Case, recipe: Recipe) -> Data:
     if terms.images is not None:
         sample(data, terms.images)  # raises now if there are too few images per class
     return data
-
-
-# The plan -----------------------------------------------------------------------------------------
-
-
-def _plan(cases: Cases, terms: Terms, recipe: Recipe, data: Data, watch: Watch) -> dict[str, Any]:
-    """What is trained, and why: decided once, and stored in study.json."""
-    full = terms.images or len(data.train)
-    widths = budget.WIDTHS if terms.width is None else (terms.width,)
-    if terms.budget is None:
-        width = widths[0]
-        sizes = {"epochs": terms.epochs, "images": full, "width": width, "seconds": None}
-        lines = [f"{_length(recipe, terms.epochs)} of {full:,} training images, width {width:g}"]
-        return {**sizes, "said": lines, "costs": None}
-    began = time.monotonic()
-    batch = min(recipe.batch, full)
-    recipe_epochs = recipe.epochs or recipe.steps / (full // batch)
-    limits = Limits.of(
-        terms.epochs or recipe_epochs,
-        full,
-        epochs_fixed=terms.epochs is not None,
-        images_fixed=terms.images is not None,
-    )
-    assert data.test is not None
-    seconds = 60 * terms.budget * budget.FILLED
-    watch.say(f"measuring how much fits into {terms.budget:g} minutes ...")
-    test = len(data.test)
-    for width in widths:
-        costs = {case.name: cost(case, data, recipe) for case in cases(width)}
-        left = seconds - (time.monotonic() - began)
-        size = budget.choose(left, costs, limits, test, terms.seeds, batch)
-        if size is not None:
-            expected = budget.seconds(costs, size, test, terms.seeds)
-            chosen = {**asdict(size), "width": width, "seconds": expected}
-            lines = budget.described(
-                terms.budget, size, width, expected, costs, limits, terms.seeds
-            )
-            return {**chosen, "said": lines, "costs": {k: asdict(v) for k, v in costs.items()}}
-    least = Size(limits.epochs[0], limits.images[0])
-    spent = time.monotonic() - began + budget.seconds(costs, least, test, terms.seeds)
-    raise UserError(
-        f"{least.epochs:g} epochs of {least.images:,} images at width {width:g}, the smallest "
-        f"plan, take about {math.ceil(spent / budget.FILLED / 60)} minutes here: give a larger "
-        "--budget, or fewer networks or seeds, or set --epochs and --images"
-    )
-
-
-def _length(recipe: Recipe, epochs: float | None) -> str:
-    if epochs is None and recipe.steps:
-        return f"{recipe.steps:,} steps"
-    return f"{epochs or recipe.epochs:g} epochs"
-
-
-class _Enough(Exception):
-    """Enough steps are timed."""
-
-
-def cost(case: Case, data: Data, recipe: Recipe) -> Cost:
-    """The cost of a run of the case, from some steps of a training that is then deleted."""
-    times = [time.perf_counter()]
-
-    def step(*_: object) -> None:
-        times.append(time.perf_counter())
-        timed = len(times) - 1 - WARM
-        enough = timed > 0 and times[-1] - times[WARM] > ENOUGH
-        if timed >= TIMED[1] or (timed >= TIMED[0] and enough):
-            raise _Enough
-
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "run"
-        long = recipe.lasting(max(1.0, recipe.batch * 40 / len(data.train)))
-        with suppress(_Enough):
-            train(case.network, data, long, out=out, watch=Watch(step=step))
-    warm = min(WARM, len(times) - 2)
-    each = (times[-1] - times[warm]) / (len(times) - 1 - warm)
-    batch = min(recipe.batch, len(data.train))
-    return Cost(start=max(0.0, times[warm] - times[0] - warm * each), image=each / batch)
 
 
 # Training -----------------------------------------------------------------------------------------
