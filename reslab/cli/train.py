@@ -206,6 +206,7 @@ class TrainingBar(progress.Bar):
 
 
 def _summary(run: Run) -> None:
+    from reslab.evaluation import suspects
     from reslab.evaluation.cautions import cautions
     from reslab.evaluation.tasks.registry import task_of
     from reslab.plots.format import percent
@@ -223,6 +224,8 @@ def _summary(run: Run) -> None:
         click.echo("done")
     for caution in cautions(run.info, run.evaluation, run.log()):
         click.echo(f"caution: {caution}")
+    if run.suspects and (line := suspects.sentence(run.suspects)):
+        click.echo(line)
     click.echo(f"report: {run.path / 'report.html'}")
 
 

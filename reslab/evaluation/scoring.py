@@ -53,3 +53,9 @@ def cross_entropy(logits: np.ndarray, labels: Any) -> float:
     largest = logits.max(-1)
     log_sum = np.log(np.exp(logits - largest[:, None]).sum(-1)) + largest
     return float((log_sum - logits[np.arange(len(logits)), labels]).mean())
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis, computed in float64."""
+    powers = np.exp(logits.astype("float64") - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)

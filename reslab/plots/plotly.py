@@ -37,6 +37,14 @@ def shortened(value: str, most: int) -> str:
     return text(value if len(value) <= most else value[: most - 1].rstrip() + "…")
 
 
+def middle_cut(value: str, most: int) -> str:
+    """A text of at most `most` characters, cut in the middle: the end of a file name counts."""
+    if len(value) <= most:
+        return value
+    end = most // 2
+    return f"{value[: most - end - 1]}…{value[-end:]}"
+
+
 def finite(number: float | None) -> float | None:
     """None for NaN and infinity, which JSON does not have: the line has a gap there."""
     return float(number) if number is not None and math.isfinite(number) else None

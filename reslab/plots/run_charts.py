@@ -12,15 +12,20 @@ from reslab.plots.plotly import Chart, axis, colour, dash, dots, finite, layout,
 
 @dataclass(frozen=True)
 class Curves:
-    """The log of a run: a row for each epoch, and for each mean over some steps."""
+    """The log of a run: a row for each epoch, and for each mean over some steps.
+
+    `rates` are points (epoch, learning rate).
+    """
 
     name: str
     number: int  # of the colour and the dash
     epochs: Sequence[Mapping[str, Any]]
     steps: Sequence[Mapping[str, Any]]
     chosen: int | None  # epoch, by the validation images
+    rates: Sequence[tuple[float, float | None]] = ()
 
 
+BY_STEPS = 0.7  # opacity of the mean over some steps; style.css has it as well, for the legend
 MOST_STEPS = 600  # more points than pixels only make the file larger
 
 
@@ -48,8 +53,8 @@ def curves(runs: Sequence[Curves], metric: str, chart_id: str) -> Chart:
         line = {"color": colour(run.number), "dash": dash(run.number)}
         x, y = thinned(run.steps, metric)
         traces.append(
-            _line(x, y, scale, {"color": colour(run.number), "width": 1}, opacity=0.3)
-            | {"hoverinfo": "skip"}
+            _line(x, y, scale, {"color": colour(run.number), "width": 1}, opacity=BY_STEPS)
+            | {"name": prefix + "training, by steps", "hoverinfo": "skip"}
         )
         for kind, key, width in (("training", "train_", 1.3), ("validation", "val_", 3)):
             rows = [row for row in run.epochs if row.get(key + metric) is not None]
@@ -61,7 +66,7 @@ def curves(runs: Sequence[Curves], metric: str, chart_id: str) -> Chart:
                     line | {"width": width},
                 )
                 | {"name": prefix + kind, "hovertemplate": hover}
-                | ({"mode": "lines+markers", "marker": {"size": 5}} if len(rows) < 3 else {})
+                | _dotted(len(rows))
             )
         traces.extend(_chosen(run, metric, scale))
     y_axis = axis(ticksuffix=unit, rangemode="tozero")
@@ -154,17 +159,15 @@ def _number(value: float, metric: str) -> str:
 
 
 def rate(runs: Sequence[Curves], chart_id: str) -> Chart:
-    """Chart the learning rate, by steps where they were logged, else by epochs."""
+    """Chart the learning rate."""
     traces, rates = [], []
     for run in runs:
-        x, y = thinned(run.steps if len(run.steps) > 1 else run.epochs, "rate")
+        x, y = [at for at, _ in run.rates], [value for _, value in run.rates]
         rates += [v for v in y if v]
         line = {"color": colour(run.number), "dash": dash(run.number), "width": 1.8}
         name = text(run.name) if len(runs) > 1 else "rate"
         traces.append(
-            _line(x, y, 1, line)
-            | {"name": name, "hovertemplate": "%{y:.4~g}"}
-            | ({"mode": "lines+markers", "marker": {"size": 5}} if len(x) < 3 else {})
+            _line(x, y, 1, line) | {"name": name, "hovertemplate": "%{y:.4~g}"} | _dotted(len(x))
         )
     stepped = len({f"{v:.4g}" for v in rates}) <= 6 * len(runs)
     y_axis = axis(exponentformat="power", rangemode="tozero")
@@ -177,22 +180,42 @@ def rate(runs: Sequence[Curves], chart_id: str) -> Chart:
     )
 
 
+def _dotted(points: int) -> dict[str, Any]:
+    """Few points are dots; a single one is no line."""
+    marker = {"marker": {"size": 5}}
+    return {} if points > 2 else {"mode": "lines+markers" if points == 2 else "markers", **marker}
+
+
 def error_dots(runs: Sequence[tuple[str, int, Mapping[str, float]]], chart_id: str) -> Chart:
-    """Chart a dot for each run: (name, number of its colour, error with its interval)."""
+    """Chart a dot for each run: (name, number of its colour, error with its interval).
+
+    The whole name stands above its dot, so that long ones are neither cut nor broken.
+    """
     rows = list(range(len(runs)))
     trace = dots([r for *_, r in runs], rows) | {
         "marker": {"size": 11, "color": [colour(number) for _, number, _ in runs]},
         "hovertext": [text(name) for name, *_ in runs],
     }
+    above = {"xref": "paper", "x": 0, "xanchor": "left", "yshift": 15, "showarrow": False}
     figure = {
         "data": [trace],
         "layout": layout(
-            axis(ticksuffix=" %", rangemode="tozero"),
-            named(rows, [name for name, *_ in runs], most=28),
+            axis(ticksuffix=" %", range=list(_ends([r for *_, r in runs]))),
+            named(rows, [""] * len(rows), most=1) | {"range": [len(rows) - 0.5, -0.9]},
+            annotations=[
+                {**above, "y": row, "text": text(name)} for row, (name, *_) in enumerate(runs)
+            ],
+            margin={"l": 14, "r": 14, "t": 6, "b": 40},
         ),
     }
     sentences = "; ".join(f"{name} {100 * r['value']:.2f} %" for name, _, r in runs)
-    height = f"height: {2.6 + 1.9 * len(runs):.1f}rem"
-    return Chart(
-        chart_id, figure, f"Test error of each run with its interval: {sentences}.", height
-    )
+    longest = max(len(name) for name, *_ in runs)
+    style = f"height: {3 + 2.8 * len(runs):.1f}rem; min-width: {0.47 * longest + 2:.0f}rem"
+    return Chart(chart_id, figure, f"Test error of each run with its interval: {sentences}.", style)
+
+
+def _ends(errors: Sequence[Mapping[str, float]]) -> tuple[float, float]:
+    """The ends of an axis in percent that the intervals fill. It begins at 0 if that is near."""
+    low, high = (100 * pick(r[k] for r in errors) for pick, k in ((min, "low"), (max, "high")))
+    room = 0.05 * (high - low) or 1.0
+    return (0.0 if low < high / 3 else low - room), high + room

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +9,10 @@ from typing import Any
 from reslab.core.files import check_fields
 from reslab.evaluation.metrics import FIELDS
 from reslab.report import evaluation_charts
+from reslab.report.thumbnails import thumbnail
 
 TEMPLATE = "classification.html"
 PAIRS_WITH_PICTURES = 8  # confused pairs that are shown with pictures
-PNG = b"\x89PNG\r\n\x1a\n"
-SMALL = 64  # pictures up to this width, in pixels, are enlarged without smoothing
 # Defaults of the keys that an evaluation may lack.
 DEFAULTS: Mapping[str, Any] = {
     **dict.fromkeys(("data", "loss", "top5_error", "when", "command")),
@@ -40,7 +37,9 @@ def evaluation(
         "elsewhere": evaluation["data"] if elsewhere else None,
         "pairs": _pairs(evaluation),
         "others": _others(evaluation),
+        "files": [thumbnail(each) for each in evaluation["mistakes"] if each.get("file")],
         "shown": len(shown),
+        "sparse": evaluation_charts.SPARSE,
         "few": len(shown) <= evaluation_charts.MAX_CLASSES_WITH_COUNTS,
         "empty": [row["class"] for row in evaluation["per_class"] if not row["n"]],
         "most_confusion": _most_confusion(evaluation, shown),
@@ -69,7 +68,7 @@ def _pairs(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     for rank, pair in enumerate(evaluation["confused"]):
         classes = (pair["true"], pair["predicted"])
         pictures = [
-            _picture(mistake)
+            thumbnail(mistake)
             for mistake in evaluation["mistakes"]
             if (mistake["true"], mistake["predicted"]) == classes
         ]
@@ -84,19 +83,7 @@ def _others(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
         (pair["true"], pair["predicted"]) for pair in evaluation["confused"][:PAIRS_WITH_PICTURES]
     }
     return [
-        _picture(mistake)
+        thumbnail(mistake)
         for mistake in evaluation["mistakes"]
         if (mistake["true"], mistake["predicted"]) not in shown
     ]
-
-
-def _picture(mistake: Mapping[str, Any]) -> dict[str, Any]:
-    """A mistake with its picture as a data URL, or None if it has no valid PNG."""
-    try:
-        png = base64.b64decode(mistake.get("png") or "", validate=True)
-    except binascii.Error:
-        png = b""
-    width = int.from_bytes(png[16:20], "big") if png.startswith(PNG) else 0
-    address = f"data:image/png;base64,{base64.b64encode(png).decode()}" if width else None
-    where = mistake.get("file") or f"image {mistake['index']}"
-    return {**mistake, "address": address, "small": width <= SMALL, "where": where}

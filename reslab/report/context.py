@@ -11,7 +11,7 @@ from reslab.core.errors import DAMAGE, UserError
 from reslab.evaluation.cautions import cautions
 from reslab.plots import format, plotly, run_charts
 from reslab.plots.run_charts import Curves
-from reslab.report import seeds, tasks
+from reslab.report import schedule, seeds, suspects, tasks
 from reslab.report.reproduce import training_command
 from reslab.spec import Network, summary
 
@@ -34,6 +34,9 @@ DATA: Mapping[str, Any] = {
 }
 
 
+LONGEST_TITLE = 80  # letters; above, the runs are counted, and named below the title
+
+
 class RunLike(Protocol):
     """The attributes of a run that a report reads; `reslab.runs.run.Run` has them."""
 
@@ -43,6 +46,8 @@ class RunLike(Protocol):
     def info(self) -> Mapping[str, Any]: ...
     @property
     def evaluation(self) -> Mapping[str, Any] | None: ...
+    @property
+    def suspects(self) -> Mapping[str, Any] | None: ...
     @property
     def network(self) -> Network: ...
     def log(self) -> Sequence[Mapping[str, Any]]: ...
@@ -63,6 +68,7 @@ def page_context(runs: Sequence[RunLike]) -> dict[str, Any]:
             (s["evaluation"]["readings"] for s in sections if s["evaluation"]), default=1
         ),
         "sections": sections,
+        "rates": _rates(sections),
         "charts": _shared_charts(sections),
         "seeds": over_seeds,
         "different_data": len({s["data"].get("checksum") for s in sections}) > 1,
@@ -85,7 +91,8 @@ def _title(sections: Sequence[Mapping[str, Any]]) -> str:
     if len(sections) > 4:
         return f"{len(sections)} runs"
     if len(set(headlines)) < len(headlines):
-        return format.listed(section["name"] for section in sections)
+        names = format.listed(section["name"] for section in sections)
+        return names if len(names) <= LONGEST_TITLE else f"{len(sections)} runs"
     if len({section["data"].get("name") for section in sections}) > 1:
         return format.listed(headlines)
     nets = format.listed(section["network"]["name"] for section in sections)
@@ -96,6 +103,14 @@ def _tested(sections: Sequence[Mapping[str, Any]]) -> str:
     """Which epochs have test errors: "chosen" if all were chosen, else "last"; "" for none."""
     tested = [s for s in sections if s["evaluation"] and s["evaluation"]["split"] == "test"]
     return ("chosen" if all(s["chosen"] for s in tested) else "last") if tested else ""
+
+
+def _rates(sections: Sequence[Mapping[str, Any]]) -> str:
+    """Where the rates of the chart are from."""
+    exact = [section["rates_exact"] for section in sections if section["curves"].rates]
+    if all(exact):
+        return "of every step, by the recipe"
+    return "by the recipe, or as logged" if any(exact) else "as logged"
 
 
 def _section(run: RunLike, number: int, name: str) -> dict[str, Any]:
@@ -113,6 +128,8 @@ def _content(run: RunLike, number: int, name: str) -> dict[str, Any]:
     data = {**DATA, **info.get("data", {})}
     data["facts"] = _facts(data["facts"])
     data["counts"] = dict.fromkeys(("train", "validation", "test")) | data["counts"]
+    rates = schedule.rates(info, run.network, log.epochs, log.steps)
+    points = list(zip(rates.epochs, rates.values, strict=True))
     return {
         "id": f"run-{number}",
         "number": number,
@@ -123,13 +140,15 @@ def _content(run: RunLike, number: int, name: str) -> dict[str, Any]:
         "info": info,
         "data": data,
         "network": _network(run),
-        "curves": Curves(name, number, log.epochs, log.steps, info["chosen_epoch"]),
+        "rates_exact": rates.exact,
+        "curves": Curves(name, number, log.epochs, log.steps, info["chosen_epoch"], points),
         "notes": log.notes,
         "status": info["status"],
         "epochs": _epochs(len(log.epochs), info["recipe"].get("epochs") or None),
         "chosen": _chosen(info["chosen_epoch"], log, data["counts"]["validation"]),
         "seconds": log.seconds or format.seconds_between(info["started"], info["finished"]),
         "evaluation": _evaluation(run, evaluation, data, f"run-{number}") if evaluation else None,
+        "suspects": _suspects(run, data),
         "train": training_command(run.path, info, run.network),
         "evaluate": f"reslab evaluate {shlex.quote(str(run.path))}",
         "resume": f"reslab train --resume {shlex.quote(str(run.path))}",
@@ -213,6 +232,11 @@ def _evaluation(
     return {**shown, "template": module.TEMPLATE}
 
 
+def _suspects(run: RunLike, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    stored = run.suspects
+    return suspects.shown(run.path / "suspects.json", stored, data) if stored else None
+
+
 # ------------------------------------------------------------------------------------- charts
 
 
@@ -221,9 +245,10 @@ def _shared_charts(sections: Sequence[Mapping[str, Any]]) -> dict[str, plotly.Ch
     curves = [section["curves"] for section in sections if section["curves"].epochs]
     curves += [s["curves"] for s in sections if not s["curves"].epochs and s["curves"].steps]
     charts = {}
-    if curves:
+    if any(len(each.epochs) > 1 or len(each.steps) > 1 for each in curves):
         charts["error"] = run_charts.curves(curves, "error", "curves-error")
         charts["loss"] = run_charts.curves(curves, "loss", "curves-loss")
+    if any(len(each.rates) > 1 for each in curves):
         charts["rate"] = run_charts.rate(curves, "curves-rate")
     nets = [section["network"]["name"] for section in sections]
     by_net = len(set(nets)) == len(nets)  # shorter than the runs' names, if it distinguishes them

@@ -13,6 +13,7 @@ from reslab.plots.plotly import Chart, axis, dots, layout, named, shortened, tex
 
 MAX_CLASSES = 100  # of more classes, only those with the largest errors are drawn
 COLOUR_EXPONENT = 0.7  # applied to fractions below 1, so that rare mistakes are visible
+SPARSE = 10  # images: a bin with fewer has an open dot
 MAX_CLASSES_WITH_COUNTS = 16  # with more classes, a cell has no room for its count
 
 
@@ -157,30 +158,33 @@ def class_errors(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
 
 
 def reliability(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
-    """Return accuracy by confidence: a dot for each bin, its area by the number of images."""
+    """Return accuracy by confidence: a dot with an interval for each bin, its area by its images.
+
+    No line joins the dots: between sparse bins it would show the noise as a course.
+    """
     bins = [b for b in evaluation["calibration"]["bins"] if b["n"]]
     most = max((b["n"] for b in bins), default=1)
     bounds = [wilson(round(b["accuracy"] * b["n"]), b["n"]) for b in bins]
     accuracy = [100 * b["accuracy"] for b in bins]
     trace = {
         "type": "scatter",
-        "mode": "lines+markers",
+        "mode": "markers",
         "x": [100 * b["confidence"] for b in bins],
         "y": accuracy,
-        "line": {"color": "--run-0", "width": 1.5},
         "marker": {
             "size": [6 + 16 * math.sqrt(b["n"] / most) for b in bins],
-            "color": "--run-0",
-            "opacity": 0.85,
+            "color": ["--page" if b["n"] < SPARSE else "--run-0" for b in bins],
+            "line": {"color": "--run-0", "width": 1.8},
+            "opacity": 1,
         },
         "error_y": {
             "type": "data",
             "symmetric": False,
             "array": [100 * high - a for (_, high), a in zip(bounds, accuracy, strict=True)],
             "arrayminus": [a - 100 * low for (low, _), a in zip(bounds, accuracy, strict=True)],
-            "color": "--faint",
-            "thickness": 1.6,
-            "width": 0,
+            "color": "--run-0",
+            "thickness": 1.2,
+            "width": 3,
         },
         "customdata": [b["n"] for b in bins],
         "hovertemplate": "confidence %{x:.1f} %, accuracy %{y:.1f} %, "

@@ -5,6 +5,7 @@
     checkpoints/         last.safetensors (to resume), best.safetensors (the chosen epoch)
     model.keras          whole: images of 0..255 in, probabilities out
     evaluation.json      the evaluation on the test set
+    suspects.json        training and validation images whose labels may be wrong
     report.html
 
 Files are written under another name and then renamed, so a file is complete or not there.
@@ -147,16 +148,25 @@ class Run:
     @property
     def evaluation(self) -> dict[str, Any] | None:
         """The evaluation on the test set; None before there is one. UserError if it is damaged."""
-        file = self.path / "evaluation.json"
+        return self._stored("evaluation.json", "`reslab evaluate` replaces it")
+
+    @property
+    def suspects(self) -> dict[str, Any] | None:
+        """Images whose labels may be wrong, see `reslab.evaluation.suspects`; None before the end,
+        and for runs of older versions. UserError if the file is damaged."""
+        return self._stored("suspects.json", "delete it to continue without it")
+
+    def _stored(self, name: str, then: str) -> dict[str, Any] | None:
+        file = self.path / name
         try:
-            evaluation = json.loads(file.read_text(encoding="utf-8"))
+            stored = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise UserError(f"{file} is damaged: {error}; `reslab evaluate` replaces it") from None
-        if not isinstance(evaluation, dict):
-            raise UserError(f"{file} is damaged: `reslab evaluate` replaces it")
-        return evaluation
+            raise UserError(f"{file} is damaged: {error}; {then}") from None
+        if not isinstance(stored, dict):
+            raise UserError(f"{file} is damaged: {then}")
+        return stored
 
     def save(self, **changes: Any) -> None:
         """Write run.json with these entries changed."""

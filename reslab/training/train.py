@@ -13,11 +13,11 @@ import keras
 
 from reslab import data as datasets
 from reslab.core.errors import UserError
-from reslab.core.files import read_arrays, write_arrays, writing
+from reslab.core.files import read_arrays, write_arrays, write_json, writing
 from reslab.core.interrupts import Interrupted, interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data, Normalization
-from reslab.evaluation import evaluation
+from reslab.evaluation import evaluation, suspects
 from reslab.models import saved
 from reslab.report import page
 from reslab.runs.options import TrainingOptions
@@ -265,6 +265,7 @@ def _finish(loop: Loop) -> Run:
             _recalibrate(training)
         _save_model(training)
         _evaluate(training)
+        _find_suspects(training, progress.step)
         run.save(status="done", finished=now())
         page.write([run], run.path / "report.html")
     return run
@@ -316,6 +317,22 @@ def _evaluate(training: Training) -> None:
     except UserError as error:  # finite weights whose outputs are not finite
         _fail(run, error)
         raise
+
+
+def _find_suspects(training: Training, steps: int) -> None:
+    """Look for wrong labels among the training and validation images, which are not test images."""
+    run = training.run
+    if run.suspects is None:
+        recipe, trained_on = training.recipe, steps * training.batch
+        found = suspects.find(
+            training.task,
+            training.main_model,
+            training.data,
+            training.normalization,
+            recipe.batch,
+            trained_on,
+        )
+        write_json(run.path / "suspects.json", found)
 
 
 def _recalibrate(training: Training) -> None:

@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from reslab.core.errors import UserError
 from reslab.evaluation.metrics import classification_metrics
 from reslab.report import page as report
+from reslab.runs.recipe import Recipe, change
 from reslab.runs.run import Run
 from tests.helpers.runs import FASHION, make_run
 
@@ -277,7 +279,184 @@ def test_any_object_with_the_attributes_of_a_run_will_do(tmp_path):
         path=Path("elsewhere"),
         info=run.info,
         evaluation=None,
+        suspects=None,
         network=run.network,
         log=list,
     )
     assert report.write([other], tmp_path / "r.html").exists()
+
+
+def recipe_run(path: Path, steps: int, epochs: int = 4, **recipe: Any) -> Run:
+    """A run with 30 steps an epoch that logged every 50 steps, and stopped after `steps`."""
+    run = make_run(path, epochs=epochs, evaluated=False)
+    run.info["recipe"] |= {"batch": 100, **recipe}
+    run.info["data"]["counts"]["train"] = 3_050
+    described = change(Recipe("run", epochs=1), run.info["recipe"])
+    rates = described.rates(described.total_steps(30), 20)
+    rows = [
+        {"kind": "steps", "step": step, "epoch": step / 30, "loss": 1.0, "error": 0.5}
+        for step in range(50, steps + 1, 50)
+    ]
+    rows += [
+        {"kind": "epoch", "step": step, "epoch": step // 30, "train_loss": 1.0, "train_error": 0.5}
+        for step in range(30, steps + 1, 30)
+    ]
+    text = "".join(json.dumps({**row, "rate": rates[row["step"] - 1]}) + "\n" for row in rows)
+    (path / "log.jsonl").write_text(text, encoding="utf-8")
+    return run
+
+
+def rate_chart(run: Run, tmp_path: Path) -> tuple[str, dict[str, Any]]:
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    return found.text, found.charts()["curves-rate"]["data"][0]
+
+
+def test_the_learning_rates_of_all_steps_follow_from_the_recipe(tmp_path):
+    text, trace = rate_chart(recipe_run(tmp_path / "run", 120, peak=0.25), tmp_path)
+    assert "Learning rate of every step, by the recipe" in text
+    assert len(trace["x"]) == 120
+    assert trace["y"][30] == max(trace["y"]) == 0.4  # the peak, between two logged steps
+    assert trace["x"][30] == pytest.approx(31 / 30, abs=1e-4)
+    assert trace["y"][0] == pytest.approx(0.016)  # the warm-up begins at 1/25
+
+
+def test_the_learning_rates_of_a_stopped_run_end_where_it_ended(tmp_path):
+    _, trace = rate_chart(recipe_run(tmp_path / "run", 60), tmp_path)
+    assert trace["x"][-1] == 2
+
+
+def test_rates_that_the_recipe_does_not_explain_are_those_of_the_log(tmp_path):
+    """All logged rates are drawn, those of steps and of epochs."""
+    run = recipe_run(tmp_path / "run", 120)
+    run.info["recipe"]["rate"] = 0.3
+    text, trace = rate_chart(run, tmp_path)
+    assert "Learning rate as logged" in text
+    assert trace["x"] == [1, 1.6667, 2, 3, 3.3333, 4]
+    run = recipe_run(tmp_path / "plateau", 120, schedule="constant")
+    run.info["recipe"]["schedule"] = "plateau"
+    assert rate_chart(run, tmp_path)[1]["x"] == [1, 1.6667, 2, 3, 3.3333, 4]
+
+
+def test_a_long_schedule_is_thinned_and_keeps_its_corners(tmp_path):
+    run = recipe_run(tmp_path / "run", 3000, epochs=100, schedule="steps", drops=(0.5, 0.75))
+    _, trace = rate_chart(run, tmp_path)
+    assert len(trace["x"]) <= 600
+    at = {round(x * 30): y for x, y in zip(trace["x"], trace["y"], strict=True)}
+    assert (at[1500], at[1501]) == (0.4, pytest.approx(0.04))
+    assert (at[2250], at[2251]) == (pytest.approx(0.04), pytest.approx(0.004))
+
+
+def test_the_rates_of_a_real_run_are_those_of_its_recipe(trained, tmp_path):
+    text, trace = rate_chart(trained, tmp_path)
+    assert "Learning rate of every step, by the recipe" in text
+    assert len(trace["x"]) == trained.log("epoch")[-1]["step"]
+
+
+def test_one_epoch_is_a_table_and_not_a_trend(tmp_path):
+    run = recipe_run(tmp_path / "run", 30, epochs=1)
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert set(found.charts()) == {"curves-rate"}
+    opened = [attrs for tag, attrs in found.tags if tag == "details" and "open" in attrs]
+    assert len(opened) == 1
+    assert "One epoch has no course that could be drawn." in found.text
+
+
+def test_files_can_be_read_without_a_pointer(tmp_path):
+    """Long names are cut in the middle below a picture, and whole in the list."""
+    run = make_run(tmp_path / "run")
+    evaluation = run.evaluation or {}
+    name = "IMG_20260312_101112_very_long_name_of_a_camera.jpeg"
+    for mistake in evaluation["mistakes"]:
+        mistake["file"] = f"{mistake['true']}/{name}"
+    (run.path / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "IMG_20260312_1…f_a_camera.jpeg" in found.text
+    assert found.text.count(f"/{name} predicted as") == len(evaluation["mistakes"])
+
+
+def suspects_of(run: Run, **last_part: Any) -> None:
+    row = {"index": 3, "true": "Bag", "predicted": "Shirt", "confidence": 0.97, "png": None}
+    stored = {
+        "sure": 0.5,
+        "parts": [
+            {"split": "validation", "n": 60, "of": 60, "wrong": 0, "sure": 0},
+            {"split": "train", "n": 512, "of": 54_000, "wrong": 7, "sure": 2, **last_part},
+        ],
+        "suspects": [{"split": "train", "file": "Bag/<b>.png", **row}],
+    }
+    (run.path / "suspects.json").write_text(json.dumps(stored), encoding="utf-8")
+
+
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_possible_wrong_labels_are_listed(tmp_path, evaluated):
+    run = make_run(tmp_path / "run", evaluated=evaluated)
+    suspects_of(run)
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert found.text.count("Possible wrong labels") == 1
+    assert (
+        "7 of 512 labels of training images (a sample of 54,000), 2 of them with more than 50 %"
+        in (found.text)
+    )
+    assert "labelled Bag , predicted Shirt (97.0 %) Bag/<b>.png training" in found.text
+    assert "The files are in fashion-mnist" in found.text
+    assert "1 less sure contradictions" in found.text
+    assert "most of these are its own mistakes" not in found.text
+    suspects_of(run, wrong=300)
+    found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "most of these are its own mistakes" in found.text
+
+
+def test_a_run_without_suspects_has_no_such_section(one):
+    assert "Possible wrong labels" not in one.text
+
+
+def test_names_of_compared_runs_are_whole_and_the_axis_has_the_intervals(tmp_path):
+    long = "resnet20-fashion-mnist-with-a-name-that-is-longer-than-a-label"
+    runs = [make_run(tmp_path / f"{long}-{i}", n=10_000, seed=i) for i in range(2)]
+    found = Reader(report.write(runs, tmp_path / "r.html").read_text(encoding="utf-8"))
+    chart = found.charts()["test-errors"]["layout"]
+    assert [note["text"] for note in chart["annotations"]] == [f"{long}-0", f"{long}-1"]
+    errors = [(run.evaluation or {})["top1_error"] for run in runs]
+    low, high = chart["xaxis"]["range"]
+    assert 0 < low < 100 * min(error["low"] for error in errors) < low + 0.1 * (high - low)
+    assert high > 100 * max(error["high"] for error in errors) > high - 0.1 * (high - low)
+    assert "the axis does not begin at 0" in found.text
+    assert "2 runs side by side" in found.text
+    evaluation = {**(runs[1].evaluation or {}), "top1_error": {"value": 0, "low": 0, "high": 0.01}}
+    (runs[1].path / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
+    found = Reader(report.write(runs, tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert found.charts()["test-errors"]["layout"]["xaxis"]["range"][0] == 0
+    assert "the axis does not begin at 0" not in found.text
+
+
+def test_no_line_joins_the_bins_of_the_reliability_diagram(one):
+    _, bins = one.charts()["run-0-reliability"]["data"]
+    assert bins["mode"] == "markers"
+    reach = zip(bins["error_y"]["array"], bins["error_y"]["arrayminus"], strict=True)
+    assert all(up + down > 0 for up, down in reach)
+    for n, colour in zip(bins["customdata"], bins["marker"]["color"], strict=True):
+        assert colour == ("--page" if n < 10 else "--run-0")
+
+
+def test_training_by_steps_is_visible_in_both_schemes(one):
+    """Its contrast with the page is at least 3 to 1, as WCAG 2.2 (1.4.11) asks for graphics."""
+    steps = next(
+        t for t in one.charts()["curves-error"]["data"] if t.get("name") == "training, by steps"
+    )
+    assert "training, by steps" in one.text
+    style = (report.TEMPLATES / "style.css").read_text(encoding="utf-8")
+    lines, pages = (re.findall(rf"--{name}: (#\w{{6}})", style) for name in ("run-0", "page"))
+    assert len(lines) == len(pages) == 2
+    for line, page in zip(lines, pages, strict=True):
+        mixed = steps["opacity"] * rgb(line) + (1 - steps["opacity"]) * rgb(page)
+        light, dark = sorted((luminance(mixed), luminance(rgb(page))), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 3
+
+
+def rgb(colour: str) -> np.ndarray:
+    return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+
+
+def luminance(colour: np.ndarray) -> float:
+    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])

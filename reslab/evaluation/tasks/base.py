@@ -86,6 +86,22 @@ class Task(ABC):
         """What evaluation.json holds of a whole model on a split of raw images."""
 
     @abstractmethod
+    def suspects(
+        self,
+        model: keras.Model,
+        split: Split,
+        positions: np.ndarray,
+        data: Data,
+        normalization: Normalization,
+        batch: int,
+    ) -> tuple[dict[str, int], list[dict[str, Any]]]:
+        """Count the mistakes among these images of a split, and describe the sure ones.
+
+        Returns:
+            The counts "wrong" and "sure", and the surest mistakes as in suspects.json.
+        """
+
+    @abstractmethod
     def sentence(self, evaluation: Mapping[str, Any]) -> str:
         """The main result of an evaluation."""
 

@@ -13,7 +13,8 @@ from reslab.core.errors import UserError
 from reslab.data import Data, Normalization, Split, class_weights
 from reslab.evaluation.metrics import classification_metrics, sample_mistakes
 from reslab.evaluation.pictures import png
-from reslab.evaluation.scoring import outputs, score
+from reslab.evaluation.scoring import outputs, score, softmax
+from reslab.evaluation.suspects import A_PART, surest_mistakes
 from reslab.evaluation.tasks.base import Targets, Task
 from reslab.plots.format import interval, percent
 from reslab.runs.recipe import Recipe
@@ -85,6 +86,26 @@ class Classification(Task):
         result = classification_metrics(probabilities, split.labels, data.classes)
         return {**result, "mistakes": _mistakes(probabilities, split, data.classes)}
 
+    def suspects(
+        self,
+        model: keras.Model,
+        split: Split,
+        positions: np.ndarray,
+        data: Data,
+        normalization: Normalization,
+        batch: int,
+    ) -> tuple[dict[str, int], list[dict[str, Any]]]:
+        examined = split if len(positions) == len(split) else split.take(positions)
+        labels = split.labels[positions]
+        probabilities = softmax(outputs(model, examined, normalization, batch))
+        wrong = int((probabilities.argmax(-1) != labels).sum())
+        sure = surest_mistakes(probabilities, labels)
+        rows = [
+            _mistake(split, int(positions[i]), probabilities[i], data.classes)
+            for i in sure[:A_PART]
+        ]
+        return {"wrong": wrong, "sure": len(sure)}, rows
+
     def sentence(self, evaluation: Mapping[str, Any]) -> str:
         """`test error 9.10 % (95 % interval 8.55 to 9.68 %) of 10,000 images`."""
         n = evaluation["n"]
@@ -131,17 +152,21 @@ def _mistakes(
     probabilities: np.ndarray, split: Split, classes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """The most confident mistakes, with their pictures as base64 PNG."""
-    rows = []
-    for i in sample_mistakes(probabilities, split.labels, MISTAKES):
-        predicted = int(probabilities[i].argmax())
-        rows.append(
-            {
-                "index": int(i),
-                "file": split.names[i] if split.names is not None else None,
-                "true": classes[split.labels[i]],
-                "predicted": classes[predicted],
-                "confidence": float(probabilities[i, predicted]),
-                "png": png(split.images(np.array([i]))[0]),
-            }
-        )
-    return rows
+    return [
+        _mistake(split, int(i), probabilities[i], classes)
+        for i in sample_mistakes(probabilities, split.labels, MISTAKES)
+    ]
+
+
+def _mistake(
+    split: Split, index: int, probabilities: np.ndarray, classes: Sequence[str]
+) -> dict[str, Any]:
+    predicted = int(probabilities.argmax())
+    return {
+        "index": index,
+        "file": split.names[index] if split.names is not None else None,
+        "true": classes[split.labels[index]],
+        "predicted": classes[predicted],
+        "confidence": float(probabilities[predicted]),
+        "png": png(split.images(np.array([index]))[0]),
+    }
