@@ -20,7 +20,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Rates:
+class RateCurve:
     """Learning rates by epoch: of every step by the recipe if `exact`, else as they were logged."""
 
     epochs: Sequence[float] = ()
@@ -28,7 +28,7 @@ class Rates:
     exact: bool = False
 
 
-def rates(info: Mapping[str, Any], network: Network, epochs: Rows, steps: Rows) -> Rates:
+def rates(info: Mapping[str, Any], network: Network, epochs: Rows, steps: Rows) -> RateCurve:
     """Return the rates up to the last logged step.
 
     The log has a row for each epoch, and one for every 50 steps. The recipe fills the gaps if its
@@ -37,7 +37,7 @@ def rates(info: Mapping[str, Any], network: Network, epochs: Rows, steps: Rows) 
     rows = {row["step"]: row for row in [*steps, *epochs] if row.get("rate") is not None}
     logged = [rows[step] for step in sorted(rows)]
     if not logged:
-        return Rates()
+        return RateCurve()
     per_epoch = _steps_per_epoch(info)
     by_step = _by_recipe(info, network, per_epoch) if per_epoch else None
     last = logged[-1]["step"]
@@ -70,7 +70,7 @@ def _agrees(row: Mapping[str, Any], by_step: Sequence[float]) -> bool:
     return math.isclose(row["rate"], expected, rel_tol=1e-5, abs_tol=1e-12)
 
 
-def _thinned(epochs: Sequence[float], values: Sequence[float], exact: bool) -> Rates:
+def _thinned(epochs: Sequence[float], values: Sequence[float], exact: bool) -> RateCurve:
     """At most MOST_POINTS points; corners are kept."""
     x, y = np.asarray(epochs, float), np.asarray(values, float)
     kept = np.arange(len(x))
@@ -83,4 +83,4 @@ def _thinned(epochs: Sequence[float], values: Sequence[float], exact: bool) -> R
         evenly = np.linspace(0, len(x) - 1, MOST_POINTS - len(corners)).round().astype(int)
         kept = np.union1d(evenly, corners)
     points = [finite(float(f"{v:.6g}")) for v in y[kept]]
-    return Rates([round(float(v), 4) for v in x[kept]], points, exact)
+    return RateCurve([round(float(v), 4) for v in x[kept]], points, exact)
