@@ -20,7 +20,7 @@ from reslab.spec import walk
 from reslab.spec.transforms import plain, without_bn
 from reslab.studies import registry, runs, units
 from reslab.studies import trained as loading
-from reslab.studies.responses import measure
+from reslab.studies.responses import measure, page
 from reslab.studies.responses.measure import measure_responses
 from tests.helpers.reference import forward
 
@@ -104,6 +104,42 @@ def test_several_runs_in_one_figure(trained: run.Run, twin: run.Run, tmp_path: P
         == "done"
     )
     assert (study.path / "responses.json").stat().st_mtime_ns == before
+
+
+def entry(network: str, mean: float, seed: int) -> dict[str, Any]:
+    """A measured run of three layers with this mean response."""
+    layers = [{"path": f"conv{i}", "normalised": True} for i in range(3)]
+    return {
+        "label": f"{network}-seed{seed}",
+        "network": network,
+        "residual": network.startswith("resnet"),
+        "layers": layers,
+        "std": [mean - 0.1, mean, mean + 0.1],
+    }
+
+
+@pytest.mark.parametrize(
+    ("resnet", "plain", "expected"),
+    [
+        ([0.60, 0.61, 0.62], [0.80, 0.81, 0.82], "resnet8 (3 runs) has smaller responses than"),
+        ([0.80, 0.81, 0.82], [0.60, 0.61, 0.62], "resnet8 (3 runs) has larger responses than"),
+        ([0.60, 0.90, 0.75], [0.80, 0.81, 0.82], "Whether resnet8 (3 runs) has smaller responses"),
+    ],
+)
+def test_several_runs_of_a_network_are_compared_by_an_interval(
+    resnet: list[float], plain: list[float], expected: str
+) -> None:
+    entries = [entry("resnet8", mean, seed) for seed, mean in enumerate(resnet)]
+    entries += [entry("plain8", mean, seed) for seed, mean in enumerate(plain)]
+    (sentence,) = page._comparisons(entries)
+    assert sentence.startswith(expected)
+    assert "95 % interval of the difference" in sentence
+
+
+def test_single_runs_are_only_described() -> None:
+    sentences = page._comparisons([entry("resnet8", 0.7, 0), entry("plain8", 0.71, 0)])
+    assert sentences[0].startswith("resnet8-seed0 has smaller responses than plain8-seed0")
+    assert "single runs: another seed" in sentences[1]
 
 
 def test_a_damaged_study_is_named(trained: run.Run, tmp_path: Path) -> None:

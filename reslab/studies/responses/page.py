@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
+from reslab.evaluation.intervals import welch
 from reslab.plots.figure import Axis, Figure, Panel, Series, colours, samples
 from reslab.plots.figure_plotly import chart, y_ends
 from reslab.plots.format import count, listed
@@ -100,25 +103,74 @@ def _method(entries: Sequence[dict[str, Any]]) -> str:
     return text
 
 
+@dataclass(frozen=True)
+class _Network:
+    """The runs of one network that are called NAME-seed0, NAME-seed1 and so on, or a single run."""
+
+    entries: tuple[dict[str, Any], ...]
+
+    @property
+    def layers(self) -> int:
+        return len(self.entries[0]["std"])
+
+    @property
+    def means(self) -> list[float]:
+        """The mean response of each run."""
+        return [fmean(entry["std"]) for entry in self.entries]
+
+    @property
+    def label(self) -> str:
+        if len(self.entries) == 1:
+            return str(self.entries[0]["label"])
+        return f"{self.entries[0]['network']} ({len(self.entries)} runs)"
+
+    @property
+    def text(self) -> str:
+        """`0.647`, or `0.647 ± 0.012` over several runs."""
+        deviation = f" ± {stdev(self.means):.3f}" if len(self.means) > 1 else ""
+        return f"{fmean(self.means):.3f}{deviation}"
+
+
 def _comparisons(entries: Sequence[dict[str, Any]]) -> list[str]:
-    """Compare the two statements of the paper with the measurements."""
-    sentences = []
-    residual = [e for e in entries if e["residual"]]
-    plain = {len(e["std"]): e for e in entries if not e["residual"]}
-    for entry in residual:
-        twin = plain.get(len(entry["std"]))
-        if twin is not None:
-            a, b = fmean(entry["std"]), fmean(twin["std"])
-            word = "smaller" if a < b else "not smaller"
-            sentences.append(
-                f"{entry['label']} has {word} responses than {twin['label']}, which has the same "
-                f"number of layers: their means are {a:.3f} and {b:.3f}."
-            )
-    by_depth = sorted(residual, key=lambda e: len(e["std"]))
-    if len({len(e["std"]) for e in by_depth}) > 1:
-        means = [fmean(e["std"]) for e in by_depth]
-        falls = all(a > b for a, b in pairwise(means))
+    """Compare the two statements of the paper with the measurements.
+
+    Two networks with several runs each are compared by Welch's t-interval. Single runs are only
+    described: one of them says nothing about another seed.
+    """
+    runs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for entry in entries:
+        name = re.sub(r"-seed\d+$", "", entry["label"])
+        key = entry["residual"], len(entry["std"]), entry["network"], name
+        runs.setdefault(key, []).append(entry)
+    networks = [_Network(tuple(each)) for each in runs.values()]
+    residual = [net for net in networks if net.entries[0]["residual"]]
+    plain = {net.layers: net for net in networks if not net.entries[0]["residual"]}
+    pairs = [(net, plain[net.layers]) for net in residual if net.layers in plain]
+    sentences = [_pair(net, twin) for net, twin in pairs]
+    by_depth = sorted(residual, key=lambda net: net.layers)
+    if len({net.layers for net in by_depth}) > 1:
+        falls = all(fmean(a.means) > fmean(b.means) for a, b in pairwise(by_depth))
         word = "decrease with depth" if falls else "do not decrease with every step in depth"
-        values = listed(f"{m:.3f} ({e['label']})" for m, e in zip(means, by_depth, strict=True))
+        values = listed(f"{net.text} ({net.label})" for net in by_depth)
         sentences.append(f"The mean responses of the residual networks {word}: {values}.")
+    if sentences and any(len(net.entries) == 1 for net in networks):
+        sentences.append(
+            "This describes single runs: another seed gives other values, and may change the order."
+        )
     return sentences
+
+
+def _pair(net: _Network, twin: _Network) -> str:
+    same = f"which has the same number of layers: their means are {net.text} and {twin.text}"
+    if min(len(net.entries), len(twin.entries)) < 2:
+        word = "smaller" if fmean(net.means) < fmean(twin.means) else "not smaller"
+        return f"{net.label} has {word} responses than {twin.label}, {same}."
+    low, high = welch(net.means, twin.means)
+    interval = f"(95 % interval of the difference {low:.3f} to {high:.3f})"
+    if low <= 0 <= high:
+        return (
+            f"Whether {net.label} has smaller responses than {twin.label} is not decided: their "
+            f"means are {net.text} and {twin.text} {interval}."
+        )
+    word = "smaller" if high < 0 else "larger"
+    return f"{net.label} has {word} responses than {twin.label}, {same} {interval}."
