@@ -117,16 +117,13 @@ def _image_count(text: str) -> int | None:
 def _print_summary(study: Study, as_json: bool) -> None:
     from reslab.studies.landscape import page, results
 
-    rows = page.sharpness(study, results.surfaces(study))
+    surfaces = results.surfaces(study)
     path = study.path / "page.html"
     if as_json:
+        rows = page.sharpness(study, surfaces)
         print_json({"study": str(study.path), "page": str(path), "sharpness": rows})
         return
-    for row in rows:
-        values = (f"{key} {_number(value)}" for key, value in row.items() if key != "run")
-        click.echo(f"{row['run']}: {', '.join(values)}")
+    for texts in page.sharpness_texts(study, surfaces):
+        run = f"{texts.pop('run')}, seed {texts.pop('seed')}"
+        click.echo(f"{run}; {', '.join(f'{key}: {text}' for key, text in texts.items())}")
     click.echo(f"page: {path}")
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4g}"

@@ -49,13 +49,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """`paragraphs` are texts with code in `backquotes`. Chart ids must be unique in a page."""
+    """`paragraphs` are texts with code in `backquotes`. Chart ids must be unique in a page.
+
+    Tables stand below charts and pictures, or above them with `tables_first`.
+    """
 
     title: str
     paragraphs: Sequence[str] = ()
     charts: Sequence[tuple[Chart, str]] = ()  # with their captions
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
+    tables_first: bool = False
     measured: Sequence[str] = ()  # commands that measured the content
     quoted: Sequence[str] = ()  # sources of quoted content, such as "He et al. 2015, Table 6"
     sections: Sequence[Section] = field(default=())  # one level down

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -284,28 +283,52 @@ def test_an_interrupted_study_of_twins_continues(thirds: Path, tmp_path: Path) -
         measure_twins(NETWORK, thirds, recipe=SHORT, seeds=1, images=17, steps=6, out=again.path)
 
 
-def test_the_sentences_of_the_page_match_the_measurements(thirds: Path, tmp_path: Path) -> None:
+def number(cell: str) -> float:
+    return float(cell.replace(",", ""))
+
+
+def test_the_tables_of_the_page_match_the_measurements(thirds: Path, tmp_path: Path) -> None:
     study = measure_twins(
         NETWORK, thirds, recipe=SHORT, seeds=2, images=16, steps=2, out=tmp_path / "study"
     )
-    backward, _, training = registry.sections(study)
+    backward, forward, training = registry.sections(study)
     start = f"{NETWORK.name} and its twins on {study.settings['data']}: one batch, "
     assert backward.paragraphs[0].startswith(start)
     assert backward.measured == ("called from Python, with the settings in study/study.json",)
     assert any("Their statement is about trained networks" in text for text in backward.paragraphs)
     assert not any("Their statement" in text for text in training.paragraphs)
-    ends = r"from (\S+) in the last convolution to (\S+) in the first, (\S+) times (as|smaller)"
-    matches = [re.search(ends, text) for text in (*backward.paragraphs, *training.paragraphs)]
-    sentences = [match.groups() for match in matches if match]
-    assert len(sentences) == 8
-    for last, first, times, word in sentences:
-        ratio = float(first.replace(",", "")) / float(last.replace(",", ""))
-        assert float(times) == pytest.approx(ratio if word == "as" else 1 / ratio, rel=0.02)
-    net = next(net for net in results.read(study) if net.label == "plain, with BN")
+    assert all(section.tables_first for section in (backward, forward, training))
+    networks = {net.label: net for net in results.read(study)}
+    for section, step in ((backward, 0), (training, 2)):
+        gradients = section.tables[0]
+        assert gradients.head == (
+            "network",
+            "step",
+            "first layer",
+            "last convolution",
+            "first / last",
+        )
+        assert [row[0] for row in gradients.rows] == list(networks)
+        for label, at, first, last, ratio in gradients.rows:
+            values = networks[label].values(step, "kernel_gradient")[:, networks[label].main]
+            assert at == str(step)
+            assert number(first) == pytest.approx(np.median(values[:, 0]), rel=5e-3)
+            assert number(last) == pytest.approx(np.median(values[:, -1]), rel=5e-3)
+            assert number(ratio) == pytest.approx(number(first) / number(last), rel=0.02)
+    label = "plain, with BN"
+    net = networks[label]
     medians = np.median(net.values(2, "image_gradient")[:, net.main], 0)
-    assert f"{norms.short(medians[0] / medians[-1])} (step 2)." in training.paragraphs[-1]
-    spread = f"gradients is {norms.short(medians.max() / medians.min())} times the smallest: the "
-    assert any(spread in text for text in training.paragraphs)
+    _, healthy, ratios, _ = training.tables
+    assert healthy.rows[0][0] == label
+    assert healthy.rows[0][-1] == norms.short(medians.max() / medians.min())
+    assert ratios.head == ("step", label)
+    assert ratios.rows[-1] == ("2", norms.short(medians[0] / medians[-1]))
+    outputs = net.values(0, "output_rms")[:, net.main]
+    row = next(row for row in forward.tables[0].rows if row[0] == label)
+    assert row[2:] == (
+        *(norms.short(np.median(outputs[:, i])) for i in (0, -1)),
+        *(norms.short(extreme) for extreme in (outputs.min(), outputs.max())),
+    )
     assert len(training.charts) == 3 * 4
 
 
@@ -316,14 +339,15 @@ def test_the_sentences_of_the_page_match_the_measurements(thirds: Path, tmp_path
         ([1e3, 1.0, 1.0], "does not vanish, but its size differs between layers"),
         ([1.0, 1e-3, 1.0], "does not vanish, but its size differs between layers"),
         ([1.0, 0.2, 1.0], "has the same order of magnitude in all layers"),
-        ([1.0, 0.0, 1.0], "some gradients are zero or not finite, which is not healthy"),
+        ([1.0, 0.0, 1.0], "not healthy: some gradients are zero or not finite"),
     ],
 )
 def test_the_conclusion_about_healthy_gradients(gradients: list[float], conclusion: str) -> None:
     layers = tuple({"kind": "conv", "shortcut": False} for _ in gradients)
     entry = {"seed": 0, "moments": [{"at": 0, "image_gradient": gradients, "not_finite": {}}]}
     net = results.MeasuredNetwork("plain, with BN", "plain", True, layers, (entry,))
-    assert f"{conclusion}." in page._healthy_norms([net], 0)[0]
+    table = page._healthy_norms([net], 0)[0]
+    assert conclusion in table.rows[0][1]
 
 
 @pytest.mark.core

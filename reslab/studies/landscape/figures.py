@@ -20,7 +20,8 @@ from reslab.plots.figure import (
 )
 from reslab.studies.landscape.results import Curvature, Surface, Trajectory
 
-FIRST, SECOND = Axis("first direction"), Axis("second direction")
+UNIT = " filter norms"  # not in the labels of the 3-D pictures, which have no room for it
+FIRST, SECOND = Axis("first direction", UNIT), Axis("second direction", UNIT)
 MOST_RATIO = 0.5  # the end of the colour scale of |lambda_min / lambda_max|, as in the paper
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from reslab.plots import figure_plotly, grids_plotly
-from reslab.plots.format import NONE, count, listed, percent
+from reslab.plots.format import count, listed, percent
 from reslab.plots.plotly import Chart, finite
 from reslab.report.sections import Picture, Section, Table
 from reslab.studies.folder import Study
@@ -77,8 +77,8 @@ def _plane(surfaces: Sequence[Surface]) -> list[tuple[Chart, str]]:
     scale = figures.loss_scale(s.loss for s in surfaces)
     charts: list[tuple[Chart, str]] = []
     for name, describe, caption in (
-        ("contour", figures.contour, "loss, log scale"),
-        ("solid", figures.solid, "drag to rotate (needs WebGL)"),
+        ("contour", figures.contour, "loss in nats, log scale"),
+        ("solid", figures.solid, "loss in nats, log axis; drag to rotate (needs WebGL)"),
     ):
         for s in surfaces:
             if s.seed == 0:
@@ -99,7 +99,7 @@ def _solid_picture(study: Study) -> list[Picture]:
     """A single run's picture in its own size; several runs' as wide as the page."""
     several = len(study.settings["runs"]) > 1
     path = study.path / ("surface.png" if several else "surface.svg")
-    picture = Picture(path, "The surfaces on one scale, log axis", wide=several)
+    picture = Picture(path, "The surfaces on one scale, in nats, log axis", wide=several)
     return [picture] if path.exists() else []
 
 
@@ -120,27 +120,51 @@ def sharpness(study: Study, surfaces: Sequence[Surface]) -> list[dict[str, Any]]
     return rows
 
 
+def sharpness_texts(study: Study, surfaces: Sequence[Surface]) -> list[dict[str, str]]:
+    """The rows of `sharpness` with units, and with the reason where there is no number."""
+    texts = []
+    for s, row in zip(surfaces, sharpness(study, surfaces), strict=True):
+        text = {"run": s.name, "seed": str(s.seed)}
+        text["loss"] = _nats(row["loss"], _around(s, 0))
+        text["error"] = _missing(_around(s, 0)) if row["error"] is None else percent(row["error"])
+        for near in NEAR:
+            value = row[f"highest within {near:g}"]
+            text[f"highest loss within {near:g}"] = _nats(value, _around(s, near))
+        texts.append(text | {"better than chance": percent(row["better than chance"])})
+    return texts
+
+
+def _around(s: Surface, near: float) -> np.ndarray:
+    """The losses where each step is at most `near`."""
+    inside = np.abs(s.a) <= near + 1e-9
+    return s.loss[np.ix_(*(inside,) * s.loss.ndim)]
+
+
+def _nats(loss: float | None, losses: np.ndarray) -> str:
+    return _missing(losses) if loss is None else f"{loss:.4g} nats"
+
+
+def _missing(losses: np.ndarray) -> str:
+    """Why there is no finite number for these points of a grid."""
+    if np.isnan(losses).any():
+        return "not measured yet"
+    return "not finite" if np.isinf(losses).any() else "no number: the grid is too coarse"
+
+
 def _sharpness_table(study: Study, surfaces: Sequence[Surface]) -> Table:
     caption = (
-        f"Sharpness: loss and error at the centre, the highest loss within {NEAR[0]} and {NEAR[1]} "
-        "steps of it, and the share of points with a loss below that of a random guess"
+        "Sharpness: loss and error at the centre, the highest loss within "
+        f"{NEAR[0]} and {NEAR[1]} of it (in norms of the filters), and the fraction of points with "
+        "a loss below that of a random guess"
     )
-    rows = sharpness(study, surfaces)
-    shares = "error", "better than chance"
-    cells = [[percent(v) if k in shares else _cell(v) for k, v in row.items()] for row in rows]
-    return Table(caption, list(rows[0]), cells, names=2)
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else NONE if value is None else str(value)
+    rows = sharpness_texts(study, surfaces)
+    return Table(caption, list(rows[0]), [list(row.values()) for row in rows], names=2)
 
 
 def highest(s: Surface, near: float) -> float:
     """The highest loss where each step is at most `near`. NaN if the grid has no such point."""
-    inside = np.abs(s.a) <= near + 1e-9
-    if inside.sum() < 3:
-        return math.nan
-    return float(s.loss[np.ix_(*(inside,) * s.loss.ndim)].max())
+    losses = _around(s, near)
+    return math.nan if len(losses) < 3 else float(losses.max())
 
 
 def _draws(study: Study) -> list[Section]:
@@ -161,7 +185,8 @@ def _curvature(study: Study) -> list[Section]:
         "near 0, the loss is almost convex in all directions, not only in this plane. The "
         "eigenvalues are found by Lanczos's method, with the Hessian of all kernels over "
         f"{curvatures[0].images:,} of the images ({SOURCE}, Sec. 6), each to a residual of "
-        f"{100 * TOLERANCE:g} %."
+        f"{100 * TOLERANCE:g} %. Eigenvalues are in nats per square of a weight; the ratio has no "
+        "unit."
     )
     unfinished = [f"{count(c.unsettled)} of {c.name}" for c in curvatures if c.unsettled]
     stopped = f"Stopped after {MOST_STEPS} products, before that residual: {listed(unfinished)}."
@@ -181,9 +206,14 @@ def _curvature(study: Study) -> list[Section]:
 def _curvature_row(c: Curvature) -> list[str]:
     centre = len(c.a) // 2, len(c.a) // 2
     ratios = c.ratio[np.isfinite(c.ratio)]
-    cells = [c.largest[centre], c.smallest[centre], c.ratio[centre]]
-    cells += [np.median(ratios), ratios.max()] if ratios.size else [math.nan, math.nan]
-    return [c.name, *(_number(float(cell)) for cell in cells)]
+    at_centre = [_number(float(v[centre])) for v in (c.largest, c.smallest)]
+    at_centre.append(at_centre[0] if math.isnan(c.largest[centre]) else _ratio(c.ratio[centre]))
+    over_grid = [f"{v:.4g}" for v in (np.median(ratios), ratios.max())] if ratios.size else []
+    return [c.name, *at_centre, *(over_grid or ["no finite ratio"] * 2)]
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else "not finite"
 
 
 def _trajectories(study: Study) -> list[Section]:
@@ -208,11 +238,11 @@ def _trajectory(study: Study, t: Trajectory) -> Section:
         charts=[
             (
                 grids_plotly.chart(figures.path(t), f"trajectory-{t.run}"),
-                "Loss on the plane, log scale",
+                "Loss on the plane in nats, log scale",
             ),
             (
                 figure_plotly.chart(figures.checkpoints(t), f"checkpoints-{t.run}"),
-                "Loss of each checkpoint, log axis",
+                "Loss of each checkpoint in nats, log axis",
             ),
         ],
         pictures=[Picture(film, "The path, checkpoint by checkpoint")] if film.exists() else [],
@@ -225,11 +255,17 @@ def _checkpoints(t: Trajectory) -> Table:
         [name, f"{x:.4g}", f"{y:.4g}", _number(loss), _number(on_plane)]
         for name, (x, y), loss, on_plane in zip(t.names, t.at, t.loss, t.on_plane, strict=True)
     ]
-    head = ("checkpoint", "first", "second", "its loss", "loss of the plane there")
-    return Table("Each checkpoint", head, rows, folded=True)
+    head = (
+        "checkpoint",
+        "first component",
+        "second component",
+        "its loss, nats",
+        "loss of the plane there, nats",
+    )
+    return Table("Each checkpoint; components in units of the weights", head, rows, folded=True)
 
 
 def _number(value: float) -> str:
     if math.isnan(value):
-        return NONE
+        return "not measured yet"
     return f"{value:.4g}" if math.isfinite(value) else "not finite"

@@ -9,7 +9,7 @@ import numpy as np
 
 from reslab.plots.figure import Figure, samples
 from reslab.plots.figure_plotly import chart, y_ends
-from reslab.plots.format import count, listed
+from reslab.plots.format import NONE, count, listed
 from reslab.report.sections import Section, Table
 from reslab.studies.folder import Study
 from reslab.studies.signals import norms
@@ -28,6 +28,7 @@ YANG = (
     "gradients grow exponentially with depth at initialisation; after a single step of training "
     "their range is much smaller."
 )
+LOST = "zero or not finite"
 VANISHING = 0.1  # the ratio of first to last gradient below which gradients vanish
 SAME_SIZE = 10  # the ratio of largest to smallest gradient up to which all have one size
 
@@ -72,20 +73,18 @@ def sections(study: Study) -> list[Section]:
     shown = [
         Section(
             f"{start}: backward pass",
-            [
-                _method(study, networks),
-                *_gradient_norms(networks, first),
-                *_healthy_norms(networks, first),
-            ],
+            [_method(study, networks), *_claim(networks, first)],
             charts=_charts(networks, quantities, first),
-            tables=[_table(networks, unit)],
+            tables=[*_gradient_norms(networks, first), *_healthy_norms(networks, first)],
+            tables_first=True,
             measured=study.commands,
             quoted=(HE, YANG),
         ),
         Section(
             f"{start}: forward pass",
-            _output_sizes(networks, first),
             charts=_charts(networks, ("output_rms", "output_std"), first),
+            tables=_output_sizes(networks, first),
+            tables_first=True,
             measured=study.commands,
         ),
     ]
@@ -118,9 +117,7 @@ def _during_training(networks: Sequence[MeasuredNetwork], unit: str, study: Stud
             caption = _capitalised(f"{norms.QUANTITIES[quantity]}: {each.title}")
             charts.append((chart(each, f"course-{quantity}-{i}", ends), caption))
     paragraphs = [
-        *_gradient_norms(networks, None),
-        *_healthy_norms(networks, None),
-        *gradient_ratios(networks),
+        *_claim(networks, None),
         *(
             f"{_name(network)}: the training ended early, {'; '.join(network.stopped)}. The charts "
             "show the moments that every seed reached."
@@ -128,7 +125,20 @@ def _during_training(networks: Sequence[MeasuredNetwork], unit: str, study: Stud
             if network.stopped
         ),
     ]
-    return Section("During training", paragraphs, charts=charts, measured=study.commands)
+    tables = [
+        *_gradient_norms(networks, None),
+        *_healthy_norms(networks, None),
+        *gradient_ratios(networks),
+        _table(networks, unit),
+    ]
+    return Section(
+        "During training",
+        paragraphs,
+        charts=charts,
+        tables=tables,
+        tables_first=True,
+        measured=study.commands,
+    )
 
 
 def _shared_axis(unit: str) -> Literal["all", "row"]:
@@ -144,7 +154,9 @@ def _method(study: Study, networks: Sequence[MeasuredNetwork]) -> str:
     start = "One batch"
     if "network" in settings:
         start = f"{settings['network']} and its twins on {settings['data']}: one batch"
-    over_seeds = f" Lines are medians of {seeds} seeds, bands their range." if seeds > 1 else ""
+    over_seeds = (
+        f" Lines and tables are medians of {seeds} seeds, bands the range." if seeds > 1 else ""
+    )
     return (
         f"{start}, {_images(networks)}, without augmentation. The loss is the mean cross-entropy. "
         "Batch norm uses the statistics of the batch, as in training. A layer is a convolution or "
@@ -158,53 +170,56 @@ def _images(networks: Sequence[MeasuredNetwork]) -> str:
     return samples(entry for network in networks for entry in network.entries)
 
 
-def _gradient_norms(networks: Sequence[MeasuredNetwork], at: int | None) -> list[str]:
-    """One sentence per network: the gradient norms of the last and the first convolution."""
-    sentences = []
-    for network in networks:
-        moment = network.moments[-1] if at is None else at
-        values = network.values(moment, "kernel_gradient")[:, network.main]
-        ratio, lost = network.ratio(moment, "kernel_gradient"), not_positive(values)
-        if lost:
-            text = f"{count(lost)} of {count(values.size)} norms are zero or not finite"
-        else:
-            text = (
-                f"from {_median(values[:, -1])} in the last convolution to {_median(values[:, 0])} "
-                f"in the first, {_times(ratio)}"
-            )
-        sentences.append(f"{_name(network)}, {network.unit} {moment}: gradient norm {text}.")
-    return sentences
-
-
-def _healthy_norms(networks: Sequence[MeasuredNetwork], at: int | None) -> list[str]:
-    """Compare He et al.'s statement with the plain networks with batch norm."""
+def _claim(networks: Sequence[MeasuredNetwork], at: int | None) -> list[str]:
+    """What He et al. say about plain networks with batch norm, if some were measured."""
     plain = _plain(networks)
     if not plain:
         return []
-    sentences = ["He et al. say that their plain networks' gradients have healthy norms with BN."]
-    untrained = at is not None and plain[0].unit == "step"
-    lead = "Their statement is about trained networks; before the first step:"
-    sentences.append(lead if untrained else "Here:")
-    for network in plain:
-        moment = network.moments[-1] if at is None else at
-        values = network.values(moment, "image_gradient")[:, network.main]
+    text = "He et al. say that their plain networks' gradients have healthy norms with BN."
+    if at is not None and plain[0].unit == "step":
+        text += " Their statement is about trained networks; the numbers are before the first step."
+    return [text]
+
+
+# Tables -------------------------------------------------------------------------------------------
+
+
+def _gradient_norms(networks: Sequence[MeasuredNetwork], at: int | None) -> list[Table]:
+    """A row per network: the gradient norms of the first layer and of the last convolution."""
+    rows = []
+    for network in networks:
+        moment, values, lost = _moment(network, at, "kernel_gradient")
+        cells = [_median(values[:, 0]), _median(values[:, -1])]
+        ratio = norms.short(network.ratio(moment, "kernel_gradient"))
+        cells = [NONE, NONE, NONE] if lost else [*cells, ratio]
+        rows.append((network.label, str(moment), *cells, _lost(lost, values)))
+    head = (*_place(networks), "first layer", "last convolution", "first / last")
+    return [_without_empty("L2 norm of the kernels' gradients", (*head, LOST), rows)]
+
+
+def _healthy_norms(networks: Sequence[MeasuredNetwork], at: int | None) -> list[Table]:
+    """A row for each plain network with batch norm: how its gradients change with depth."""
+    rows = []
+    for network in _plain(networks):
+        moment, values, lost = _moment(network, at, "image_gradient")
         ratio = network.ratio(moment, "image_gradient")
-        start = f"{network.label}, {network.unit} {moment}:"
-        if not_positive(values) or not np.isfinite(ratio):
-            sentences.append(
-                f"{start} some gradients are zero or not finite, which is not healthy."
-            )
+        if lost or not np.isfinite(ratio):
+            conclusion = "not healthy: some gradients are zero or not finite"
+            rows.append((network.label, conclusion, str(moment), NONE, NONE, NONE))
             continue
         per_layer = ratio ** (1 / max(1, values.shape[1] - 1))
         medians = np.median(values, 0)
         spread = float(medians.max() / medians.min())
-        sentences.append(
-            f"{start} from the last convolution to the first the gradient with respect to the "
-            f"output becomes {_times(ratio)}, {per_layer:.3g} times per layer, and the largest of "
-            f"all layers' gradients is {norms.short(spread)} times the smallest: "
-            f"{_conclusion(ratio, spread)}."
-        )
-    return [" ".join(sentences)]
+        cells = norms.short(ratio), f"{per_layer:.3g}", norms.short(spread)
+        rows.append((network.label, _conclusion(ratio, spread), str(moment), *cells))
+    if not rows:
+        return []
+    name, unit = _place(networks)
+    head = (name, "conclusion", unit, "first / last", "per layer", "largest / smallest")
+    caption = (
+        "L2 norm of the gradient with respect to the outputs, first layer over last convolution"
+    )
+    return [Table(caption, head, rows, names=2)]
 
 
 def _conclusion(ratio: float, spread: float) -> str:
@@ -215,35 +230,63 @@ def _conclusion(ratio: float, spread: float) -> str:
     return "the gradient does not vanish, but its size differs between layers"
 
 
-def gradient_ratios(networks: Sequence[MeasuredNetwork]) -> list[str]:
-    """Return a sentence for each plain network with batch norm: the gradient ratio by moment."""
-    sentences = []
-    for network in _plain(networks):
-        ratios = [(at, network.ratio(at, "image_gradient")) for at in network.moments]
-        steps = listed(f"{norms.short(value)} ({network.unit} {at})" for at, value in ratios)
-        sentences.append(
-            f"{_name(network)}: norm of the gradient with respect to the first layer's output, "
-            f"divided by that of the last convolution: {steps}."
+def gradient_ratios(networks: Sequence[MeasuredNetwork]) -> list[Table]:
+    """The gradient ratio by moment, a column for each plain network with batch norm."""
+    plain = _plain(networks)
+    moments = sorted({at for network in plain for at in network.moments})
+    rows = [
+        (
+            count(at),
+            *(
+                norms.short(network.ratio(at, "image_gradient")) if at in network.moments else NONE
+                for network in plain
+            ),
         )
-    return sentences
+        for at in moments
+    ]
+    caption = (
+        "Norm of the gradient with respect to the first layer's output, divided by that of the "
+        "last convolution"
+    )
+    head = (plain[0].unit, *(network.label for network in plain)) if plain else ()
+    return [Table(caption, head, rows, names=0)] if plain else []
 
 
-def _output_sizes(networks: Sequence[MeasuredNetwork], at: int | None) -> list[str]:
-    """One sentence per network: the RMS of the outputs."""
-    sentences = []
+def _output_sizes(networks: Sequence[MeasuredNetwork], at: int | None) -> list[Table]:
+    """A row per network: the RMS of the outputs."""
+    rows = []
     for network in networks:
-        moment = network.moments[-1] if at is None else at
-        values = network.values(moment, "output_rms")[:, network.main]
-        if lost := not_positive(values):
-            text = f"{count(lost)} of {count(values.size)} values are zero or not finite"
-        else:
-            least, most = norms.short(values.min()), norms.short(values.max())
-            text = (
-                f"{_median(values[:, 0])} in the first layer, {_median(values[:, -1])} in the last "
-                f"convolution; between {least} and {most}"
-            )
-        sentences.append(f"{_name(network)}: RMS of the outputs {text}.")
-    return sentences
+        moment, values, lost = _moment(network, at, "output_rms")
+        ends = [_median(values[:, 0]), _median(values[:, -1])]
+        cells = [*ends, norms.short(values.min()), norms.short(values.max())]
+        if lost:
+            cells = [NONE] * 4
+        rows.append((network.label, str(moment), *cells, _lost(lost, values)))
+    head = (*_place(networks), "first layer", "last convolution", "smallest", "largest", LOST)
+    return [_without_empty("RMS of the outputs; extremes over all layers and seeds", head, rows)]
+
+
+def _moment(network: MeasuredNetwork, at: int | None, quantity: str) -> tuple[int, np.ndarray, int]:
+    """The moment (None is the last one), its values (seeds, convolutions), and how many of them
+    are zero or not finite."""
+    moment = network.moments[-1] if at is None else at
+    values = network.values(moment, quantity)[:, network.main]
+    return moment, values, not_positive(values)
+
+
+def _place(networks: Sequence[MeasuredNetwork]) -> tuple[str, str]:
+    return "network", networks[0].unit
+
+
+def _lost(lost: int, values: np.ndarray) -> str:
+    return f"{count(lost)} of {count(values.size)}" if lost else ""
+
+
+def _without_empty(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table without its last column, if that is empty."""
+    if not any(row[-1] for row in rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    return Table(caption, head, rows)
 
 
 def _plain(networks: Sequence[MeasuredNetwork]) -> list[MeasuredNetwork]:
@@ -263,12 +306,6 @@ def _median(values: np.ndarray) -> str:
     return norms.short(float(np.median(values)))
 
 
-def _times(ratio: float) -> str:
-    if ratio >= 1:
-        return f"{norms.short(ratio)} times as large"
-    return f"{norms.short(1 / ratio)} times smaller"
-
-
 def _table(networks: Sequence[MeasuredNetwork], unit: str) -> Table:
     head = (
         "network",
@@ -285,7 +322,7 @@ def _table(networks: Sequence[MeasuredNetwork], unit: str) -> Table:
             main, ratio = values[:, network.main], network.ratio(at, "kernel_gradient")
             cells = [_cell(main[:, 0]), _cell(main[:, -1]), _cell(values[:, -1])]
             rows.append((network.label, count(at), *cells, f"{ratio:.3g}"))
-    return Table("L2 norm of the kernels' gradients, medians", head, rows, folded=True)
+    return Table("L2 norm of the kernels' gradients at each moment", head, rows, folded=True)
 
 
 def _cell(values: np.ndarray) -> str:

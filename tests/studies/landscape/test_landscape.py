@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -336,6 +337,31 @@ def test_wrong_runs(trained: Run, tmp_path: Path) -> None:
         landscape([trained], grid=5, images=20, out=tmp_path / "s")
 
 
+def test_a_number_that_is_missing_has_a_reason() -> None:
+    """A point may be not measured yet, may have no finite loss, or may not be on the grid."""
+    steps, losses = np.linspace(-1, 1, 9), np.full((9, 9), 2.0)
+    info = {"subjects": {"0": {"classes": 3}}}
+    study: Any = SimpleNamespace(info=info, settings={})
+
+    def texts(loss: np.ndarray, a: np.ndarray = steps) -> dict[str, str]:
+        surface = results.Surface(0, "net", 0, a, loss, np.full(loss.shape, 0.25))
+        return showing.sharpness_texts(study, [surface])[0]
+
+    shown = texts(losses)
+    assert (shown["loss"], shown["error"]) == ("2 nats", "25.0 %")
+    assert shown["highest loss within 0.5"] == "2 nats"
+    assert texts(losses[3:6, 3:6], np.array([-1.0, 0, 1]))["highest loss within 0.5"] == (
+        "no number: the grid is too coarse"
+    )
+    infinite, unmeasured = losses.copy(), losses.copy()
+    infinite[4, 5], unmeasured[4, 3] = np.inf, np.nan
+    assert texts(infinite)["highest loss within 0.25"] == "not finite"
+    assert texts(unmeasured)["highest loss within 0.25"] == "not measured yet"
+    assert texts(unmeasured)["loss"] == "2 nats"
+    unmeasured[4, 4] = np.nan
+    assert texts(unmeasured)["loss"] == "not measured yet"
+
+
 # The command -------------------------------------------------------------------------------------
 
 
@@ -347,7 +373,11 @@ def test_the_command(trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     done = CliRunner().invoke(command, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     place = Path("studies/landscape-trained-3x3-images-20/page.html")
-    assert done.stdout.splitlines()[-1] == f"page: {place}"
+    summary, last = done.stdout.splitlines()
+    assert last == f"page: {place}"
+    numbers = r"trained, seed 0; loss: [\d.]+ nats, error: [\d.]+ %, highest loss within 0.25: "
+    assert re.match(numbers + "no number: the grid is too coarse, ", summary)
+    assert "no number: the grid is too coarse" in place.read_text(encoding="utf-8")
     assert "20 of 173 train images, drawn with seed 0" in done.stderr
     made = json.loads(CliRunner().invoke(command, [*words, "--json"]).stdout)
     assert made["sharpness"][0]["run"] == "trained"
