@@ -358,7 +358,7 @@ def test_one_epoch_is_a_table_and_not_a_trend(tmp_path):
     assert set(found.charts()) == {"curves-rate"}
     opened = [attrs for tag, attrs in found.tags if tag == "details" and "open" in attrs]
     assert len(opened) == 1
-    assert "One epoch has no course that could be drawn." in found.text
+    assert "One epoch is a single point: a table instead of a chart." in found.text
 
 
 def test_files_can_be_read_without_a_pointer(tmp_path):
@@ -399,7 +399,7 @@ def test_possible_wrong_labels_are_listed(tmp_path, evaluated):
     )
     assert "labelled Bag , predicted Shirt (97.0 %) Bag/<b>.png training" in found.text
     assert "The files are in fashion-mnist" in found.text
-    assert "1 less sure contradictions" in found.text
+    assert "1 more contradiction, less sure, is not shown." in found.text
     assert "most of these are its own mistakes" not in found.text
     suspects_of(run, wrong=300)
     found = Reader(report.write([run], tmp_path / "r.html").read_text(encoding="utf-8"))
