@@ -118,7 +118,7 @@ def check_fields(file: Path, record: Mapping[str, Any], fields: Mapping[str, typ
             raise UserError(f"{file} is damaged: {name!r} is not of type {expected.__name__}")
 
 
-SAFE = "nothing written before is lost, `reslab train --resume` goes on from it"
+SAFE = "nothing written before is lost, `reslab train --resume RUN` goes on from it"
 
 
 def write_json(path: Path, data: Any, then: str = SAFE) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import Any
 
@@ -85,6 +86,7 @@ class Inference:
         self._forms = forms
         self._engines = _candidates(forms, engine, compare)
         self._chosen: dict[tuple[int, ...], Engine] = {}
+        self._choosing = threading.Lock()  # other threads would disturb the comparison
         self.engine = self._engines[0].name
         self.seconds: dict[tuple[int, ...], dict[str, float]] = {}
 
@@ -104,7 +106,9 @@ class Inference:
         """
         x = self._validated(images)
         if len(self._engines) > 1 and x.shape not in self._chosen:
-            self._chosen[x.shape] = self._fastest(x)
+            with self._choosing:
+                if x.shape not in self._chosen:
+                    self._chosen[x.shape] = self._fastest(x)
         engine = self._chosen.get(x.shape, self._engines[0])
         self.engine = engine.name
         return engine(x)

@@ -125,9 +125,11 @@ class Backend:
         self.name = keras.backend.backend()
         foldable = not unsupported(forms, "program")
         self.model = accelerate(rebuild(forms.program)) if foldable else forms.model
+        self.lock = threading.Lock()  # on JAX a call takes the variables out of the model
 
     def __call__(self, images: np.ndarray) -> Any:
-        return tree.map_structure(np.asarray, self.model.predict_on_batch(images))
+        with self.lock:
+            return tree.map_structure(np.asarray, self.model.predict_on_batch(images))
 
 
 ENGINES: dict[str, Any] = {

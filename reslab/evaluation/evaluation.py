@@ -56,7 +56,9 @@ def store(run: Run, result: dict[str, Any], own_data: bool, then: str = SAFE) ->
 def compute(run: Run, data: Data | str | Path | None = None) -> dict[str, Any]:
     """What `evaluate` returns, without writing it."""
     if not run.model_path.exists():
-        raise UserError(f"{run.path} has no model yet: finish it with `reslab train --resume`")
+        raise UserError(
+            f"{run.path} has no model yet: finish it with `reslab train --resume {run.path}`"
+        )
     if data is None:
         return evaluate_on(run, reload(run), own_data=True)
     return evaluate_on(run, _load(data, saved.read_card(run.model_path)), own_data=False)

@@ -143,12 +143,14 @@ class Run:
             if path.exists():
                 with path.open("rb") as file:
                     return hashlib.file_digest(file, "sha256").hexdigest()[:12]
-        raise UserError(f"{self.path} has no weights yet: train it with `reslab train --resume`")
+        raise UserError(
+            f"{self.path} has no weights yet: train it with `reslab train --resume {self.path}`"
+        )
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
         """The evaluation on the test set; None before there is one. UserError if it is damaged."""
-        return self._stored("evaluation.json", "`reslab evaluate` replaces it")
+        return self._stored("evaluation.json", f"`reslab evaluate {self.path}` replaces it")
 
     @property
     def suspects(self) -> dict[str, Any] | None:

@@ -116,7 +116,9 @@ def start(weights: str | Path, net: Network) -> Start:
     if path.is_dir():
         path = Run.open(path).model_path
         if not path.exists():
-            raise UserError(f"{weights} has no model yet: finish it with `reslab train --resume`")
+            raise UserError(
+                f"{weights} has no model yet: finish it with `reslab train --resume {weights}`"
+            )
     given = transfer.open_source(path if path.exists() else weights, net.name)
     contents, preprocessing = given.contents, given.preprocessing
     if (card := _card(contents.path)) is not None:

@@ -255,7 +255,7 @@ def _warnings(
     if skipped:
         yield (
             f"{source.contents.path} has {fit.classes or 'no'} classes, the model {net.classes}: "
-            f"the head ({', '.join(sorted(skipped))}) is not loaded"
+            f"the head ({', '.join(sorted(skipped))}) is initialised"
         )
     if fit.scheme.torch and source.network is None and strides_in_1x1(layers):
         yield (

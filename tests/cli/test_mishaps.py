@@ -97,7 +97,7 @@ def test_a_full_disk_at_a_checkpoint_loses_only_the_steps_since_the_last_one(
     assert answer.code == 2
     assert len(checkpoints) == 2
     assert "the disk is full" in answer.err.splitlines()[-1]
-    assert "`reslab train --resume` goes on" in answer.err.splitlines()[-1]
+    assert "`reslab train --resume RUN` goes on" in answer.err.splitlines()[-1]
     assert "Traceback" not in answer.err
     assert weights("run") == checkpoints[-1]
     assert not [name for name in snapshot(Path("run")) if Path(name).name.startswith(".")]

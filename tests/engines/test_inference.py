@@ -231,6 +231,18 @@ def test_one_engine_serves_many_threads(engine: str) -> None:
         assert all(threads.map(is_correct, range(200)))
 
 
+@pytest.mark.core
+@pytest.mark.parametrize("engine", ["auto", "backend"])
+def test_the_first_calls_may_come_at_the_same_time(engine: str) -> None:
+    model = create("resnet20", input_shape=(16, 16, 3), data_format="channels_last")
+    x = images(model, 2)
+    expected = reslab.inference(model, "backend")(x)
+    fast = reslab.inference(model, engine)
+    with ThreadPoolExecutor(8) as threads:
+        for answer in threads.map(fast, [x] * 32):
+            np.testing.assert_allclose(answer, expected, atol=1e-4 * np.abs(expected).max())
+
+
 def custom_layer_model() -> keras.Model:
     inputs = keras.Input((6, 6, 3))
     x = layers.BatchNormalization()(layers.Conv2D(4, 3)(inputs))

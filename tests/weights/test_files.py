@@ -150,7 +150,7 @@ def test_the_head_is_skipped_for_another_number_of_classes(
     before = keras.ops.convert_to_numpy(variables(two)["head_dense1/kernel"]).copy()
     with caplog.at_level(logging.WARNING):
         weights.load(two, tmp_path / "a.pth")
-    assert "has 5 classes, the model 3: the head (fc.bias, fc.weight) is not loaded" in caplog.text
+    assert "has 5 classes, the model 3: the head (fc.bias, fc.weight) is initialised" in caplog.text
     after = variables(two)
     assert np.array_equal(keras.ops.convert_to_numpy(after["head_dense1/kernel"]), before)
     body = variables(one)["conv3_x_2_body_conv1/kernel"]
