@@ -32,7 +32,7 @@ def test_keyword_arguments_agree_with_the_dataclass() -> None:
 
 def test_the_command_line_agrees_with_the_dataclass() -> None:
     defaults = command.make_context("train", []).params
-    for name in ("name", "data", "resumed", "backend"):  # not options
+    for name in ("name", "data", "resumed", "backend", "seeds"):  # not options of one run
         del defaults[name]
     assert defaults.keys() == FIELDS.keys()
     assert defaults.pop("changes") == ()  # --set may be given several times
