@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks
+import small_sets
 import studies
 from benchmarks import table
 
@@ -61,6 +62,7 @@ def pages() -> list[tuple[Path, str]]:
             RESULTS / "trainings.md",
             filled(RESULTS / "trainings.md", {"measured": trainings, "finetuned": finetuned}),
         ),
+        (RESULTS / "small-sets.md", filled(RESULTS / "small-sets.md", small_sets.TABLES)),
         (RESULTS / "benchmarks.md", filled(RESULTS / "benchmarks.md", benchmarks.TABLES)),
         (RESULTS / "studies.md", studies.page()),
     ]

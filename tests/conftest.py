@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
+
+# A shared machine may be slow at any moment: no example fails for its time.
+hypothesis.settings.register_profile("reslab", deadline=None)
+hypothesis.settings.load_profile("reslab")
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

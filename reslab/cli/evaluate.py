@@ -12,9 +12,12 @@ from reslab.cli.options import as_json, backend, print_json, use_backend
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", metavar="SOURCE", help="Other data of the same classes.")
+@click.option("--keep-seen", is_flag=True, help="Keep images that the weights were trained on.")
 @as_json
 @backend
-def evaluate(run: Path, data: str | None, as_json: bool, backend: str | None) -> None:
+def evaluate(
+    run: Path, data: str | None, keep_seen: bool, as_json: bool, backend: str | None
+) -> None:
     """Evaluate a run on its test set, or on other data."""
     from reslab.runs.run import Run
 
@@ -24,7 +27,7 @@ def evaluate(run: Path, data: str | None, as_json: bool, backend: str | None) ->
     from reslab.evaluation.cautions import cautions
     from reslab.evaluation.tasks.registry import task_of
 
-    result = evaluation.compute(opened, data)
+    result = evaluation.compute(opened, data, keep_seen)
     warnings = cautions(opened.info, result, opened.log())
     if as_json:
         shown = {key: value for key, value in result.items() if key != "mistakes"}

@@ -74,6 +74,14 @@ if TYPE_CHECKING:
     help="Train N runs, with the seeds from --seed on; one report with mean and deviation.",
 )
 @click.option("--balance", is_flag=True, help="Weight images so that every class counts the same.")
+@click.option(
+    "--group",
+    metavar="PATTERN",
+    help="A regular expression: files with the same match are one group, and stay in one part.",
+)
+@click.option(
+    "--keep-seen", is_flag=True, help="Test also on images that --weights was trained on."
+)
 @click.option("--skip-bad", is_flag=True, help="Skip images that cannot be read.")
 @click.option("--keep-checkpoints", is_flag=True, help="Keep the weights of every epoch.")
 @click.option(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
+
+from .content import array_digests
 
 
 class Split(Protocol):
@@ -25,6 +28,11 @@ class Split(Protocol):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of each image."""
+        ...
+
+    @property
+    def digests(self) -> np.ndarray:
+        """What identifies each image: uint64 (n,), from the bytes of its file or of its pixels."""
         ...
 
     def __len__(self) -> int: ...
@@ -60,12 +68,15 @@ class ArraySplit:
         labels: int32 (n,), the class of each image.
         positions: int64 (n,), the rows of `array` that belong to the split.
         names: file names, if there are files.
+        row_digests: uint64 (N,), the digest of each row of `array` before it was resized. None:
+            computed from the array when they are needed.
     """
 
     array: np.ndarray
     labels: np.ndarray
     positions: np.ndarray
     names: Sequence[str] | None = None
+    row_digests: np.ndarray | None = None
 
     @classmethod
     def of(cls, array: np.ndarray, labels: np.ndarray) -> ArraySplit:
@@ -87,6 +98,12 @@ class ArraySplit:
         _, height, width, channels = self.array.shape
         return height, width, channels
 
+    @cached_property
+    def digests(self) -> np.ndarray:
+        if self.row_digests is not None:
+            return self.row_digests[self.positions]
+        return array_digests(self.array[self.positions])
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -99,7 +116,11 @@ class ArraySplit:
     def join(self, other: ArraySplit) -> Self:
         array = np.concatenate([split.array[split.positions] for split in (self, other)])
         labels = np.concatenate([self.labels, other.labels])
-        return replace(self, array=array, labels=labels, positions=np.arange(len(labels)))
+        positions = np.arange(len(labels))
+        digests = None
+        if self.row_digests is not None and other.row_digests is not None:
+            digests = np.concatenate([self.digests, other.digests])
+        return replace(self, array=array, labels=labels, positions=positions, row_digests=digests)
 
 
 @dataclass(frozen=True, eq=False)

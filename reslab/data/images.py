@@ -169,8 +169,8 @@ def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
     return ((wide + 128) // 257).astype(np.uint8)
 
 
-def check(file: Path | IO[bytes]) -> None:
-    """Read a file to its end, as training does.
+def check(file: Path | IO[bytes], at_least: int = 1) -> Picture:
+    """Read a file to its end, as training does; return the picture, which may be reduced.
 
     JPEG data are decoded at an eighth of the size, which checks all of the entropy coding at
     little cost.
@@ -178,7 +178,7 @@ def check(file: Path | IO[bytes]) -> None:
     Raises:
         BadImage: training could not use the file.
     """
-    open_picture(file, at_least=1)
+    return open_picture(file, at_least)
 
 
 def to_array(picture: Picture, channels: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import numpy as np
 from reslab.core.errors import UserError, unknown, written
 from reslab.spec.catalogue import sources
 
+from . import content, duplicates
 from .dataset import ArraySplit, Data, Parts
 from .images import Size, resize_array, sides
 from .sources import cifar, folder, idx
-from .splits import amount, counts, split_off, stratified
+from .splits import amount, counts, stratified
 
+SPLITS = content.CONTENT, content.STRATIFIED
 FOLDER_SIZE = 224  # the default side of the images of a folder, in pixels
 
 
@@ -34,6 +37,9 @@ def load(
     folder_size: int = FOLDER_SIZE,
     margin: bool = True,
     images: int | None = None,
+    split: str = content.CONTENT,
+    group: str | None = None,
+    near_duplicates: bool | None = None,
 ) -> Data:
     """Load a data set by name, or from a folder.
 
@@ -59,14 +65,25 @@ def load(
         margin: whether the pictures of a folder are scaled to 256/224 of the size and lose the
             edges, as is usual at 224. Arrays keep their edges.
         images: the number of training images to keep, see `sample`. None: all.
+        split: how a part is split off a folder. "content": by a hash of each image's content and
+            the seed, so that an image keeps its part when others are added, moved, renamed or
+            deleted; equal images come into one part. "stratified": the rule of earlier versions,
+            with exact proportions of the classes. Arrays are always split by the latter.
+        group: a regular expression. Files of a folder whose path gives the same text for its first
+            group (or for the whole match) come into one part, such as `(patient[0-9]+)_`.
+        near_duplicates: whether pictures of a folder that look the same come into one part; needs
+            the extra `duplicates`. None: if it is installed.
 
     Returns:
         The data set. Images are uint8 (n, height, width, channels), labels int32 (n,).
 
     Raises:
-        UserError: the source is unknown, files are damaged or missing, or a class has too few
-            images.
+        UserError: the source is unknown, files are damaged or missing, a class has too few
+            images, or `near_duplicates` needs a library that is not installed.
     """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    near_duplicates = split == content.CONTENT and duplicates.resolve(near_duplicates)
     if channels not in (None, 1, 3):
         raise UserError(f"channels is {channels!r}; give 1 (grey) or 3 (RGB)")
     size = _checked(size)
@@ -80,9 +97,12 @@ def load(
         test or 0,
         at,
         margin,
+        split,
+        group,
+        near_duplicates,
     )
     parts, place = _read(os.fspath(source), size, channels, wanted)
-    parts = _with_validation(parts, validation, seed)
+    parts = _with_validation(parts, validation, seed, split)
     options: dict[str, Any] = {
         "size": size,
         "channels": channels,
@@ -91,8 +111,20 @@ def load(
     }
     options |= {"skip_bad": skip_bad, "test": test, "folder_size": folder_size, "margin": margin}
     provenance = {"source": place, **options}
+    if isinstance(parts.train, folder.FileSplit):
+        provenance |= {"split": split, "group": group, "near_duplicates": near_duplicates}
+    elif group is not None:
+        raise UserError(f"--group is for folders of image files, and {parts.name} has none")
     data = _data(parts, provenance)
     return data if images is None else sample(data, images)
+
+
+def again(provenance: Mapping[str, Any]) -> Data:
+    """Load the data that have this provenance, which a run keeps.
+
+    Runs of earlier versions do not name their rule: they split folders by "stratified".
+    """
+    return load(**{"split": content.STRATIFIED, **provenance})
 
 
 def sample(data: Data, images: int) -> Data:
@@ -218,10 +250,12 @@ def _convert(split: ArraySplit, size: Size | None, channels: int | None) -> Arra
     height, width, depth = split.image_shape
     if channels in (None, depth) and (size is None or sides(size) == (height, width)):
         return split
-    return replace(split, array=resize_array(split.array, size, channels or depth))
+    digests = content.array_digests(split.array)
+    resized = resize_array(split.array, size, channels or depth)
+    return replace(split, array=resized, row_digests=digests)
 
 
-def _with_validation(parts: Parts, validation: float, seed: int) -> Parts:
+def _with_validation(parts: Parts, validation: float, seed: int, split: str) -> Parts:
     """Use the validation part of the data, or split one off the training part."""
     if parts.validation is not None:
         amount(validation, len(parts.train))  # only to check it
@@ -234,11 +268,14 @@ def _with_validation(parts: Parts, validation: float, seed: int) -> Parts:
         return replace(
             parts, train=parts.train.join(parts.validation), validation=None, facts=joined
         )
-    train, held_out = split_off(parts.train, validation, parts.classes, seed)
+    of_files = isinstance(parts.train, folder.FileSplit)
+    split_part, rule = folder.rule_of(split if of_files else content.STRATIFIED)
+    train, held_out = split_part(parts.train, validation, parts.classes, seed)
     if held_out is None:
         return parts
+    rule = rule.replace("stratified by class", "stratified")
     facts = {
         **parts.facts,
-        "validation": f"{len(held_out)} images of the training part, stratified, seed {seed}",
+        "validation": f"{len(held_out)} images of the training part, {rule}, seed {seed}",
     }
     return replace(parts, train=train, validation=held_out, facts=facts)

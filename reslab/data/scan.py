@@ -11,34 +11,47 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from reslab.data.sources.download import cache_dir, write_atomically
 
-from . import images
+from . import duplicates, images
 
-_FORMAT = 1  # raise it when `images.check` changes
+_FORMAT = 2  # raise it when `images.check` or `duplicates.perceptual_hash` changes
 _SHOW_FROM = 500  # files; fewer get no progress bar
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result for a file of this size and time. `problem` is empty for a good image."""
+    """The result for a file of this size and time. `problem` is empty for a good image.
+
+    `perceptual_hash` is empty for a bad image, and if it was not asked for.
+    """
 
     size: int
     mtime_ns: int
     sha256: str
     problem: str
+    perceptual_hash: str = ""
 
 
-def inspect(root: Path, names: list[str], cache: Path | None) -> dict[str, Verdict]:
-    """The verdict on each file. A file that has not changed since an earlier call is not read."""
+def inspect(
+    root: Path, names: list[str], cache: Path | None, hashes: bool = False
+) -> dict[str, Verdict]:
+    """The verdict on each file. A file that has not changed since an earlier call is not read.
+
+    With `hashes`, good images have a perceptual hash.
+    """
     index = cache_dir(cache) / "folders" / f"{hashlib.sha256(str(root).encode()).hexdigest()}.json"
     cached = _read_index(index)
     stats = {name: _stat(root / name) for name in names}
     changed = [
-        n for n in names if n not in cached or stats[n] != (cached[n].size, cached[n].mtime_ns)
+        n
+        for n in names
+        if n not in cached
+        or stats[n] != (cached[n].size, cached[n].mtime_ns)
+        or (hashes and not cached[n].problem and not cached[n].perceptual_hash)
     ]
     with warnings.catch_warnings():
         from PIL import Image
@@ -46,7 +59,7 @@ def inspect(root: Path, names: list[str], cache: Path | None) -> dict[str, Verdi
         warnings.simplefilter("ignore")  # such as odd metadata: only the pixels matter
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            checked = pool.map(lambda name: _check(root / name, stats[name]), changed)
+            checked = pool.map(lambda name: _check(root / name, stats[name], hashes), changed)
             cached.update(zip(changed, _with_progress(checked, len(changed)), strict=True))
     verdicts = {name: cached[name] for name in names}
     if changed:
@@ -62,7 +75,7 @@ def _stat(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _check(path: Path, stat: tuple[int, int]) -> Verdict:
+def _check(path: Path, stat: tuple[int, int], hashes: bool) -> Verdict:
     try:
         content = images.regular(path).read_bytes()
     except OSError as error:
@@ -71,10 +84,11 @@ def _check(path: Path, stat: tuple[int, int]) -> Verdict:
         return Verdict(*stat, "", str(error))
     digest = hashlib.sha256(content).hexdigest()
     try:
-        images.check(io.BytesIO(content))
+        picture = images.check(io.BytesIO(content), duplicates.PIXELS if hashes else 1)
     except images.BadImage as error:
         return Verdict(*stat, digest, str(error))
-    return Verdict(*stat, digest, "")
+    perceptual_hash = duplicates.perceptual_hash(picture) if hashes else ""
+    return Verdict(*stat, digest, "", perceptual_hash)
 
 
 def _with_progress(verdicts: Iterable[Verdict], total: int) -> Iterator[Verdict]:
@@ -99,7 +113,7 @@ def _read_index(index: Path) -> dict[str, Verdict]:
 
 def _write_index(index: Path, verdicts: dict[str, Verdict]) -> None:
     """The index only saves time, so it is no error if it cannot be written."""
-    files = {n: [v.size, v.mtime_ns, v.sha256, v.problem] for n, v in verdicts.items()}
+    files = {name: astuple(verdict) for name, verdict in verdicts.items()}
     content = json.dumps({"format": _FORMAT, "files": files}).encode()
     with contextlib.suppress(OSError):
         write_atomically(index, lambda file: file.write(content))

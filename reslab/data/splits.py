@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.core.rng import Stream
 
+from .content import chosen
 from .dataset import Split
+
+if TYPE_CHECKING:
+    from .sources.folder import FileSplit
 
 S = TypeVar("S", bound=Split)
 
@@ -90,6 +94,28 @@ def split_off(
         return split, None
     rest, taken = stratified(split.labels, count, classes, (seed, what))
     return split.take(rest), split.take(taken)
+
+
+def split_by_content(
+    split: FileSplit, wanted: float, classes: Sequence[str], seed: int, what: str = "validation"
+) -> tuple[FileSplit, FileSplit | None]:
+    """`split_off` by the keys of the images alone. None also if no image came into the part.
+
+    Raises UserError if a class has no image left.
+    """
+    if amount(wanted, len(split), what, least=1) == 0:
+        return split, None
+    taken = chosen(split.keys, wanted, seed, what)
+    rest = split.take(np.flatnonzero(~taken))
+    sizes = np.bincount(rest.labels, minlength=len(classes))
+    if (sizes == 0).any():
+        name = classes[int(np.argmin(sizes))]
+        images = int((split.labels == classes.index(name)).sum())
+        raise UserError(
+            f"class {name!r} has {number(images)}, and by their content all belong to the {what} "
+            f"part: add images, or make the folders train/ and {'val' if what != 'test' else what}/"
+        )
+    return rest, split.take(np.flatnonzero(taken)) if taken.any() else None
 
 
 def counts(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int]:

@@ -10,12 +10,15 @@ from reslab import data as datasets
 from reslab.core.errors import UserError
 from reslab.core.files import SAFE, write_json
 from reslab.data import Data, Split
+from reslab.evaluation import unseen
 from reslab.evaluation.tasks.registry import task_of
 from reslab.models import saved
 from reslab.runs.run import Run
 
 
-def evaluate(run: Run | str | Path, data: Data | str | Path | None = None) -> dict[str, Any]:
+def evaluate(
+    run: Run | str | Path, data: Data | str | Path | None = None, keep_seen: bool = False
+) -> dict[str, Any]:
     """Evaluate a run's model on images that it was not trained on.
 
     Without `data` the run's own test set is read, and the result replaces `evaluation.json` in the
@@ -28,6 +31,9 @@ def evaluate(run: Run | str | Path, data: Data | str | Path | None = None) -> di
             Its test set is read, or all of it if it has none. The result goes to
             `evaluation-NAME.json` in the run's folder.
 
+        keep_seen: Keep images that the weights were trained on. By default images are left out that
+            the run was trained on (of other data), or a run that its weights come from.
+
     Returns:
         What evaluation.json holds: `"n"` (images), `"loss"` (mean cross-entropy in nats),
         `"top1_error"` and `"top5_error"` (`{"value", "low", "high"}` with the 95 % Wilson interval;
@@ -35,14 +41,16 @@ def evaluate(run: Run | str | Path, data: Data | str | Path | None = None) -> di
         `"balanced_accuracy"`, `"per_class"`, `"confusion"` (counts; rows are true classes, columns
         predicted ones), `"confused"` (the pairs with most mistakes), `"calibration"` (the expected
         calibration error and its bins), `"mistakes"`, `"classes"`, `"split"`, `"data"`,
-        `"checksum"`, `"when"` and `"command"`; on the run's own data also `"readings"` and
-        `"first_read"`.
+        `"checksum"`, `"when"`, `"command"` and `"seen"` (the `"count"` of images that the weights
+        were trained on, and whether they were `"left_out"`); on the run's own data also
+        `"readings"` and `"first_read"`.
 
     Raises:
-        UserError: The run has no model yet, its data have changed, or the classes differ.
+        UserError: The run has no model yet, its data have changed, the classes differ, or no
+            image is left.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    result = compute(run, data)
+    result = compute(run, data, keep_seen)
     store(run, result, own_data=data is None)
     return result
 
@@ -53,30 +61,37 @@ def store(run: Run, result: dict[str, Any], own_data: bool, then: str = SAFE) ->
     write_json(run.path / file, result, then)
 
 
-def compute(run: Run, data: Data | str | Path | None = None) -> dict[str, Any]:
+def compute(
+    run: Run, data: Data | str | Path | None = None, keep_seen: bool = False
+) -> dict[str, Any]:
     """What `evaluate` returns, without writing it."""
     if not run.model_path.exists():
         raise UserError(
             f"{run.path} has no model yet: finish it with `reslab train --resume {run.path}`"
         )
     if data is None:
-        return evaluate_on(run, reload(run), own_data=True)
-    return evaluate_on(run, _load(data, saved.read_card(run.model_path)), own_data=False)
+        return evaluate_on(run, reload(run), own_data=True, keep_seen=keep_seen)
+    other = _load(data, saved.read_card(run.model_path))
+    return evaluate_on(run, other, own_data=False, keep_seen=keep_seen)
 
 
-def evaluate_on(run: Run, data: Data, own_data: bool) -> dict[str, Any]:
+def evaluate_on(run: Run, data: Data, own_data: bool, keep_seen: bool = False) -> dict[str, Any]:
     """The evaluation on loaded data; `own_data` says whether they are those of the run."""
     task = task_of(run.info)
     model, card = saved.load_with_card(run.model_path)
     task.check(data, card, str(run.path))
     name, split = _split(data, own_data)
+    split, seen = unseen.leave_out_seen(run, split, data, own_data, keep_seen)
     result = task.evaluate(model, split, data)
     result |= {
+        **seen,
         "split": name,
         "data": data.name,
         "checksum": data.checksum,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"reslab evaluate {run.path}" + ("" if own_data else f" --data {data.source}"),
+        "command": f"reslab evaluate {run.path}"
+        + ("" if own_data else f" --data {data.source}")
+        + (" --keep-seen" if keep_seen else ""),
     }
     return result | _readings(run, result["when"]) if own_data else result
 
@@ -102,7 +117,7 @@ def reload(run: Run) -> Data:
         raise UserError(
             f"the data of {run.path} were made in Python: pass them there as `data=...`"
         )
-    data = datasets.load(**run.info["data"]["provenance"])
+    data = datasets.again(run.info["data"]["provenance"])
     if data.checksum != run.info["data"]["checksum"]:
         version = data.facts.get("version", 1)  # of glyphs, whose images reslab draws
         if version != (old := run.info["data"]["facts"].get("version", 1)):

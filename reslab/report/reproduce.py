@@ -27,6 +27,7 @@ DEFAULTS: Mapping[str, Any] = {  # recorded options of `train` that change the r
         "recalibrate_bn",
         "keep_checkpoints",
         "jit_compile",
+        "keep_seen",
     )
 }
 
@@ -41,7 +42,7 @@ def training_command(path: Path, info: Mapping[str, Any], network: Network) -> s
         return str(info["command"])
     provenance = info.get("data", {}).get("provenance", {})
     options = {k: info[k] for k, default in DEFAULTS.items() if info.get(k, default) != default}
-    options |= {k: provenance[k] for k in ("size", "skip_bad") if provenance.get(k)}
+    options |= {k: provenance[k] for k in ("size", "skip_bad", "group") if provenance.get(k)}
     if info.get("weights"):
         options["weights"] = info["weights"]["source"]
     source = str(provenance.get("source", info.get("data", {}).get("source")))

@@ -29,6 +29,7 @@ RECORDED = (
     "stacked",
     "remat",
     "jit_compile",
+    "keep_seen",
 )
 
 
@@ -54,6 +55,8 @@ class TrainingOptions:
     seed: int = 0
     balance: bool = False
     skip_bad: bool = False
+    group: str | None = None
+    keep_seen: bool = False
     keep_checkpoints: bool = False
     checkpoint_seconds: float = 60.0
     stacked: bool | None = None
@@ -82,10 +85,17 @@ class TrainingOptions:
                 "choose one"
             )
 
-    def resolve_recipe(self) -> Recipe:
-        """The recipe with all changes; raises UserError for unknown names and bad values."""
+    def resolve_recipe(self, images: int | None = None) -> Recipe:
+        """The recipe with all changes; raises UserError for unknown names and bad values.
+
+        Args:
+            images: The number of training images, if it is known by now.
+        """
         default = RECIPE if self.weights is None else FINE_TUNE
-        recipe = papers.recipe(default if self.recipe is None else self.recipe)
+        given = dict(self.changes or {})
+        given |= {k: v for k in ("batch", "epochs") if (v := getattr(self, k)) is not None}
+        name = default if self.recipe is None else self.recipe
+        recipe = papers.recipe(name, images=images, given=given)
         recipe = set_fields(recipe, self.changes or {})
         if self.batch is not None:
             recipe = change(recipe, {"batch": self.batch})

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from reslab.core.errors import UserError, unknown
 from reslab.runs.fields import set_fields
 from reslab.runs.recipe import Recipe
+from reslab.runs.sizing import sized
 
 # run.json and study.json store all fields, and resuming a study compares them: the texts of
 # `promise` and `source` must not change.
@@ -105,7 +108,13 @@ RECIPES = {
 }
 
 
-def recipe(name: str | Path | Recipe, above: tuple[Path, ...] = ()) -> Recipe:
+def recipe(
+    name: str | Path | Recipe,
+    above: tuple[Path, ...] = (),
+    *,
+    images: int | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Recipe:
     """Get a recipe by name, or read it from a TOML file.
 
     A file `name.toml` has fields of `Recipe`, and optionally `base`: the name or file of a recipe
@@ -115,6 +124,9 @@ def recipe(name: str | Path | Recipe, above: tuple[Path, ...] = ()) -> Recipe:
         name: A name ("quick", "paper-cifar"), the path of a .toml file, or a `Recipe`, which is
             returned as it is.
         above: Files that have this one as their base; a file must not be its own base.
+        images: The number of training images, to which "quick" and "fine-tune" fit their batch,
+            rate and length (see `reslab.runs.sizing`). None: the recipe as it is written.
+        given: Fields that the caller sets afterwards; the fitted ones follow from them.
 
     Returns:
         The recipe.
@@ -128,7 +140,8 @@ def recipe(name: str | Path | Recipe, above: tuple[Path, ...] = ()) -> Recipe:
     if not isinstance(name, str | Path):
         raise UserError(f"a recipe is a name or a .toml file, not {name!r}")
     if str(name) in RECIPES:
-        return RECIPES[str(name)]
+        chosen = RECIPES[str(name)]
+        return chosen if images is None else sized(chosen, images, given or {})
     path = Path(name)
     if path.suffix != ".toml":
         raise unknown("recipe", str(name), RECIPES)
@@ -147,5 +160,7 @@ def recipe(name: str | Path | Recipe, above: tuple[Path, ...] = ()) -> Recipe:
             raise UserError(
                 f"{path}: base is {base!r}; it is the name of a recipe, or a .toml file"
             )
-        return set_fields(recipe(base, (*above, path.absolute())), values)
+        fields = {**values, **(given or {})}
+        above = (*above, path.absolute())
+        return set_fields(recipe(base, above, images=images, given=fields), values)
     return set_fields(Recipe(name=path.stem, epochs=1), values)

@@ -15,9 +15,11 @@ import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.data import Normalization
+from reslab.evaluation import unseen
 from reslab.models import saved, stacked
 from reslab.models.build import variables
 from reslab.models.optimizers import Multipliers
+from reslab.runs.lineage import Lineage
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Conv, Network, walk
@@ -37,6 +39,7 @@ class Start:
         from_run: Whether a run wrote them; its classes have the names that its data gave them.
         mean: Mean of the images that the weights were trained on, RGB in 0..255, float32 (1, 1, c)
             or (h, w, c); None if it is not known. `std` likewise.
+        lineage: The training images of the run that wrote them; None if no run wrote them.
     """
 
     source_name: str
@@ -47,6 +50,7 @@ class Start:
     from_run: bool = False
     mean: np.ndarray | None = None
     std: np.ndarray | None = None
+    lineage: Lineage | None = None
 
     @property
     def info(self) -> dict[str, Any]:
@@ -135,7 +139,10 @@ def start(weights: str | Path, net: Network) -> Start:
         scheme = match.best(walk(net), contents, net.name).scheme.name
     with contents.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Start(str(weights), given, net, scheme, digest, from_run, mean, std)
+    lineage = unseen.lineage_of_weights(weights)
+    if from_run and lineage is None:  # a model file that left its run
+        lineage = Lineage(np.zeros(0, np.uint64), unknown=(str(weights),))
+    return Start(str(weights), given, net, scheme, digest, from_run, mean, std, lineage)
 
 
 def _card(path: Path) -> dict[str, Any] | None:

@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reslab import data as datasets
 from reslab import zoo
 from reslab.core.errors import UserError
 from reslab.data import Data, augment
+from reslab.evaluation import unseen
 from reslab.evaluation.tasks.base import Task
 from reslab.evaluation.tasks.registry import task
+from reslab.runs.lineage import Lineage
 from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
 from reslab.spec import Network, summary
@@ -33,6 +37,7 @@ class Preparation:
     task: Task
     start: finetune.Start | None
     building: memory.Building
+    lineage: Lineage
     notes: list[str]
     loaded: Data
 
@@ -46,13 +51,13 @@ def prepare(
     start = None if options.weights is None else finetune.start(options.weights, net)
     net = net if start is None else start.network
     if not isinstance(data, Data):
-        data = load_data(data, net, recipe, options.size, options.skip_bad)
+        data = load_data(data, net, recipe, options.size, options.skip_bad, options.group)
     loaded = data
     if options.images is not None:
         data = datasets.sample(data, options.images)
     net = fit_network(net, data)
     summary.counts(net)  # raises if the images are too small for the network
-    recipe, notes = fit_recipe(recipe, data)
+    recipe, notes = fit_recipe(options.resolve_recipe(len(data.train)), data)
     if recipe.schedule == "plateau" and data.validation is None:
         raise UserError(
             f"recipe {recipe.name} watches the validation error: set validation above 0"
@@ -64,11 +69,20 @@ def prepare(
         notes.append(building.note)
     if options.jit_compile:
         notes.append("the first step compiles the network, which takes a while")
-    return Preparation(net, data, recipe, task(), start, building, notes, loaded)
+    lineage = Lineage(data.train.digests)
+    if start is not None and start.lineage is not None:
+        lineage = start.lineage.child(lineage.trained)
+    notes += check_seen(data, lineage, options)
+    return Preparation(net, data, recipe, task(), start, building, lineage, notes, loaded)
 
 
 def load_data(
-    source: str | Path, net: Network, recipe: Recipe, size: int | None, skip_bad: bool = False
+    source: str | Path,
+    net: Network,
+    recipe: Recipe,
+    size: int | None,
+    skip_bad: bool = False,
+    group: str | None = None,
 ) -> Data:
     """Load the data for a network; folders of images get the network's own size by default."""
     return datasets.load(
@@ -76,8 +90,42 @@ def load_data(
         size=size,
         validation=recipe.validation,
         skip_bad=skip_bad,
+        group=group,
         folder_size=net.input_shape[0] or datasets.FOLDER_SIZE,
     )
+
+
+def check_seen(data: Data, lineage: Lineage, options: TrainingOptions) -> list[str]:
+    """Notes on validation and test images that an ancestor of the weights was trained on.
+
+    Raises UserError if no other test image is there.
+    """
+    notes = []
+    digests = np.setdiff1d(lineage.ancestors, lineage.trained)
+    parts = {"test": data.test, "validation": data.validation}
+    counts = {
+        part: int(unseen.is_seen(split, digests).sum())
+        for part, split in parts.items()
+        if split is not None
+    }
+    for part, count in counts.items():
+        split = parts[part]
+        if not count or split is None:
+            continue
+        note = f"{count:,} of {len(split):,} {part} images were training images of "
+        note += f"{options.weights} or of its ancestors: "
+        if part == "validation":
+            notes.append(f"{note}the errors that choose the epoch may be too low")
+        elif options.keep_seen:
+            notes.append(f"{note}they are kept, as --keep-seen asks")
+        elif count == len(split):
+            raise UserError(f"{note}give other images, or test on them with --keep-seen")
+        else:
+            notes.append(f"{note}they are left out of the test")
+    if lineage.unknown:
+        names = ", ".join(lineage.unknown)
+        notes.append(f"the training images of {names} are not known: test images may be among them")
+    return notes
 
 
 def fit_network(network: Network, data: Data) -> Network:

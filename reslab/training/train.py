@@ -57,6 +57,8 @@ def train(
     seed: int = 0,
     balance: bool = False,
     skip_bad: bool = False,
+    group: str | None = None,
+    keep_seen: bool = False,
     keep_checkpoints: bool = False,
     checkpoint_seconds: float = 60.0,
     stacked: bool | None = None,
@@ -95,6 +97,10 @@ def train(
             0 to 2**32 - 1.
         balance: Weight the images in the loss so that each class has the same total weight.
         skip_bad: Skip images that cannot be read, instead of an error.
+        group: A regular expression, for folders of images: files whose path gives the same match
+            are one group, and come into the same part (see `reslab.data.load`).
+        keep_seen: Test also on images that an ancestor of `weights` was trained on. By default they
+            are left out.
         keep_checkpoints: Keep the weights of every epoch.
         checkpoint_seconds: The time between two checkpoints: a kill loses at most that much work.
         stacked: Build units that repeat as one layer with stacked variables (see `reslab.create`).
@@ -208,6 +214,7 @@ def _begin(run: Run, prepared: Preparation, callbacks: Callbacks, watch: Watch |
     normalization = pretrained or datasets.normalization(data.train, recipe.standardise)
     arrays = {"mean": normalization.mean, "std": normalization.std}
     write_arrays(run.path / NORMALIZATION, arrays, {})
+    prepared.lineage.write(run.path)
     training = set_up(run, data, normalization)
     loop = _loop(training, callbacks, watch)
     notes = [*plan.notes(training), *prepared.notes]
@@ -313,7 +320,8 @@ def _evaluate(training: Training) -> None:
     if run.evaluation is not None or (data.test is None and data.validation is None):
         return
     try:
-        evaluation.store(run, evaluation.evaluate_on(run, data, own_data=True), own_data=True)
+        result = evaluation.evaluate_on(run, data, True, training.options.keep_seen)
+        evaluation.store(run, result, own_data=True)
     except UserError as error:  # finite weights whose outputs are not finite
         _fail(run, error)
         raise

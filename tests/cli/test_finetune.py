@@ -34,7 +34,7 @@ def test_train_with_weights_prints_which_layers_are_frozen() -> None:
     assert Run.open("second").info["recipe"]["name"] == "fine-tune"
     answer = invoke(*common, "--recalibrate-bn", "--recipe", "quick", "--out", "third")
     assert answer.code == 0, answer.err
-    assert "batch norm's statistics measured again on 19 training images: validation" in answer.out
+    assert "batch norm's statistics measured again on 21 training images: validation" in answer.out
 
 
 def test_unusable_weights_are_a_one_line_error_and_no_folder() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +14,11 @@ import numpy as np
 
 from reslab.core.errors import UserError, written
 from reslab.core.rng import Stream
+from reslab.data import duplicates
 from reslab.data.augment import Augmentation
+from reslab.data.content import CONTENT, STRATIFIED, equal_pairs, file_digests, group_keys, joined
 from reslab.data.dataset import Parts
+from reslab.data.duplicates import near_pairs
 from reslab.data.images import (
     IGNORED,
     MARGIN,
@@ -28,9 +31,10 @@ from reslab.data.images import (
     unread,
 )
 from reslab.data.scan import Verdict, inspect
-from reslab.data.splits import number, split_off
+from reslab.data.splits import number, split_by_content, split_off
 
 _VALIDATION = ("val", "valid", "validation")
+ROWS = "labels", "digests", "keys"  # the arrays of a FileSplit
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,23 @@ class Wanted:
     test: float
     cache: Path | None
     margin: bool = True  # whether the centre view leaves out the edges
+    split: str = CONTENT
+    group: str | None = None
+    near_duplicates: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class FileSplit:
-    """A split of image files, which are decoded when they are read."""
+    """A split of image files, which are decoded when they are read.
+
+    Images with equal `keys` belong together: they come into one part.
+    """
 
     root: Path
     names: Sequence[str]  # relative to root, with /
     labels: np.ndarray  # int32 (n,)
+    digests: np.ndarray  # uint64 (n,)
+    keys: np.ndarray  # uint64 (n,)
     size: Size
     channels: int
     margin: bool = True
@@ -67,11 +79,14 @@ class FileSplit:
 
     def take(self, indices: np.ndarray) -> Self:
         names = [self.names[i] for i in indices.tolist()]
-        return replace(self, names=names, labels=self.labels[indices])
+        rows: dict[str, Any] = {name: getattr(self, name)[indices] for name in ROWS}
+        return replace(self, names=names, **rows)
 
     def join(self, other: FileSplit) -> Self:
-        labels = np.concatenate([self.labels, other.labels])
-        return replace(self, names=[*self.names, *other.names], labels=labels)
+        rows: dict[str, Any] = {
+            name: np.concatenate([getattr(x, name) for x in (self, other)]) for name in ROWS
+        }
+        return replace(self, names=[*self.names, *other.names], **rows)
 
     def images(self, indices: Any) -> np.ndarray:
         chosen = np.arange(len(self))[indices].tolist()
@@ -148,21 +163,21 @@ def load(root: Path, wanted: Wanted) -> Parts:
         raise UserError(
             f"{folders['train']} has one class, {classes[0]!r}; at least two are needed"
         )
-    verdicts = inspect(root, files, wanted.cache)
+    verdicts = inspect(root, files, wanted.cache, wanted.near_duplicates)
     bad = {name: v.problem for name, v in verdicts.items() if v.problem}
     if bad and not wanted.skip_bad:
         raise UserError(_complaint(root, bad))
-    splits = {
-        part: _split(root, names, labels, bad, wanted) for part, (names, labels) in listed.items()
-    }
+    good = {name: v for name, v in verdicts.items() if not v.problem}
+    keys = _keys(good, wanted)
+    splits = {part: _split(root, *both, good, keys, wanted) for part, both in listed.items()}
     facts: dict[str, Any] = {
         "read_from": str(root),
         "skipped": [{"file": name, "why": why} for name, why in sorted(bad.items())],
         "view": _view(wanted),
     }
     parts = _arranged(root, splits, classes, wanted, facts)
-    good = sorted((n, v.sha256) for n, v in verdicts.items() if not v.problem)
-    checksum = hashlib.sha256("\n".join(f"{n}\0{s}" for n, s in good).encode()).hexdigest()
+    checksums = sorted((n, v.sha256) for n, v in good.items())
+    checksum = hashlib.sha256("\n".join(f"{n}\0{s}" for n, s in checksums).encode()).hexdigest()
     facts["identical_in_train_and_test"] = _identical(parts, verdicts)
     return replace(parts, checksum=checksum)
 
@@ -234,13 +249,39 @@ def _complaint(root: Path, bad: dict[str, str]) -> str:
     return f"{count} in {root}: {shown}{more}; repair or remove them, or use --skip-bad"
 
 
+def _keys(good: dict[str, Verdict], wanted: Wanted) -> dict[str, np.uint64]:
+    """The key by which each file comes into a part: of its content, or of its group."""
+    names = list(good)
+    digests = file_digests(verdict.sha256 for verdict in good.values())
+    keys = digests
+    if wanted.group is not None:
+        keys = joined(group_keys(names, wanted.group, digests), equal_pairs(digests))
+    if wanted.near_duplicates:
+        pairs = near_pairs([verdict.perceptual_hash for verdict in good.values()])
+        keys = joined(keys, pairs, max(duplicates.FEW, round(duplicates.LARGEST * len(keys))))
+    return dict(zip(names, keys, strict=True))
+
+
 def _split(
-    root: Path, names: list[str], labels: list[int], bad: dict[str, str], wanted: Wanted
+    root: Path,
+    names: list[str],
+    labels: list[int],
+    good: dict[str, Verdict],
+    keys: dict[str, np.uint64],
+    wanted: Wanted,
 ) -> FileSplit:
-    keep = [i for i, name in enumerate(names) if name not in bad]
+    keep = [i for i, name in enumerate(names) if name in good]
     files = [names[i] for i in keep]
-    kept_labels = np.array([labels[i] for i in keep], np.int32)
-    return FileSplit(root, files, kept_labels, wanted.size, wanted.channels, wanted.margin)
+    return FileSplit(
+        root,
+        files,
+        np.array([labels[i] for i in keep], np.int32),
+        file_digests(good[name].sha256 for name in files),
+        np.array([keys[name] for name in files], np.uint64),
+        wanted.size,
+        wanted.channels,
+        wanted.margin,
+    )
 
 
 def _arranged(
@@ -268,9 +309,17 @@ def _arranged(
         if split is not None:
             _enough(root, part if len(splits) > 1 else "", split, classes, least)
     if test is None:
-        facts["split"] = f"stratified by class, seed {wanted.seed}" if test_size else "no test part"
-        train, test = split_off(train, test_size, classes, wanted.seed, "test")
+        split_part, rule = rule_of(wanted.split)
+        facts["split"] = f"{rule}, seed {wanted.seed}" if test_size else "no test part"
+        train, test = split_part(train, test_size, classes, wanted.seed, "test")
     return Parts(root.name, classes, train, test, validation, facts=facts)
+
+
+def rule_of(split: str) -> tuple[Callable[..., Any], str]:
+    """The function that splits a part off, and how the facts call the rule."""
+    if split == STRATIFIED:
+        return split_off, "stratified by class"
+    return split_by_content, "by the content of the images"
 
 
 def _enough(root: Path, part: str, split: FileSplit, classes: tuple[str, ...], least: int) -> None:
