@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks import table
 
 FILE = Path(__file__).parents[1] / "bench" / "results" / "small-sets.json"
+Key = tuple[str, str, int]  # the recipe, the kind of images, their number
 LABELS = {"fashion-mnist": "Fashion-MNIST", "glyphs": "glyphs", "photographs": "photographs"}
 
 
@@ -24,19 +25,16 @@ def trainings(phase: str) -> list[dict[str, Any]]:
 
 def before_and_after() -> str:
     """Test errors by recipe and number of images: the recipe as it is written, and by the rule."""
-    cells: dict[tuple[str, str, int], dict[str, list[float]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    recipes: dict[tuple[str, str, int], dict[str, Any]] = {}
+    cells: dict[Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    recipes: dict[Key, dict[str, Any]] = {}
     for row in trainings("test"):
         key = row["method"], row["kind"], row["images"]
         cells[key][row["candidate"]["rule"]].append(row.get("error", 1.0))
         if row["candidate"]["rule"] == "new":
             recipes[key] = row["recipe"] | {"steps": row["steps"]}
     lines = []
-    for key, errors in sorted(
-        cells.items(), key=lambda item: (item[0][0] != "quick", *item[0][1:])
-    ):
+    for key in sorted(cells, key=lambda key: (key[0] != "quick", *key[1:])):
+        errors = cells[key]
         method, kind, images = key
         values = recipes.get(key, {})
         lines.append(
@@ -54,7 +52,7 @@ def before_and_after() -> str:
 
 def candidates() -> str:
     """Every candidate of the tuning, in the order of its error."""
-    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     for row in trainings("tune"):
         groups[row["method"], row["kind"], row["images"]].append(row)
     return table(
