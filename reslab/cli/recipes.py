@@ -14,8 +14,14 @@ DESCRIPTION = "name", "promise", "source"  # shown above the table of the fields
 
 @click.command()
 @click.argument("name", required=False)
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Show the recipe as it fits N training images.",
+)
 @as_json
-def recipes(name: str | None, as_json: bool) -> None:
+def recipes(name: str | None, images: int | None, as_json: bool) -> None:
     """List the recipes, or every field of one with its value, unit and meaning.
 
     NAME is a recipe or a .toml file. `reslab train --set FIELD=VALUE` changes a field.
@@ -25,12 +31,13 @@ def recipes(name: str | None, as_json: bool) -> None:
     """
     from reslab.runs.fields import describe
     from reslab.runs.papers import RECIPES, recipe
+    from reslab.runs.sizing import LARGE, RULES
 
     if name is None:
         rows = [{key: getattr(r, key) for key in DESCRIPTION} for r in RECIPES.values()]
         print_json(rows) if as_json else _print_list(rows)
         return
-    chosen = recipe(name)
+    chosen = recipe(name, images=images)
     fields = describe(chosen)
     if as_json:
         print_json(
@@ -42,6 +49,11 @@ def recipes(name: str | None, as_json: bool) -> None:
             click.echo(f"{key}: {text}")
     click.echo()
     _print_fields(_without(fields))
+    if name in RULES and images is None:
+        click.echo(
+            f"For fewer than {LARGE:,} training images, batch, rate and epochs are others: "
+            f"reslab recipes {name} --images N"
+        )
     click.echo("--set FIELD=VALUE changes a field, such as --set rate=0.05; lists have commas.")
 
 

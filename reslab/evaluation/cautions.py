@@ -19,7 +19,8 @@ from reslab.weights.registry import TORCHVISION
 BY_TASK = {"classification": "reslab.evaluation.tasks.chance"}
 
 # Fewer updates rarely leave the error of guessing: of new weights, and of trained ones that adapt.
-FEWEST_STEPS, FEWEST_STEPS_WITH_WEIGHTS = 100, 30
+# All trainings of 60 steps in bench/results/small-sets.json left it.
+FEWEST_STEPS, FEWEST_STEPS_WITH_WEIGHTS = 50, 30
 # A 95 % interval that is wider says little: 0 of 8 wrong is 0 to 32 %, 5 of 36 is 6 to 29 %.
 WIDEST = 0.25
 AIM = 0.1  # the width that is recommended
@@ -28,10 +29,7 @@ Z2 = 1.96**2
 # stays below 2.5 in trainings that end well. The validation loss of the first epochs can reach 350
 # (bench/small_sets.py), while batch norm's running statistics are far from those of the batches.
 TRAINING, VALIDATION = 3.0, 3000.0
-LOSSES = {  # in the lines of the log, by kind
-    "epoch": (("val_loss", "validation"), ("train_loss", "training")),
-    "steps": (("loss", "training"),),
-}
+WINDOW = 50  # steps
 
 
 def cautions(
@@ -125,16 +123,35 @@ def _lower_rate(recipe: Mapping[str, Any]) -> str:
     return f"--set rate={recipe['rate'] / 4:.2g}"
 
 
+def _training_losses(
+    log: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[Mapping[str, Any], float]]:
+    """Means of the training loss over `WINDOW` steps or a little more, each with its last line.
+
+    Epochs of fewer steps are taken together: a mean over a few steps can be high in a training that
+    ends well.
+    """
+    yield from ((line, line["loss"]) for line in log if line["kind"] == "steps" and "loss" in line)
+    epochs = [line for line in log if line["kind"] == "epoch" and "train_loss" in line]
+    starts = [0, *(line["step"] for line in epochs)]
+    for last in range(len(epochs)):
+        first = last
+        while first and starts[last + 1] - starts[first] < WINDOW:
+            first -= 1
+        steps = [starts[i + 1] - starts[i] for i in range(first, last + 1)]
+        if sum(steps) < WINDOW and last + 1 < len(epochs):
+            continue
+        total = sum(n * epochs[i]["train_loss"] for i, n in enumerate(steps, first))
+        yield epochs[last], total / max(1, sum(steps))
+
+
 def _divergence(info: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The largest loss of training or validation, if it is far above that of guessing."""
     task = import_module(BY_TASK[task_name(info)])
     guessing = task.loss_of_guessing(info)
-    losses = [
-        (line, part, line[key])
-        for line in log
-        for key, part in LOSSES.get(line["kind"], ())
-        if isinstance(line.get(key), int | float)
-    ]
+    losses = [(line, "validation", line.get("val_loss")) for line in log if line["kind"] == "epoch"]
+    losses += [(line, "training", loss) for line, loss in _training_losses(log)]
+    losses = [entry for entry in losses if isinstance(entry[2], int | float)]
     limits = {"validation": VALIDATION * guessing, "training": TRAINING * guessing}
     above = [
         (value / limits[part], part, value, line)

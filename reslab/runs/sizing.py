@@ -4,14 +4,14 @@ The recipes are written down for large sets. On a smaller one their batch leaves
 rate, and a training of five steps learns nothing. So of N training images:
 
     batch    16 below 1,000, 32 below 4,000, 64 below 20,000; at 20,000 as the recipe says
-    rate     the recipe's, times sqrt(batch / the recipe's batch)
+    rate     the recipe's, times batch / the recipe's batch (the linear rule of Goyal et al. 2017)
     length   at least STEPS (N / 300) ** GROWTH steps, and at least the recipe's epochs
 
 `bench/small_sets.py` chose the numbers on images that no test uses; the table of all candidates is
 in docs/results/small-sets.md. Fields that are given by hand stay as they are, and the others follow
 from them: the rate from the batch, the length from both. A length that is given, and shorter than
-STEPS, lowers the rate by sqrt(steps / STEPS), because a short training at a high rate ends before
-batch norm's running statistics have settled.
+STEPS, lowers the rate by sqrt(steps / STEPS): a short training at a high rate ends before the loss
+has come down again.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def sized(recipe: Recipe, images: int, given: Mapping[str, Any]) -> Recipe:
     if "batch" in given:
         batch = asked.batch
     steps_per_epoch = max(1, images // min(batch, images))
-    rate = recipe.rate * math.sqrt(min(1.0, batch / recipe.batch))
+    rate = recipe.rate * min(1.0, batch / recipe.batch)
     epochs = max(recipe.epochs, float(math.ceil(rule.least_steps(images) / steps_per_epoch)))
     if given.keys() & {"epochs", "steps"}:
         steps = asked.total_steps(steps_per_epoch)

@@ -26,6 +26,8 @@ def refuse_without_effect(prepared: Preparation, data: object, options: Training
         )
     if isinstance(data, Data):
         useless["validation"] = "the data are loaded already; give it to reslab.data.load"
+    elif prepared.data.validation is not None and "validation" not in prepared.data.facts:
+        useless["validation"] = "the data have a validation part; leave it out, or set it to 0"
     depth = summary.depth(prepared.network)
     if recipe.warmup > 0 and depth < recipe.warmup_layers:
         useless["warmup"] = useless["warmup_rate"] = (

@@ -113,7 +113,7 @@ def test_what_to_try_depends_on_the_run() -> None:
         return cautions({**INFO, **changes}, result, log or [])[0].partition("Try ")[2]
 
     few = [{"kind": "epoch", "epoch": 3, "step": 3, "train_loss": 1.0}]
-    assert tries(few).startswith("a longer training (--epochs 100), a lower")
+    assert tries(few).startswith("a longer training (--epochs 50), a lower")
     assert tries(epochs(1e6, 1)).startswith("a lower rate (--set rate=0.1), a longer")
     assert "--set steps=200" in tries(recipe={"steps": 100, "epochs": 0, "rate": 0.1})
     assert "--weights" not in tries(weights={"source": "x"})
@@ -131,7 +131,7 @@ def test_what_to_try_depends_on_the_run() -> None:
             "validation loss rose to 1e.16 in epoch 2 .guessing has 1.10.*came",
         ),
         (epochs(1.1, 0.9, 1e16), "did not come back"),
-        (epochs(1.1, 0.9, train_loss=4.0), "training loss rose to 4 in epoch 1"),
+        (epochs(1.1, 0.9, train_loss=4.0), "training loss rose to 4 in epoch 2"),
         (
             [
                 {"kind": "steps", "step": 50, "epoch": 0.5, "loss": 1.1},
@@ -145,6 +145,19 @@ def test_what_to_try_depends_on_the_run() -> None:
 def test_a_loss_that_diverged(log: list[dict[str, Any]], expected: str) -> None:
     (text,) = cautions(INFO, evaluation(even(100), 3), log)
     assert re.search(expected, text), text
+
+
+def test_a_few_steps_of_a_high_loss_are_no_divergence() -> None:
+    """Epochs of seven steps: two of them are high, and the mean over 50 steps is not."""
+    losses = [0.9] * 9 + [3.9, 5.2, 2.2] + [0.8] * 20
+    log = [
+        {"kind": "epoch", "epoch": i + 1, "step": 7 * (i + 1), "train_loss": loss, "val_loss": 1.0}
+        for i, loss in enumerate(losses)
+    ]
+    assert cautions(INFO, evaluation(even(100), 3), log) == []
+    log[13]["train_loss"] = 20.0
+    (text,) = cautions(INFO, evaluation(even(100), 3), log)
+    assert "and came back" in text
 
 
 @given(st.lists(st.floats(0, 30 * math.log(3)), min_size=1), st.floats(0, 2.4 * math.log(3)))

@@ -51,8 +51,8 @@ def test_the_learning_rates_as_text(recipe: Recipe, expected: str) -> None:
 @pytest.mark.parametrize(
     ("recipe", "total", "with_weights", "expected"),
     [
-        (BASE, 10, False, "10 steps are too few to train new weights, give at least 100"),
-        (BASE, 10, False, "more epochs (--epochs 50) or a smaller batch (--batch 32)"),
+        (BASE, 10, False, "10 steps are too few to train new weights, give at least 50"),
+        (BASE, 10, False, "more epochs (--epochs 25) or a smaller batch (--batch 32)"),
         (BASE, 1, True, "1 step are too few to train trained weights"),
         (BASE, 40, True, ""),
         (BASE, 100, False, ""),
