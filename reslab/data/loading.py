@@ -17,7 +17,7 @@ from reslab.spec.catalogue import sources
 from . import content, duplicates
 from .dataset import ArraySplit, Data, Parts
 from .images import Size, resize_array, sides
-from .sources import cifar, folder, idx
+from .sources import cifar, files, folder, idx
 from .splits import amount, counts, stratified
 
 SPLITS = content.CONTENT, content.STRATIFIED
@@ -88,7 +88,7 @@ def load(
         raise UserError(f"channels is {channels!r}; give 1 (grey) or 3 (RGB)")
     size = _checked(size)
     at = Path(cache) if cache is not None else None
-    wanted = folder.Wanted(
+    wanted = files.Wanted(
         folder_size if size is None else size,
         channels or 3,
         validation,
@@ -111,7 +111,7 @@ def load(
     }
     options |= {"skip_bad": skip_bad, "test": test, "folder_size": folder_size, "margin": margin}
     provenance = {"source": place, **options}
-    if isinstance(parts.train, folder.FileSplit):
+    if isinstance(parts.train, files.FileSplit):
         provenance |= {"split": split, "group": group, "near_duplicates": near_duplicates}
     elif group is not None:
         raise UserError(f"--group is for folders of image files, and {parts.name} has none")
@@ -192,7 +192,7 @@ def _read(
     source: str,
     size: Size | None,
     channels: int | None,
-    wanted: folder.Wanted,
+    wanted: files.Wanted,
 ) -> tuple[Parts, str]:
     """The parts at this size, and the name or absolute path of the source."""
     cache = wanted.cache
@@ -268,8 +268,8 @@ def _with_validation(parts: Parts, validation: float, seed: int, split: str) -> 
         return replace(
             parts, train=parts.train.join(parts.validation), validation=None, facts=joined
         )
-    of_files = isinstance(parts.train, folder.FileSplit)
-    split_part, rule = folder.rule_of(split if of_files else content.STRATIFIED)
+    of_files = isinstance(parts.train, files.FileSplit)
+    split_part, rule = files.rule_of(split if of_files else content.STRATIFIED)
     train, held_out = split_part(parts.train, validation, parts.classes, seed)
     if held_out is None:
         return parts

@@ -121,7 +121,7 @@ class Pipeline:
 
     def _raw(self, order: np.ndarray, epoch: int, steps: range) -> Iterator[tuple[int, np.ndarray]]:
         """(step, uint8 images) in order."""
-        from reslab.data.sources.folder import FileSplit
+        from reslab.data.sources.files import FileSplit
 
         view = next((a for _, a in self._stages["view"]), None)
         if isinstance(self.split, FileSplit):
@@ -202,7 +202,7 @@ def batches(
     Yields:
         Images, float32 (b, h, w, c), and labels, int32 (b,).
     """
-    from reslab.data.sources.folder import FileSplit
+    from reslab.data.sources.files import FileSplit
 
     starts = range(0, len(split), batch)
 

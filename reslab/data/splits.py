@@ -14,7 +14,7 @@ from .content import chosen
 from .dataset import Split
 
 if TYPE_CHECKING:
-    from .sources.folder import FileSplit
+    from .sources.files import FileSplit
 
 S = TypeVar("S", bound=Split)
 

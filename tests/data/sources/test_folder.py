@@ -11,7 +11,7 @@ from PIL import Image
 from reslab import data
 from reslab.core.errors import UserError
 from reslab.data import scan
-from reslab.data.sources import folder
+from reslab.data.sources import files
 
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 
@@ -252,7 +252,7 @@ def test_identical_files_in_train_and_test_are_counted(tmp_path):
 def test_a_file_that_changes_after_the_check_is_named(tmp_path):
     root = fill(tmp_path / "x", ALIKE)
     loaded = data.load(root, size=8)
-    assert isinstance(loaded.train, folder.FileSplit)
+    assert isinstance(loaded.train, files.FileSplit)
     (root / loaded.train.names[4]).write_bytes(b"gone")
     with pytest.raises(UserError, match="changed since it was checked"):
         loaded.train.images(np.arange(8))
