@@ -6,17 +6,23 @@ from pathlib import Path
 
 import click
 
-from reslab.cli.options import as_json, backend, print_json, use_backend
+from reslab.cli.options import as_json, backend, print_json, table_columns, use_backend
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", metavar="SOURCE", help="Other data of the same classes.")
 @click.option("--keep-seen", is_flag=True, help="Keep images that the weights were trained on.")
+@table_columns
 @as_json
 @backend
 def evaluate(
-    run: Path, data: str | None, keep_seen: bool, as_json: bool, backend: str | None
+    run: Path,
+    data: str | None,
+    keep_seen: bool,
+    as_json: bool,
+    backend: str | None,
+    columns: dict[str, str] | None,
 ) -> None:
     """Evaluate a run on its test set, or on other data."""
     from reslab.runs.run import Run
@@ -27,7 +33,7 @@ def evaluate(
     from reslab.evaluation.cautions import cautions
     from reslab.evaluation.tasks.registry import task_of
 
-    result = evaluation.compute(opened, data, keep_seen)
+    result = evaluation.compute(opened, data, keep_seen, columns)
     warnings = cautions(opened.info, result, opened.log())
     if as_json:
         shown = {key: value for key, value in result.items() if key != "mistakes"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import json
@@ -17,6 +18,13 @@ from reslab.core.errors import UserError, unknown
 INTERRUPTED = 130  # the exit status that shells give a command stopped by Ctrl-C
 BACKENDS = ("torch", "jax", "tensorflow")
 
+TABLE_COLUMNS = {
+    "image": "the paths of the images",
+    "label": "the classes",
+    "split": "the parts: train, val or test",
+    "group": "what belongs together, and stays in one part",
+}
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -27,6 +35,21 @@ def backend(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME",
         help="torch, jax or tensorflow.  [default: KERAS_BACKEND, keras.json, then torch]",
     )(command)
+
+
+def table_columns(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an option for each column of a table; the command gets them as the mapping `columns`."""
+
+    @functools.wraps(command)
+    def with_columns(*context: Any, **options: Any) -> Any:
+        names = {kind: options.pop(f"{kind}_column") for kind in TABLE_COLUMNS}
+        given = {kind: name for kind, name in names.items() if name is not None}
+        return command(*context, **options, columns=given or None)
+
+    for kind, what in reversed(TABLE_COLUMNS.items()):
+        option = click.option(f"--{kind}-column", metavar="NAME", help=f"Of a table: {what}.")
+        with_columns = option(with_columns)
+    return with_columns
 
 
 def use_backend(name: str | None) -> None:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reslab.cli import progress
-from reslab.cli.options import INTERRUPTED, backend, field_and_value, load_tensorflow, use_backend
+from reslab.cli.options import (
+    INTERRUPTED,
+    backend,
+    field_and_value,
+    load_tensorflow,
+    table_columns,
+    use_backend,
+)
 from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE, SEEDS_FILE
 
@@ -120,6 +127,7 @@ if TYPE_CHECKING:
 )
 @backend
 @click.pass_context
+@table_columns
 def train(
     context: click.Context,
     name: str | None,

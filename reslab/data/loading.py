@@ -17,7 +17,7 @@ from reslab.spec.catalogue import sources
 from . import content, duplicates
 from .dataset import ArraySplit, Data, Parts
 from .images import Size, resize_array, sides
-from .sources import cifar, files, folder, idx
+from .sources import cifar, files, folder, idx, table
 from .splits import amount, counts, stratified
 
 SPLITS = content.CONTENT, content.STRATIFIED
@@ -40,6 +40,7 @@ def load(
     split: str = content.CONTENT,
     group: str | None = None,
     near_duplicates: bool | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Data:
     """Load a data set by name, or from a folder.
 
@@ -48,8 +49,8 @@ def load(
     $RESLAB_OFFLINE is set. `glyphs` needs no files.
 
     Args:
-        source: a name that `reslab list` shows, or the path of a folder of class folders, of IDX
-            files, or of CIFAR's binary files.
+        source: a name that `reslab list` shows, or the path of a folder of class folders, of a
+            table (CSV) of files and labels, of IDX files, or of CIFAR's binary files.
         size: side of the square images in pixels, or (height, width). None: `folder_size` for
             folders, unchanged for all other sources.
         channels: 1 (grey) or 3 (RGB). None: 3 for folders, unchanged for all other sources.
@@ -73,6 +74,11 @@ def load(
             group (or for the whole match) come into one part, such as `(patient[0-9]+)_`.
         near_duplicates: whether pictures of a folder that look the same come into one part; needs
             the extra `duplicates`. None: if it is installed.
+        columns: the names of the columns of a table by their kind: "image" (paths relative to the
+            folder of the table; default: the first of image, file, path, id and the like), "label"
+            (default: label, class, category, target and the like), "split" (train, val or test;
+            default: none, the table is split by `split`), and "group" (files with the same entry
+            come into one part; default: none).
 
     Returns:
         The data set. Images are uint8 (n, height, width, channels), labels int32 (n,).
@@ -101,7 +107,10 @@ def load(
         group,
         near_duplicates,
     )
-    parts, place = _read(os.fspath(source), size, channels, wanted)
+    chosen = table.Columns.of(columns or {})
+    if group is not None and chosen.group is not None:
+        raise UserError("--group and --group-column both name groups: leave one out")
+    parts, place = _read(os.fspath(source), size, channels, wanted, chosen)
     parts = _with_validation(parts, validation, seed, split)
     options: dict[str, Any] = {
         "size": size,
@@ -113,6 +122,7 @@ def load(
     provenance = {"source": place, **options}
     if isinstance(parts.train, files.FileSplit):
         provenance |= {"split": split, "group": group, "near_duplicates": near_duplicates}
+        provenance |= {"columns": chosen.given()} if chosen.given() else {}
     elif group is not None:
         raise UserError(f"--group is for folders of image files, and {parts.name} has none")
     data = _data(parts, provenance)
@@ -193,9 +203,14 @@ def _read(
     size: Size | None,
     channels: int | None,
     wanted: files.Wanted,
+    columns: table.Columns,
 ) -> tuple[Parts, str]:
     """The parts at this size, and the name or absolute path of the source."""
     cache = wanted.cache
+    is_table = Path(source).suffix.lower() in table.SUFFIX
+    if columns.given() and not is_table:
+        option = f"--{next(iter(columns.given()))}-column"
+        raise UserError(f"{option} is for a table, and {source} is none: give a .csv file")
     if not source.strip():
         raise UserError("--data is empty: give a name of `reslab list`, or a folder")
     if source == "glyphs":
@@ -214,8 +229,12 @@ def _read(
         raise UserError(f"{unknown('data source', source, names)} (nor is there a folder {path})")
     if cifar.recognise(path):
         return _arrays(cifar.load_path(path), size, channels), str(path)
+    if is_table and not path.is_dir():
+        return table.load(path, columns, wanted), str(path)
     if not path.is_dir():
-        raise UserError(f"{path} is a file; give the folder that holds the class folders")
+        raise UserError(
+            f"{path} is a file; give the folder that holds the class folders, or a .csv table"
+        )
     if idx.is_folder(path):
         return _arrays(idx.load_folder(path), size, channels), str(path)
     return folder.load(path, wanted), str(path)

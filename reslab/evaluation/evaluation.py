@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from reslab.runs.run import Run
 
 
 def evaluate(
-    run: Run | str | Path, data: Data | str | Path | None = None, keep_seen: bool = False
+    run: Run | str | Path,
+    data: Data | str | Path | None = None,
+    keep_seen: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run's model on images that it was not trained on.
 
@@ -33,6 +37,7 @@ def evaluate(
 
         keep_seen: Keep images that the weights were trained on. By default images are left out that
             the run was trained on (of other data), or a run that its weights come from.
+        columns: The columns of a table, as in `reslab.data.load`.
 
     Returns:
         What evaluation.json holds: `"n"` (images), `"loss"` (mean cross-entropy in nats),
@@ -50,7 +55,7 @@ def evaluate(
             image is left.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    result = compute(run, data, keep_seen)
+    result = compute(run, data, keep_seen, columns)
     store(run, result, own_data=data is None)
     return result
 
@@ -62,7 +67,10 @@ def store(run: Run, result: dict[str, Any], own_data: bool, then: str = SAFE) ->
 
 
 def compute(
-    run: Run, data: Data | str | Path | None = None, keep_seen: bool = False
+    run: Run,
+    data: Data | str | Path | None = None,
+    keep_seen: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What `evaluate` returns, without writing it."""
     if not run.model_path.exists():
@@ -71,7 +79,7 @@ def compute(
         )
     if data is None:
         return evaluate_on(run, reload(run), own_data=True, keep_seen=keep_seen)
-    other = _load(data, saved.read_card(run.model_path))
+    other = _load(data, saved.read_card(run.model_path), columns)
     return evaluate_on(run, other, own_data=False, keep_seen=keep_seen)
 
 
@@ -132,7 +140,7 @@ def reload(run: Run) -> Data:
     return data
 
 
-def _load(data: Data | str | Path, card: dict[str, Any]) -> Data:
+def _load(data: Data | str | Path, card: dict[str, Any], columns: Mapping[str, str] | None) -> Data:
     if isinstance(data, Data):
         return data
     height, width, channels = card["image_shape"]
@@ -143,6 +151,7 @@ def _load(data: Data | str | Path, card: dict[str, Any]) -> Data:
         validation=0,  # nothing is trained: without a test part all images are evaluated
         test=0,
         margin=bool(card["view"]),
+        columns=columns,
     )
 
 

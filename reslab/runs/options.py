@@ -56,6 +56,7 @@ class TrainingOptions:
     balance: bool = False
     skip_bad: bool = False
     group: str | None = None
+    columns: Mapping[str, str] | None = None
     keep_seen: bool = False
     keep_checkpoints: bool = False
     checkpoint_seconds: float = 60.0

@@ -51,7 +51,7 @@ def prepare(
     start = None if options.weights is None else finetune.start(options.weights, net)
     net = net if start is None else start.network
     if not isinstance(data, Data):
-        data = load_data(data, net, recipe, options.size, options.skip_bad, options.group)
+        data = load_data(data, net, recipe, options)
     loaded = data
     if options.images is not None:
         data = datasets.sample(data, options.images)
@@ -77,21 +77,18 @@ def prepare(
 
 
 def load_data(
-    source: str | Path,
-    net: Network,
-    recipe: Recipe,
-    size: int | None,
-    skip_bad: bool = False,
-    group: str | None = None,
+    source: str | Path, net: Network, recipe: Recipe, options: TrainingOptions | None = None
 ) -> Data:
     """Load the data for a network; folders of images get the network's own size by default."""
+    options = options or TrainingOptions()
     return datasets.load(
         source,
-        size=size,
+        size=options.size,
         validation=recipe.validation,
-        skip_bad=skip_bad,
-        group=group,
+        skip_bad=options.skip_bad,
+        group=options.group,
         folder_size=net.input_shape[0] or datasets.FOLDER_SIZE,
+        columns=options.columns,
     )
 
 

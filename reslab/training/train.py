@@ -58,6 +58,7 @@ def train(
     balance: bool = False,
     skip_bad: bool = False,
     group: str | None = None,
+    columns: Mapping[str, str] | None = None,
     keep_seen: bool = False,
     keep_checkpoints: bool = False,
     checkpoint_seconds: float = 60.0,
@@ -99,6 +100,8 @@ def train(
         skip_bad: Skip images that cannot be read, instead of an error.
         group: A regular expression, for folders of images: files whose path gives the same match
             are one group, and come into the same part (see `reslab.data.load`).
+        columns: The columns of a table of files and labels by their kind, such as
+            `{"label": "species", "group": "patient"}`; kinds are image, label, split and group.
         keep_seen: Test also on images that an ancestor of `weights` was trained on. By default they
             are left out.
         keep_checkpoints: Keep the weights of every epoch.

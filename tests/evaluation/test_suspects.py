@@ -55,7 +55,7 @@ def wrong_labels(root: Path) -> set[str]:
 def test_wrong_labels_are_found_without_reading_the_test_set_again(tmp_path: Path) -> None:
     root = pictures(tmp_path / "photos", each=60)
     wrong = wrong_labels(root)
-    data = reslab.data.load(root, size=12)
+    data = reslab.data.load(root, size=12, split="stratified")
     run = reslab.train(tiny.NETWORK, data, RECIPE, epochs=8, out=tmp_path / "run")
     stored = run.suspects
     assert stored is not None

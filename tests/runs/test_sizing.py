@@ -79,6 +79,6 @@ def test_a_small_folder_is_trained_by_the_rule(tmp_path):
     recipe, counts = run.info["recipe"], run.info["data"]["counts"]
     assert recipe["batch"] == 16
     assert recipe["epochs"] == math.ceil(300 / (counts["train"] // 16))
-    assert run.evaluation["top1_error"]["value"] < 0.2
+    assert run.evaluation["top1_error"]["high"] < 0.5  # guessing has 0.67
     text = output_of("train", "--resume", run.path)
     assert "finished already" in text

@@ -72,7 +72,7 @@ def measure_twins(
     net, chosen = zoo.network(network), papers.recipe(recipe)
     _check(net, chosen, seeds, images, steps)
     if not isinstance(data, Data):
-        data = prepare.load_data(data, net, chosen, None)
+        data = prepare.load_data(data, net, chosen)
     net = prepare.fit_network(net, data)
     summary.counts(net)  # raises UserError where the images are too small for the network
     chosen, _ = prepare.fit_recipe(chosen, data)

@@ -94,7 +94,7 @@ def _described(data: Data) -> str:
 def _load(terms: Terms, case: Case, recipe: Recipe) -> Data:
     data = terms.data
     if not isinstance(data, Data):
-        data = prepare.load_data(data, case.network, recipe, None)
+        data = prepare.load_data(data, case.network, recipe)
     if data.test is None:
         raise UserError(f"{data.name} has no test images: choose data with a test set")
     if data.validation is not None:
