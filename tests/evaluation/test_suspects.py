@@ -104,7 +104,7 @@ def test_a_run_that_was_killed_before_the_file_ends_with_the_same_file(
 def test_the_terminal_has_one_line_if_there_are_suspects(apart: None) -> None:
     root = pictures(Path("photos"), each=60)
     wrong_labels(root)
-    options = ("--epochs", 20, "--batch", 16, "--set", "rate=0.1")
+    options = ("--epochs", 6, "--batch", 16, "--set", "rate=0.1")
     out = output_of("train", "tiny", "--data", root, "--size", 12, *options)
     lines = [line for line in out.splitlines() if "may be wrong" in line]
     run = Run.open(next(Path("runs").iterdir()))
