@@ -44,7 +44,7 @@ class Rule:
 
 
 # quick: 300 steps of 16 at 300 images, 1,420 of 64 at 20,000: the five epochs of the recipe
-RULES = {"quick": Rule(300, 0.37), "fine-tune": Rule(300, 0.37)}
+RULES = {"quick": Rule(300, 0.37), "fine-tune": Rule(200, 0.37)}
 
 
 def sized(recipe: Recipe, images: int, given: Mapping[str, Any]) -> Recipe:
