@@ -150,11 +150,11 @@ def load(path: str | Path) -> LoadedModel:
         more attributes:
 
         - `classes`: the names of the classes in the order of the probabilities; () if reslab did
-          not train the model.
+            not train the model.
         - `preprocess(images)`: one image or several (paths, bytes, open binary files, Pillow
-          images, or uint8 arrays in 0..255) as the batch that the model takes, uint8
-          (n, height, width, channels), cut and scaled as in the training and in `reslab.predict`.
-          It raises UserError if reslab did not train the model.
+            images, or uint8 arrays in 0..255) as the batch that the model takes, uint8
+            (n, height, width, channels), cut and scaled as in the training and in `reslab.predict`.
+            It raises UserError if reslab did not train the model.
 
     Raises:
         UserError: There is no model at `path`, or it cannot be loaded.
