@@ -10,8 +10,8 @@ photograph a crop is. The left half of a photograph gives training images, the n
 images, the rest test images.
 
 A training gets N images, of which a tenth choose the epoch, as in a folder of a user. The chosen
-epoch is then evaluated on 2,000 tuning images, which the training has not seen. `tune` never reads
-a test image. OUT.json lists every training in its order; a second start continues.
+epoch is then evaluated on up to 2,000 tuning images, which the training has not seen. `tune` never
+reads a test image. OUT.json lists every training in its order; a second start continues.
 
 Fine-tuning starts from a network that was trained on other classes of the same kind.
 """
@@ -35,11 +35,13 @@ import numpy as np
 
 THREADS = 1  # of each of PROCESSES
 PROCESSES = int(os.environ.get("PROCESSES", "2"))
-SIZES = (100, 300, 1000, 5000)
-# ResNet-18 at 64 pixels takes four times as long. From about 1,500 images on, the rule leaves
-# fine-tune as it is written.
-LARGEST = {"fashion-mnist": 5000, "glyphs": 5000, "photographs": 300, "fine-tune": 1000}
-TUNING = 2000  # images
+SIZES = {
+    "fashion-mnist": (100, 300, 1000, 5000),
+    "glyphs": (100, 300, 1000, 3687),  # all that are not for tuning
+    "photographs": (100, 300),  # ResNet-18 at 64 pixels takes four times as long
+}
+LARGEST_FINE_TUNING = 1000  # images: from about 1,500 on, the rule leaves it as it is written
+TUNING = 2000  # images at the most
 KINDS = ("fashion-mnist", "glyphs", "photographs")
 FINE_TUNED = "fashion-mnist", "glyphs"
 NETWORKS = {"fashion-mnist": "resnet20", "glyphs": "resnet20", "photographs": "resnet18"}
@@ -77,18 +79,22 @@ def pool(kind: str, part: str) -> tuple[np.ndarray, np.ndarray]:
     return split.images(slice(None)), split.labels
 
 
+def photographs() -> Path:
+    """The folder of scikit-image's photographs."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        sys.exit("the photographs are in scikit-image: pip install scikit-image")
+    return Path(spec.submodule_search_locations[0]) / "data"
+
+
 def crops(part: str) -> tuple[np.ndarray, np.ndarray]:
     """Square crops of 48 to 96 pixels, scaled to SIDE: 1,000 of each photograph."""
     from PIL import Image
 
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or not spec.submodule_search_locations:
-        sys.exit("the photographs are in scikit-image: pip install scikit-image")
-    folder = Path(spec.submodule_search_locations[0]) / "data"
     rng = np.random.default_rng(list(PARTS).index(part))
     images, labels = [], []
     for label, name in enumerate(PHOTOGRAPHS):
-        with Image.open(folder / name) as file:
+        with Image.open(photographs() / name) as file:
             picture = file.convert("RGB")
         left, right = (round(edge * picture.width) for edge in PARTS[part])
         for _ in range(1000):
@@ -168,6 +174,7 @@ def run(job: Job) -> Job:
         "recipe": {name: recipe[name] for name in ("batch", "epochs", "rate", "steps")},
         "steps": epochs[-1]["step"],
         "error": result["top1_error"]["value"],
+        "compared": result["n"],
         "worst_validation_loss": max(line["val_loss"] for line in epochs),
         "seconds": round(sum(line["seconds"] for line in epochs), 1),
     }
@@ -209,6 +216,7 @@ def pretrain(kind: str) -> None:
 # Candidates --------------------------------------------------------------------------------------
 
 
+LARGE = 3687  # images: this list is for so many and more
 # (batch, rate, steps) by number of images. SHORT is what `--epochs 10` of a user leaves.
 SHORT = [(16, rate, 60) for rate in (0.025, 0.05, 0.1, 0.2)]
 LOW = [(16, 0.025, 300), (16, 0.05, 300)]
@@ -217,7 +225,7 @@ QUICK = {
     100: SMALL,
     300: [*SMALL, (32, 0.2, 300)],
     1000: [(16, 0.05, 600), (16, 0.1, 600), (32, 0.1, 600), (32, 0.2, 600), (32, 0.1, 300)],
-    5000: [(64, 0.1, 800), (64, 0.2, 800)],
+    LARGE: [(64, 0.1, 800), (64, 0.2, 800)],
 }
 FINE_TUNE = {
     100: [(16, 0.025, 100), (16, 0.05, 100), (16, 0.1, 100), (16, 0.05, 300), (16, 0.1, 300)],
@@ -229,14 +237,14 @@ FINE_TUNE = {
 def candidates(method: str, images: int) -> Iterator[dict[str, Any]]:
     """All candidates of `tune` for this number of images."""
     yield {"rule": "old"}
-    for batch, rate, steps in (QUICK if method == "quick" else FINE_TUNE)[images]:
+    table = QUICK if method == "quick" else FINE_TUNE
+    for batch, rate, steps in table[min(images, LARGE)]:
         yield {"batch": batch, "rate": rate, "steps": steps}
 
 
 def jobs(phase: str, method: str) -> Iterator[Job]:
-    for kind, images in itertools.product(KINDS, SIZES):
-        largest = LARGEST[method if method == "fine-tune" else kind]
-        if images > largest or (method == "fine-tune" and kind not in FINE_TUNED):
+    for kind, images in [(name, size) for name in KINDS for size in SIZES[name]]:
+        if method == "fine-tune" and (kind not in FINE_TUNED or images > LARGEST_FINE_TUNING):
             continue
         if phase == "test":
             for rule, number in itertools.product(("old", "new"), DRAWS):

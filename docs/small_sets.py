@@ -11,16 +11,19 @@ from typing import Any
 
 from benchmarks import table
 
-FILE = Path(__file__).parents[1] / "bench" / "results" / "small-sets.json"
+RESULTS = Path(__file__).parents[1] / "bench" / "results"
 Key = tuple[str, str, int]  # the recipe, the kind of images, their number
 LABELS = {"fashion-mnist": "Fashion-MNIST", "glyphs": "glyphs", "photographs": "photographs"}
 
 
+def read(name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]]
+    rows = json.loads((RESULTS / name).read_text(encoding="utf-8"))["trainings"]
+    return rows
+
+
 def trainings(phase: str) -> list[dict[str, Any]]:
-    if not FILE.exists():
-        return []
-    rows: list[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))["trainings"]
-    return [row for row in rows if row["phase"] == phase]
+    return [row for row in read("small-sets.json") if row["phase"] == phase]
 
 
 def before_and_after() -> str:
@@ -82,4 +85,26 @@ def _percent(errors: list[float]) -> str:
     return f"{100 * mean(errors):.1f} %{spread}"
 
 
-TABLES: dict[str, Callable[[], str]] = {"tested": before_and_after, "candidates": candidates}
+def photographs() -> str:
+    """The trainings on folders of photographs."""
+    lines = []
+    for row in read("own-photos.json"):
+        rate = row.get("error")
+        error = interval = "stopped: not finite"
+        if rate:
+            error = f"{100 * rate['value']:.1f} %"
+            interval = f"{100 * rate['low']:.1f} to {100 * rate['high']:.1f} %"
+        values = [f"{row['recipe'][k]:g}" for k in ("batch", "rate")] if rate else []
+        sizes = ", ".join([*values, f"{row['steps']:,}"]) if rate else ""
+        options = f"`{row['options']}`" if row["options"] else "the defaults"
+        cautions = str(len(row.get("cautions", ()))) if rate else ""
+        lines.append([f"`{row['folder']}`", options, sizes, error, interval, cautions])
+    head = ["folder", "options", "batch, rate, steps", "test error", "95 % interval", "cautions"]
+    return table(head, lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "tested": before_and_after,
+    "candidates": candidates,
+    "photographs": photographs,
+}

@@ -2,7 +2,7 @@ from .dataset import ArraySplit as ArraySplit
 from .dataset import Data as Data
 from .dataset import Split as Split
 from .loading import FOLDER_SIZE as FOLDER_SIZE
-from .loading import again as again
+from .loading import from_provenance as from_provenance
 from .loading import load as load
 from .loading import sample as sample
 from .normalize import Normalization as Normalization

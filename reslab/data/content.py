@@ -111,19 +111,15 @@ def joined(
     Returns:
         uint64 (n,).
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     distinct, which = np.unique(keys, return_inverse=True)
-    root = np.arange(len(distinct))
-
-    def find(i: int) -> int:
-        while root[i] != i:
-            root[i] = root[root[i]]
-            i = int(root[i])
-        return i
-
-    for one, other in pairs:
-        a, b = find(int(which[one])), find(int(which[other]))
-        root[max(a, b)] = min(a, b)  # distinct keys are sorted: the root is the smallest
-    merged = np.array([find(i) for i in range(len(distinct))], np.int64)[which]
+    ends = which[np.array(list(pairs), np.int64).reshape(-1, 2)]
+    graph = coo_array((np.ones(len(ends)), ends.T), shape=(len(distinct),) * 2)
+    _, component = connected_components(graph, directed=False)
+    _, first = np.unique(component, return_index=True)  # distinct keys are sorted: the smallest
+    merged = first[component][which]
     if largest is not None:
         merged = np.where(np.bincount(merged)[merged] > largest, which, merged)
     return np.asarray(distinct[merged])

@@ -129,7 +129,7 @@ def load(
     return data if images is None else sample(data, images)
 
 
-def again(provenance: Mapping[str, Any]) -> Data:
+def from_provenance(provenance: Mapping[str, Any]) -> Data:
     """Load the data that have this provenance, which a run keeps.
 
     Runs of earlier versions do not name their rule: they split folders by "stratified".

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from reslab.core.errors import UserError
 from reslab.core.files import SAFE, write_json
 from reslab.data import Data, Split
 from reslab.evaluation import unseen
+from reslab.evaluation.recorded_data import reload
 from reslab.evaluation.tasks.registry import task_of
 from reslab.models import saved
 from reslab.runs.run import Run
@@ -34,9 +36,9 @@ def evaluate(
         data: Other data with the same classes: a source as in `reslab.data.load`, or loaded data.
             Its test set is read, or all of it if it has none. The result goes to
             `evaluation-NAME.json` in the run's folder.
-
-        keep_seen: Keep images that the weights were trained on. By default images are left out that
-            the run was trained on (of other data), or a run that its weights come from.
+        keep_seen: Keep images that the weights were trained on. By default, images of other data
+            are left out if the run was trained on them, and all images that an ancestor was
+            trained on: the run that the weights come from, and its own ancestors.
         columns: The columns of a table, as in `reslab.data.load`.
 
     Returns:
@@ -92,16 +94,24 @@ def evaluate_on(run: Run, data: Data, own_data: bool, keep_seen: bool = False) -
     split, seen = unseen.leave_out_seen(run, split, data, own_data, keep_seen)
     result = task.evaluate(model, split, data)
     result |= {
-        **seen,
+        "seen": seen,
         "split": name,
         "data": data.name,
         "checksum": data.checksum,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"reslab evaluate {run.path}"
-        + ("" if own_data else f" --data {data.source}")
-        + (" --keep-seen" if keep_seen else ""),
+        "command": _command(run, data, own_data, keep_seen),
     }
     return result | _readings(run, result["when"]) if own_data else result
+
+
+def _command(run: Run, data: Data, own_data: bool, keep_seen: bool) -> str:
+    """The command that evaluates again."""
+    words = ["reslab", "evaluate", str(run.path)]
+    if not own_data:
+        words += ["--data", data.source]
+        for kind, column in data.provenance.get("columns", {}).items():
+            words += [f"--{kind}-column", column]
+    return shlex.join([*words, "--keep-seen"] if keep_seen else words)
 
 
 def _readings(run: Run, now: str) -> dict[str, Any]:
@@ -114,30 +124,6 @@ def _readings(run: Run, now: str) -> dict[str, Any]:
         "readings": previous.get("readings", 1) + 1,
         "first_read": previous.get("first_read", previous.get("when")),
     }
-
-
-def reload(run: Run) -> Data:
-    """Load the run's data again.
-
-    Raises UserError if they have changed since, or were made in Python and cannot be read again.
-    """
-    if "source" not in run.info["data"]["provenance"]:
-        raise UserError(
-            f"the data of {run.path} were made in Python: pass them there as `data=...`"
-        )
-    data = datasets.again(run.info["data"]["provenance"])
-    if data.checksum != run.info["data"]["checksum"]:
-        version = data.facts.get("version", 1)  # of glyphs, whose images reslab draws
-        if version != (old := run.info["data"]["facts"].get("version", 1)):
-            raise UserError(
-                f"{run.path} was trained on version {old} of {data.name}, but this reslab has"
-                f" version {version}: train again, or use the reslab that made the run"
-            )
-        raise UserError(
-            f"the data of {run.path} have changed since it was started: {data.source} has checksum "
-            f"{data.checksum[:12]}, not {run.info['data']['checksum'][:12]}"
-        )
-    return data
 
 
 def _load(data: Data | str | Path, card: dict[str, Any], columns: Mapping[str, str] | None) -> Data:

@@ -118,32 +118,7 @@ def newcombe(
 
 
 def student_quantile(df: float, level: float = LEVEL) -> float:
-    """The t for which |T| < t has this probability, T with `df` degrees of freedom.
+    """The t for which |T| < t has this probability, T with `df` degrees of freedom."""
+    from scipy.special import stdtrit
 
-    The probability is 1 - I_x(df/2, 1/2) with x = df / (df + t^2), where I is the regularised
-    incomplete beta function (Abramowitz and Stegun, 26.5.27); x is found by bisection.
-    """
-    low, high = 0.0, 1.0
-    for _ in range(100):
-        x = (low + high) / 2
-        if _beta(x, df / 2, 0.5) < 1 - level:
-            low = x
-        else:
-            high = x
-    return math.sqrt(df * (1 - x) / x)
-
-
-def _beta(x: float, a: float, b: float) -> float:
-    """I_x(a, b) by its continued fraction (Abramowitz and Stegun, 26.5.8)."""
-    if not 0 < x < 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # the fraction converges fast on the other side
-        return 1 - _beta(1 - x, b, a)
-    logs = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
-    front = math.exp(logs + a * math.log(x) + b * math.log1p(-x)) / a
-    value = 1.0
-    for m in range(300, 0, -1):  # from the innermost term; far more than it needs
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m - 1) * (a + b + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
-        value = 1 + odd / (1 + even / value)
-    return front / value
+    return float(stdtrit(df, (1 + level) / 2))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from reslab import data as datasets
 from reslab.core.errors import DAMAGE, UserError
 from reslab.core.files import RUN_FILE
 from reslab.data import Data, Split
+from reslab.evaluation.recorded_data import reload
 from reslab.runs import lineage
 from reslab.runs.lineage import Lineage
 from reslab.runs.run import Run
@@ -29,13 +30,12 @@ def lineage_of(run: Run) -> Lineage:
     weights = run.info.get("weights")
     parent = lineage_of_weights(weights["source"]) if weights else None
     try:
-        data = datasets.again(run.info["data"]["provenance"])
-        known = data.checksum == run.info["data"]["checksum"]
+        own = Lineage(reload(run).train.digests)
     except (UserError, *DAMAGE):
-        known = False
-    trained = data.train.digests if known else np.zeros(0, np.uint64)
-    found = Lineage(trained) if parent is None else parent.child(trained)
-    return found if known else Lineage(trained, found.ancestors, (*found.unknown, run.name))
+        own = Lineage(np.zeros(0, np.uint64), unknown=(run.name,))
+    if parent is None:
+        return own
+    return replace(own, ancestors=parent.all, unknown=(*parent.unknown, *own.unknown))
 
 
 def lineage_of_weights(weights: str | Path) -> Lineage | None:
@@ -57,37 +57,35 @@ def is_seen(split: Split, digests: np.ndarray) -> np.ndarray:
 def leave_out_seen(
     run: Run, split: Split, data: Data, own_data: bool, keep: bool
 ) -> tuple[Split, dict[str, Any]]:
-    """The images that are evaluated, and the entry of evaluation.json about the others.
+    """The images that are evaluated, and what evaluation.json says about the others as "seen".
 
-    On the run's own data the images count that an ancestor was trained on and the run was not: the
-    parts of a data set are what its authors made them, and its duplicates are reported elsewhere.
+    On the run's own parts, an image is seen if an ancestor was trained on it and the run was not:
+    the parts of a data set are what its authors made them, and its duplicates are reported with the
+    data.
 
     Raises:
         UserError: All images were seen.
     """
     history = lineage_of(run)
     own_data |= data.test is not None and data.checksum == run.info["data"]["checksum"]
-    if own_data:
-        history = Lineage(np.zeros(0, np.uint64), np.setdiff1d(history.ancestors, history.trained))
-    mask = is_seen(split, history.all)
+    digests = np.setdiff1d(history.ancestors, history.trained) if own_data else history.all
+    mask = is_seen(split, digests)
     count = int(mask.sum())
-    entry = {
-        "seen": {
-            "count": count,
-            "of": len(mask),
-            "by_this_run": int(is_seen(split, history.trained).sum()),
-            "left_out": not keep,
-            "unknown": list(lineage_of(run).unknown),
-        }
+    seen = {
+        "count": count,
+        "of": len(mask),
+        "by_this_run": 0 if own_data else int(is_seen(split, history.trained).sum()),
+        "left_out": not keep,
+        "unknown": list(history.unknown),
     }
     if count == 0 or keep:
-        return split, entry
+        return split, seen
     if count == len(mask):
         raise UserError(
             f"all {count:,} images of {data.name} were training images of {run.path} or of an "
-            "ancestor: give other images, or evaluate them nevertheless with --keep-seen"
+            "ancestor: give other images, or evaluate on them with --keep-seen"
         )
-    return split.take(np.flatnonzero(~mask)), entry
+    return split.take(np.flatnonzero(~mask)), seen
 
 
 def sentence(evaluation: Mapping[str, Any]) -> str:

@@ -48,7 +48,9 @@ def training_command(path: Path, info: Mapping[str, Any], network: Network) -> s
     source = str(provenance.get("source", info.get("data", {}).get("source")))
     recipe = info.get("recipe", {})
     base = RECIPES.get(str(recipe.get("name")))
+    columns = provenance.get("columns", {})
     if base is not None and _is_from_zoo(network):
+        options |= {f"{kind}_column": name for kind, name in columns.items()}
         changes = [f"--set {name}={_text(value)}" for name, value in _changes(base, recipe).items()]
         return " ".join(
             [
@@ -57,6 +59,7 @@ def training_command(path: Path, info: Mapping[str, Any], network: Network) -> s
                 *(_option(name, value) for name, value in options.items()),
             ]
         )
+    options |= {"columns": columns} if columns else {}
     net = repr(network.name) if _is_from_zoo(network) else f"Run.open({str(path)!r}).network"
     recipe_text = repr(base.name) if base else f"Recipe(**{dict(recipe)!r})"
     if base and (changes_ := _changes(base, recipe)):

@@ -151,7 +151,7 @@ def _measured_on(evaluation: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def table(runs: Sequence[RunLike], sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The variables of the template's block about seeds: a row for each group, and sentences."""
-    found = groups(runs)
+    seed_groups = groups(runs)
     rows = [
         {
             "name": sections[group.numbers[0]]["network"]["name"],
@@ -162,13 +162,13 @@ def table(runs: Sequence[RunLike], sections: Sequence[Mapping[str, Any]]) -> dic
             "validation": _validation([sections[number] for number in group.numbers]),
             "group": group,
         }
-        for group in found
+        for group in seed_groups
     ]
-    grouped = {number for group in found for number in group.numbers}
+    grouped = {number for group in seed_groups for number in group.numbers}
     title = f"{sections[0]['headline']}, {len(grouped)} seeds" if sections else ""
     return {
         "rows": rows,
-        "title": title if len(found) == 1 and len(grouped) == len(runs) else "",
+        "title": title if len(seed_groups) == 1 and len(grouped) == len(runs) else "",
         "all": len(grouped) == len(runs),
         "covers": COVERS,
         "differences": _differences(runs, rows),

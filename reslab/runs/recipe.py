@@ -61,8 +61,8 @@ class Recipe:
         drops: For "steps": when the rate is divided by ten, as fractions of the training.
         patience: For "plateau": epochs without a lower validation error before the rate is divided
             by ten.
-        peak: For "one-cycle": when the rate is highest, as a fraction of the training. How high it
-            is says `rate`.
+        peak: For "one-cycle": when the rate is highest, as a fraction of the training; `rate` is
+            its height.
         warmup: The fraction of the training that runs at `warmup_rate` first.
         warmup_rate: The learning rate of the warm-up.
         warmup_layers: Networks with fewer layers have no warm-up.

@@ -5,6 +5,7 @@
     checkpoints/         last.safetensors (to resume), best.safetensors (the chosen epoch)
     model.keras          whole: images of 0..255 in, probabilities out
     evaluation.json      the evaluation on the test set
+    training-images.safetensors  digests of the images that it and its ancestors were trained on
     suspects.json        training and validation images whose labels may be wrong
     report.html
 

@@ -5,13 +5,13 @@ rate, and a training of five steps learns nothing. So of N training images:
 
     batch    16 below 1,000, 32 below 4,000, 64 below 20,000; at 20,000 as the recipe says
     rate     the recipe's, times batch / the recipe's batch (the linear rule of Goyal et al. 2017)
-    length   at least STEPS (N / 300) ** GROWTH steps, and at least the recipe's epochs
+    length   at least the steps of `RULES`, which grow with N, and at least the recipe's epochs
 
-`bench/small_sets.py` chose the numbers on images that no test uses; the table of all candidates is
-in docs/results/small-sets.md. Fields that are given by hand stay as they are, and the others follow
-from them: the rate from the batch, the length from both. A length that is given, and shorter than
-STEPS, lowers the rate by sqrt(steps / STEPS): a short training at a high rate ends before the loss
-has come down again.
+docs/results/small-sets.md has the candidates that were measured on images that no test uses, and
+what else decided. Fields that are given by hand stay as they are, and the others follow from them:
+the rate from the batch, the length from both. If the given length is below the least steps s of 300
+images, the rate is multiplied by sqrt(length / s): a short training at a high rate ends before the
+loss has come down again.
 """
 
 from __future__ import annotations

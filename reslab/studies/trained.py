@@ -14,7 +14,7 @@ from reslab.core.errors import UserError, unknown
 from reslab.core.files import read_arrays
 from reslab.core.rng import Stream
 from reslab.data import Data, Normalization, Split, to_layout
-from reslab.evaluation import evaluation
+from reslab.evaluation import recorded_data
 from reslab.models import build, saved, stacked
 from reslab.runs.run import Run
 from reslab.spec import Network, summary
@@ -86,7 +86,7 @@ def load_run(
         UserError: The run has no such weights or split, or its data have changed.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    data = data or evaluation.reload(run)
+    data = data or recorded_data.reload(run)
     model = new_model(run.network)
     loaded = LoadedRun(run, model, sample(data, normalization_of(run), model, images, split, seed))
     arrays = weights(run, checkpoint)

@@ -95,7 +95,7 @@ def load_data(
 def check_seen(data: Data, lineage: Lineage, options: TrainingOptions) -> list[str]:
     """Notes on validation and test images that an ancestor of the weights was trained on.
 
-    Raises UserError if no other test image is there.
+    Raises UserError if there is no other test image.
     """
     notes = []
     digests = np.setdiff1d(lineage.ancestors, lineage.trained)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -20,7 +20,6 @@ from typing import Any
 
 import keras
 
-from reslab import data as datasets
 from reslab import zoo
 from reslab.core import environment
 from reslab.core.errors import UserError
@@ -28,6 +27,7 @@ from reslab.core.files import RUN_FILE, SEEDS_FILE, read_record, write_json, wri
 from reslab.core.interrupts import Interrupted, interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data
+from reslab.evaluation.recorded_data import reload_from
 from reslab.evaluation.tasks.registry import task_of
 from reslab.report import page
 from reslab.report.seeds import SeedGroup, groups, identity
@@ -132,8 +132,9 @@ def train_seeds_with(
         "data": {
             "checksum": prepared.loaded.checksum,
             "provenance": prepared.loaded.provenance,
+            "facts": prepared.loaded.facts,
         },
-        "options": _stored(options),
+        "options": _stored(options, len(prepared.data.train)),
         "seeds": list(range(options.seed, options.seed + seeds)),
         "backend": keras.backend.backend(),
     }
@@ -169,11 +170,11 @@ def resume_seeds(
     return _SeedTraining(path, info, data, watch).train()
 
 
-def _stored(options: TrainingOptions) -> dict[str, Any]:
-    """The options as JSON; a recipe from a file or from Python by its value."""
+def _stored(options: TrainingOptions, images: int) -> dict[str, Any]:
+    """The options as JSON; a recipe from a file or from Python by its value for so many images."""
     stored = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in NOT_STORED}
     if options.recipe is not None and str(options.recipe) not in papers.RECIPES:
-        stored["recipe"] = recipes.to_json(papers.recipe(options.recipe))
+        stored["recipe"] = recipes.to_json(options.resolve_recipe(images))
     if options.weights is not None:
         stored["weights"] = str(options.weights)
     return stored
@@ -256,18 +257,7 @@ class _SeedTraining:
         return training.train_prepared(prepared, options, watch=watch, command=command)
 
     def _load(self) -> Data:
-        expected = self.info["data"]
-        if "source" not in expected["provenance"]:
-            raise UserError(
-                f"the data of {self.path} were made in Python: pass them there as `data=...`"
-            )
-        data = datasets.load(**expected["provenance"])
-        if data.checksum != expected["checksum"]:
-            raise UserError(
-                f"the data of {self.path} have changed since it was started: {data.source} has "
-                f"checksum {data.checksum[:12]}, not {expected['checksum'][:12]}"
-            )
-        return data
+        return reload_from(self.path, self.info["data"])
 
     def _options(self, path: Path, seed: int) -> TrainingOptions:
         stored = dict(self.info["options"])
@@ -296,9 +286,9 @@ class _SeedTraining:
             total = steps
             watch.start(steps * len(self.seeds))
 
-        step: Callable[[float, str], None] = lambda done, text: watch.step(  # noqa: E731
-            number * total + done, f"seed {seed}, {text}"
-        )
+        def step(done: float, text: str) -> None:
+            watch.step(number * total + done, f"seed {seed}, {text}")
+
         return Watch(say=watch.say, start=start, step=step, epoch=watch.epoch)
 
 

@@ -17,7 +17,7 @@ from reslab.core.files import read_arrays, write_arrays, write_json, writing
 from reslab.core.interrupts import Interrupted, interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data, Normalization
-from reslab.evaluation import evaluation, suspects
+from reslab.evaluation import evaluation, recorded_data, suspects
 from reslab.models import saved
 from reslab.report import page
 from reslab.runs.options import TrainingOptions
@@ -203,7 +203,7 @@ def resume(
             f"{path} was killed before its weights were in it: delete it, and start again with "
             f"--weights {run.info['weights']['source']}"
         )
-    data = evaluation.reload(run) if data is None else _check_data(run, data)
+    data = recorded_data.reload(run) if data is None else _check_data(run, data)
     loop = _loop(set_up(run, data, _normalization(run, data)), callbacks, watch)
     loop.progress = loop.checkpoints.restore()
     run.save(status="running", why=None)
@@ -335,7 +335,7 @@ def _find_suspects(training: Training, steps: int) -> None:
     run = training.run
     if run.suspects is None:
         recipe, trained_on = training.recipe, steps * training.batch
-        found = suspects.find(
+        result = suspects.find(
             training.task,
             training.main_model,
             training.data,
@@ -343,7 +343,7 @@ def _find_suspects(training: Training, steps: int) -> None:
             recipe.batch,
             trained_on,
         )
-        write_json(run.path / "suspects.json", found)
+        write_json(run.path / "suspects.json", result)
 
 
 def _recalibrate(training: Training) -> None:

@@ -171,7 +171,7 @@ def test_near_duplicates_come_into_one_part(tmp_path):
     assert any(apart[f"{i:03}"] != apart[f"{500 + i}"] for i in range(40))
     loaded = data.load(root, size=8)
     assert loaded.provenance["near_duplicates"] is True
-    assert data.again(loaded.provenance).test.names == loaded.test.names
+    assert data.from_provenance(loaded.provenance).test.names == loaded.test.names
 
 
 def test_plain_pictures_are_not_called_near_duplicates(tmp_path):
@@ -196,7 +196,7 @@ def test_near_duplicates_need_the_extra(tmp_path, monkeypatch):
 def test_the_rule_of_earlier_versions(tmp_path):
     root = fill(tmp_path / "photos", CLASSES)
     old = {"source": str(root), "size": 8, "seed": 0, "validation": 0.1, "test": 0.2}
-    loaded = data.again(old)
+    loaded = data.from_provenance(old)
     assert loaded.facts["split"] == "stratified by class, seed 0"
     assert loaded.facts["counts"]["test"] == {"a": 8, "b": 8}
     assert data.load(root, size=8).facts["split"] == "by the content of the images, seed 0"

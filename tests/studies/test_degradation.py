@@ -23,6 +23,7 @@ from PIL import Image
 from reslab import data as sets
 from reslab.core.errors import UserError
 from reslab.core.progress import Watch
+from reslab.evaluation import recorded_data
 from reslab.runs.run import Run
 from reslab.spec import summary
 from reslab.studies import registry
@@ -422,7 +423,7 @@ def test_the_page_and_the_pictures_show_the_results(study: Study) -> None:
 def test_runs_on_a_sample_reload_their_data(thirds: Path, study: Study) -> None:
     data = sets.load(thirds, validation=0)
     run = runs(study)["plain8-seed0"]
-    again = train.evaluation.reload(run)
+    again = recorded_data.reload(run)
     assert len(again.train) == run.info["data"]["counts"]["train"] < len(data.train)
     unfinished = Run(run.path, {**run.info, "status": "running"})
     with (

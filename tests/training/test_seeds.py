@@ -86,6 +86,18 @@ def test_the_data_are_loaded_once(thirds: Path, tmp_path: Path) -> None:
 
 
 @torch_only
+def test_a_recipe_file_fits_the_number_of_images_as_in_a_single_run(
+    thirds: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('base = "quick"\nepochs = 1\n', encoding="utf-8")
+    single = reslab.train(tiny.NETWORK, thirds, file, out=tmp_path / "single")
+    several = train_seeds(tiny.NETWORK, thirds, file, seeds=2, out=tmp_path / "several")
+    for run in several.runs:
+        assert run.info["recipe"] == single.info["recipe"]
+    assert single.info["recipe"]["batch"] == 16
+
+
 def test_the_progress_is_that_of_all_runs(thirds: Path, tmp_path: Path) -> None:
     totals: list[float] = []
     steps: list[float] = []

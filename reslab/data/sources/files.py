@@ -283,7 +283,7 @@ def rule_of(split: str) -> tuple[Callable[..., Any], str]:
 def _enough(root: Path, part: str, split: FileSplit, classes: tuple[str, ...], least: int) -> None:
     for name, size in zip(classes, np.bincount(split.labels, minlength=len(classes)), strict=True):
         if size < least:
-            where = f"{part}/ of {root}" if part else str(root)
+            where = f"the {part} part of {root}" if part else str(root)
             raise UserError(
                 f"class {name!r} in {where} has {number(size)}, but the parts need at least"
                 f" {least}: add images or remove the class"

@@ -85,11 +85,12 @@ def load(path: Path, columns: Columns, wanted: Wanted) -> Parts:
     classes = _sorted(set(labels.values()))
     if len(classes) < 2:
         raise UserError(f"{path} has one class, {classes[0]!r}; at least two are needed")
+    number_of = {name: i for i, name in enumerate(classes)}
     listed: dict[str, tuple[list[str], list[int]]] = {}
     for name, part in parts.items():
         names, numbers = listed.setdefault(part, ([], []))
         names.append(name)
-        numbers.append(classes.index(labels[name]))
+        numbers.append(number_of[labels[name]])
     if "train" not in listed:
         raise UserError(f"{path}: no row of the column {columns.split!r} is for training")
     source = "no parts" if split is None else f"the column {columns.split}: {', '.join(listed)}"
@@ -104,19 +105,20 @@ def load(path: Path, columns: Columns, wanted: Wanted) -> Parts:
 def _read(path: Path) -> tuple[list[tuple[int, list[str]]], list[str]]:
     """The rows with their line numbers, and the header."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        first = text.partition("\n")[0]
-        delimiter = max(",;\t|", key=first.count)
-        lines = list(csv.reader(text.splitlines(), delimiter=delimiter))
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            delimiter = max(",;\t|", key=file.readline().count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter)
+            lines = [(reader.line_num, line) for line in reader]
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a table in UTF-8: {error}") from None
     if not lines:
         raise UserError(f"{path} is empty; its first line names the columns")
-    header = [cell.strip() for cell in lines[0]]
+    header = [cell.strip() for cell in lines[0][1]]
     rows = []
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in lines[1:]:
         if not any(cell.strip() for cell in line):
             continue
         if len(line) != len(header):
@@ -166,5 +168,5 @@ def _part(path: Path, value: str, number: int) -> str:
 def _sorted(labels: set[str]) -> list[str]:
     """In the order of the numbers if all labels are numbers, else of the alphabet."""
     if all(label.lstrip("-").isdecimal() for label in labels):
-        return sorted(labels, key=int)
+        return sorted(labels, key=lambda label: (int(label), label))
     return sorted(labels)

@@ -15,7 +15,7 @@ import numpy as np
 from reslab.core.interrupts import interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data
-from reslab.evaluation import evaluation
+from reslab.evaluation import recorded_data
 from reslab.plots.format import count, duration
 from reslab.runs.run import Run
 from reslab.studies.folder import Study
@@ -217,7 +217,7 @@ class Loaded:
         loaded, checksum = self.measuring.loaded, self.run.info["data"]["checksum"]
         key = f"{checksum} {self.run.info['data']['provenance']}"
         if key not in loaded:
-            loaded[key] = evaluation.reload(self.run)
+            loaded[key] = recorded_data.reload(self.run)
         settings = self.measuring.settings
         loaded_run = load_run(self.run, settings.images, data=loaded[key])
         study, info = self.measuring.study, self.run.info

@@ -18,7 +18,7 @@ from reslab.core.errors import UserError
 from reslab.core.interrupts import interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data
-from reslab.evaluation import evaluation
+from reslab.evaluation import recorded_data
 from reslab.evaluation.scoring import cross_entropy
 from reslab.runs.run import Run
 from reslab.studies import runs as study_runs
@@ -92,7 +92,7 @@ def measure_lesions(
 
 
 def _load(run: Run, images: int, data: Data | None) -> LoadedRun:
-    data = data or evaluation.reload(run)
+    data = data or recorded_data.reload(run)
     split = "train" if data.validation is None else "validation"
     return study_runs.load_flat(run, images, split, data)
 

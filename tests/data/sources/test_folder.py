@@ -225,7 +225,7 @@ def test_refusals(tmp_path):
     fill(lacking / "test", {"red": 5, "blue": 5})
     assert "no folder for the class 'green'" in refused(lacking)
     fill(lacking / "test", {"green": 0})
-    assert "class 'green' in test/ of" in refused(lacking)
+    assert "class 'green' in the test part of" in refused(lacking)
     assert "has 0 images" in refused(lacking)
     assert "is a file" in refused(tmp_path / "flat" / "000.png")
 

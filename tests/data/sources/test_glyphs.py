@@ -13,7 +13,7 @@ import pytest
 from reslab import data
 from reslab.core.errors import UserError
 from reslab.data.sources import glyphs
-from reslab.evaluation import evaluation
+from reslab.evaluation import recorded_data
 from reslab.spec.catalogue import CHARACTERS
 from tests.helpers.runs import make_run
 
@@ -210,7 +210,7 @@ def test_a_run_on_the_old_version_is_refused(tmp_path):
     run = make_run(tmp_path / "run", "resnet20", "glyphs", CHARACTERS)  # as version 1 recorded it
     assert "version" not in run.info["data"]["facts"]
     with pytest.raises(UserError, match="on version 1 of glyphs, but this reslab has version 2"):
-        evaluation.reload(run)
+        recorded_data.reload(run)
 
 
 @pytest.mark.usefixtures("small")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from PIL import Image
 
 from reslab import data
 from reslab.core.errors import UserError
+from reslab.report.reproduce import training_command
+from reslab.runs.run import Run
 from tests.helpers.cli import invoke
 
 CLASSES = ("cat", "dog")
@@ -42,7 +45,7 @@ def test_usual_columns_are_recognised(tmp_path):
     for part in parts:
         assert all(int(Path(n).stem) % 2 == y for n, y in zip(part.names, part.labels, strict=True))
         assert ((part.images(slice(None)).mean((1, 2, 3)) > 125) == part.labels).all()
-    again = data.again(loaded.provenance)
+    again = data.from_provenance(loaded.provenance)
     assert (again.checksum, again.test.names) == (loaded.checksum, loaded.test.names)
 
 
@@ -80,6 +83,22 @@ def test_names_without_a_suffix_other_delimiters_and_numbers_as_classes(tmp_path
     loaded = data.load(file, size=8)
     assert loaded.classes == ("9", "10")
     assert loaded.train.names[0].endswith(".png")
+
+
+def test_cells_may_have_quotes_and_line_breaks(tmp_path):
+    file = fill(tmp_path, header="file,species,note")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    lines[1] = 'images/000.png,cat,"two\nlines, and a comma"'
+    file.write_text("\r\n".join([*lines, "images/001.png,dog"]), encoding="utf-8")
+    with pytest.raises(UserError, match="line 63 has 2 cells"):
+        data.load(file, size=8)
+    file.write_text("\r\n".join(lines), encoding="utf-8")
+    assert data.load(file, size=8).classes == CLASSES
+
+
+def test_equal_numbers_as_classes_have_a_fixed_order(tmp_path):
+    changes = {f"species{i}": ("1", "01", "10", "2")[i % 4] for i in range(60)}
+    assert data.load(fill(tmp_path, **changes), size=8).classes == ("01", "1", "2", "10")
 
 
 def test_rows_without_a_label_are_counted(tmp_path):
@@ -131,3 +150,9 @@ def test_train_and_evaluate_a_table(tmp_path):
     answer = invoke("evaluate", run, "--data", file, "--group-column", "patient")
     assert answer.code == 0, answer.err
     assert "images left out: the run itself was trained on them" in answer.out
+    stored = json.loads((run / "evaluation-pets.json").read_text(encoding="utf-8"))
+    assert stored["command"] == f"reslab evaluate {run} --data {file} --group-column patient"
+    info = Run.open(run).info
+    command = training_command(run, {**info, "command": None}, Run.open(run).network)
+    assert "--label-column species" in command
+    assert "--group-column patient" in command

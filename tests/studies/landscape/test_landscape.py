@@ -24,7 +24,7 @@ import reslab
 from reslab.core.errors import UserError
 from reslab.core.interrupts import Interrupted
 from reslab.core.progress import Watch
-from reslab.evaluation import evaluation
+from reslab.evaluation import recorded_data
 from reslab.evaluation.scoring import score
 from reslab.models.build import create, variables
 from reslab.runs.run import Run
@@ -67,7 +67,7 @@ def lines(path: Path) -> list[Any]:
 def test_the_centre_is_the_loss_of_the_model_on_these_images(study: Study, trained: Run) -> None:
     from reslab.core.rng import Stream
 
-    data = evaluation.reload(trained)
+    data = recorded_data.reload(trained)
     n = len(data.train)
     drawn = data.train.take(np.sort(Stream(0, "analysis", "train").permutation(n)[:60]))
     model = create(trained.network)
