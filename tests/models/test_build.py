@@ -233,10 +233,15 @@ def cleared_caches() -> Iterator[None]:
         jax.clear_caches()
 
 
-@pytest.mark.core
 @pytest.mark.slow
 @pytest.mark.usefixtures("cleared_caches")
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize(
+    "name",  # JAX compiles for a minute a network: one of each family there
+    [
+        pytest.param(n, marks=[pytest.mark.core] if n in {**SMALL, **LATER} else [])
+        for n in sorted(NETWORKS)
+    ],
+)
 def test_every_network_trains_a_step_saves_and_loads(name: str, tmp_path: Path) -> None:
     """The deepest networks are stacked, as `reslab train` does. On TensorFlow the step is not
     traced: tracing would take most of the time, and other tests cover it."""
