@@ -22,6 +22,7 @@ UNITS = {
     "steps": "steps",
     "drops": "fractions of the training",
     "patience": "epochs",
+    "stop_after": "epochs",
     "peak": "fraction of the training",
     "warmup": "fraction of the training",
     "warmup_layers": "layers",

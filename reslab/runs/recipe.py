@@ -61,6 +61,8 @@ class Recipe:
         drops: For "steps": when the rate is divided by ten, as fractions of the training.
         patience: For "plateau": epochs without a lower validation error before the rate is divided
             by ten.
+        stop_after: Early stopping: epochs without a lower validation error before the training
+            ends; 0 for none.
         peak: For "one-cycle": when the rate is highest, as a fraction of the training; `rate` is
             its height.
         warmup: The fraction of the training that runs at `warmup_rate` first.
@@ -94,6 +96,7 @@ class Recipe:
     schedule: str = "steps"
     drops: tuple[float, ...] = ()
     patience: int = 5
+    stop_after: int = 0
     peak: float = 0.25
     warmup: float = 0.0
     warmup_rate: float = 0.01
@@ -110,7 +113,7 @@ class Recipe:
             if getattr(self, name) not in choices:
                 raise unknown(name, getattr(self, name), choices)
         limits = {"batch": 1, "rate": 0, "momentum": 0, "weight_decay": 0, "validation": 0}
-        limits |= {"epochs": 0, "steps": 0, "warmup_rate": 0, "warmup_layers": 0, "patience": 1}
+        limits |= {"epochs": 0, "steps": 0, "warmup_rate": 0, "warmup_layers": 0, "patience": 1, "stop_after": 0}
         for name, low in limits.items():
             value = getattr(self, name)
             if not math.isfinite(value) or value < low:

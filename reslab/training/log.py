@@ -11,7 +11,7 @@ from reslab.core.progress import Watch
 from reslab.training.setup import Training
 
 WINDOW = 50  # steps between lines of the log
-SAVED = {"metric": "wrong", "images": "seen"}  # names in a checkpoint that differ from those here
+SAVED = {"metric": "wrong", "images": "seen", "stopped_by": "stopped"}  # names in a checkpoint
 
 
 class Sums(NamedTuple):
@@ -35,7 +35,7 @@ class Progress:
     best: list[float] = field(default_factory=lambda: [math.inf, math.inf])  # the task's rank
     best_epoch: int = 0
     log_bytes: int = 0
-    stopped: bool = False  # by a callback, before the last step
+    stopped_by: str = ""  # what ended the training before its last step; see `Loop`
 
     @property
     def sums(self) -> Sums:
@@ -64,6 +64,8 @@ class Progress:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Progress:
         names = {saved: name for name, saved in SAVED.items()}
+        if isinstance(stopped := values.get("stopped"), bool):  # checkpoints of older versions
+            values = values | {"stopped": "callback" if stopped else ""}
         return cls(**{names.get(name, name): value for name, value in values.items()})
 
 
@@ -80,8 +82,15 @@ class Log:
         self.training.run.append(kind="note", text=text)
 
     def stopped(self, progress: Progress) -> None:
-        """A callback ended the training before its last step."""
+        """A callback or the recipe ended the training before its last step."""
         text = f"a callback stopped the training early, after epoch {progress.epoch}"
+        if progress.stopped_by == "stop_after":
+            epochs = self.training.recipe.stop_after
+            text = (
+                f"stopped early, after epoch {progress.epoch}: {epochs} "
+                f"{'epoch' if epochs == 1 else 'epochs'} without a better validation result than "
+                f"epoch {progress.best_epoch}"
+            )
         self.note(f"{text}: step {progress.step} of {self.training.total_steps}")
         self.watch.say(text)
 

@@ -56,7 +56,7 @@ class Loop:
 
     @property
     def finished(self) -> bool:
-        return self.progress.stopped or self.progress.step >= self.training.total_steps
+        return bool(self.progress.stopped_by) or self.progress.step >= self.training.total_steps
 
     def _epoch(self, stop: threading.Event) -> None:
         training, progress = self.training, self.progress
@@ -84,11 +84,20 @@ class Loop:
         validation = self._validate()
         line = self.log.epoch(progress, validation)
         self.callbacks.end_epoch(progress, validation)
-        progress.stopped = self.callbacks.stop and progress.step < self.training.total_steps
+        if progress.step < self.training.total_steps:
+            progress.stopped_by = self._stopped_by()
         progress.start_epoch()
         self.checkpoints.keep_epoch(progress)
         self.checkpoints.save(progress)
         self.log.tell(line)
+
+    def _stopped_by(self) -> str:
+        """What ends the training after this epoch: "callback", "stop_after", or "" for nothing."""
+        if self.callbacks.stop:
+            return "callback"
+        patience, progress = self.training.recipe.stop_after, self.progress
+        waited = progress.epoch + 1 - progress.best_epoch
+        return "stop_after" if patience and waited >= patience else ""
 
     def _validate(self) -> dict[str, float]:
         """Evaluate the epoch on the validation images, and keep its weights if it is the best."""

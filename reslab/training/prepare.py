@@ -58,7 +58,7 @@ def prepare(
     net = fit_network(net, data)
     summary.counts(net)  # raises if the images are too small for the network
     recipe, notes = fit_recipe(options.resolve_recipe(len(data.train)), data)
-    if recipe.schedule == "plateau" and data.validation is None:
+    if data.validation is None and (recipe.schedule == "plateau" or recipe.stop_after):
         raise UserError(
             f"recipe {recipe.name} watches the validation error: set validation above 0"
         )

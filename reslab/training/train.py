@@ -267,7 +267,7 @@ def _finish(loop: Loop) -> Run:
         _train(loop)
         progress = loop.progress
         run.save(chosen_epoch=progress.best_epoch)
-        if progress.stopped:
+        if progress.stopped_by:
             loop.log.stopped(progress)
             run.save(stopped_early=progress.epoch)
         batchnorm.freeze_bn(training.main_model, False)  # the model file has no frozen layers
