@@ -102,3 +102,14 @@ def field_and_value(text: str) -> tuple[str, str]:
     if not equals:
         raise UserError(f"--set {text}: write it as --set field=value")
     return field.strip(), value.strip()
+
+
+def class_and_weight(text: str) -> tuple[str, float]:
+    """Split `class=weight`, the argument of `--class-weight`; the class may contain "="."""
+    name, equals, value = text.rpartition("=")
+    try:
+        if not equals:
+            raise ValueError
+        return name, float(value)
+    except ValueError:
+        raise UserError(f"--class-weight {text}: write it as --class-weight CLASS=NUMBER") from None

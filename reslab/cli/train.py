@@ -16,6 +16,7 @@ from reslab.cli import progress
 from reslab.cli.options import (
     INTERRUPTED,
     backend,
+    class_and_weight,
     field_and_value,
     load_tensorflow,
     table_columns,
@@ -81,6 +82,13 @@ if TYPE_CHECKING:
     help="Train N runs, with the seeds from --seed on; one report with mean and deviation.",
 )
 @click.option("--balance", is_flag=True, help="Weight images so that every class counts the same.")
+@click.option(
+    "--class-weight",
+    "class_weights",
+    metavar="CLASS=W",
+    multiple=True,
+    help="Weight of a class in the loss; the others have 1.",
+)
 @click.option(
     "--group",
     metavar="PATTERN",
@@ -155,6 +163,7 @@ def train(
 
         network(name)  # report what is wrong before Keras is loaded
         options["changes"] = dict(field_and_value(change) for change in options["changes"])
+        options["class_weights"] = dict(map(class_and_weight, options["class_weights"])) or None
         chosen = TrainingOptions(**options)
         use_backend(backend)
     load_tensorflow()

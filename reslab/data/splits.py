@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from reslab.core.errors import UserError
+from reslab.core.errors import UserError, unknown
 from reslab.core.rng import Stream
 
 from .content import chosen
@@ -143,3 +144,28 @@ def class_weights(labels: np.ndarray, n: int) -> np.ndarray:
     if len(sizes) > n or (sizes == 0).any():
         raise UserError(f"balancing needs images of each of the {n} classes in the training part")
     return (len(labels) / (n * sizes)).astype(np.float32)
+
+
+def named_weights(weights: Mapping[str, float], classes: Sequence[str]) -> np.ndarray:
+    """The weights of classes that are given by name, in the order of the classes.
+
+    Args:
+        weights: A weight of 0 or more for some of the classes; the others have 1.
+        classes: The names of all classes.
+
+    Returns:
+        float32 (n,).
+
+    Raises:
+        UserError: A name is not one of the classes, or a weight is not possible.
+    """
+    values = dict.fromkeys(classes, 1.0)
+    for name, weight in weights.items():
+        if name not in values:
+            raise unknown("class", name, classes)
+        if not 0 <= weight < math.inf:
+            raise UserError(f"the weight of class {name} is {weight}: give 0 or more")
+        values[name] = weight
+    if not any(values.values()):
+        raise UserError("all classes have weight 0: give at least one of them more")
+    return np.array(list(values.values()), np.float32)

@@ -23,6 +23,7 @@ DEFAULTS: Mapping[str, Any] = {  # recorded options of `train` that change the r
         "precision",
         "seed",
         "balance",
+        "class_weights",
         "freeze_bn",
         "recalibrate_bn",
         "keep_checkpoints",
@@ -56,7 +57,7 @@ def training_command(path: Path, info: Mapping[str, Any], network: Network) -> s
             [
                 f"reslab train {network.name} --data {shlex.quote(source)} --recipe {base.name}",
                 *changes,
-                *(_option(name, value) for name, value in options.items()),
+                *(text for name, value in options.items() for text in _options(name, value)),
             ]
         )
     options |= {"columns": columns} if columns else {}
@@ -105,6 +106,10 @@ def _text(value: Any) -> str:
     return shlex.quote(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
-def _option(name: str, value: Any) -> str:
+def _options(name: str, value: Any) -> list[str]:
+    """An option as on the command line; one for each class of a mapping of weights."""
+    if isinstance(value, Mapping):
+        values = [f"{key}={weight:g}" for key, weight in value.items()]
+        return [f"--class-weight {shlex.quote(text)}" for text in values]
     option = f"--{name.replace('_', '-')}"
-    return option if value is True else f"{option} {shlex.quote(str(value))}"
+    return [option if value is True else f"{option} {shlex.quote(str(value))}"]

@@ -20,6 +20,7 @@ RECORDED = (
     "seed",
     "precision",
     "balance",
+    "class_weights",
     "keep_checkpoints",
     "checkpoint_seconds",
     "workers",
@@ -54,6 +55,7 @@ class TrainingOptions:
     precision: str = "float32"
     seed: int = 0
     balance: bool = False
+    class_weights: Mapping[str, float] | None = None
     skip_bad: bool = False
     group: str | None = None
     columns: Mapping[str, str] | None = None
@@ -76,6 +78,8 @@ class TrainingOptions:
                     raise UserError(
                         f"{other} is set twice, by --{name} and by --set {other}: leave one out"
                     )
+        if self.balance and self.class_weights:
+            raise UserError("--balance computes weights for all classes: leave out --class-weight")
         if self.freeze_bn and self.weights is None:
             raise UserError(
                 "--freeze-bn keeps the statistics of given weights: add --weights SOURCE"

@@ -113,7 +113,14 @@ class Recipe:
             if getattr(self, name) not in choices:
                 raise unknown(name, getattr(self, name), choices)
         limits = {"batch": 1, "rate": 0, "momentum": 0, "weight_decay": 0, "validation": 0}
-        limits |= {"epochs": 0, "steps": 0, "warmup_rate": 0, "warmup_layers": 0, "patience": 1, "stop_after": 0}
+        limits |= {
+            "epochs": 0,
+            "steps": 0,
+            "warmup_rate": 0,
+            "warmup_layers": 0,
+            "patience": 1,
+            "stop_after": 0,
+        }
         for name, low in limits.items():
             value = getattr(self, name)
             if not math.isfinite(value) or value < low:

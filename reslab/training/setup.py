@@ -113,7 +113,7 @@ def set_up(run: Run, data: Data, normalization: Normalization) -> Training:
         batch=pipeline.batch,
         steps_per_epoch=pipeline.steps_per_epoch,
         total_steps=total_steps,
-        targets=task.targets(data, options.balance),
+        targets=task.targets(data, options.balance, options.class_weights),
         batches_from=source(pipeline, model.input_shape),
     )
 

@@ -56,6 +56,7 @@ def train(
     precision: str = "float32",
     seed: int = 0,
     balance: bool = False,
+    class_weights: Mapping[str, float] | None = None,
     skip_bad: bool = False,
     group: str | None = None,
     columns: Mapping[str, str] | None = None,
@@ -97,6 +98,8 @@ def train(
         seed: Determines the first weights, the order of the images and the augmentation;
             0 to 2**32 - 1.
         balance: Weight the images in the loss so that each class has the same total weight.
+        class_weights: Weights of the images in the loss by the name of their class, such as
+            `{"rare": 5}`; the other classes have 1.
         skip_bad: Skip images that cannot be read, instead of an error.
         group: A regular expression, for folders of images: files whose path gives the same match
             are one group, and come into the same part (see `reslab.data.load`).

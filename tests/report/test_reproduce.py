@@ -27,6 +27,7 @@ INFO: dict[str, Any] = {
     "seed": 7,
     "precision": "mixed",
     "balance": True,
+    "class_weights": {"a b": 5, "c": 0.5},
     "keep_checkpoints": False,
     "freeze_bn": True,
     "weights": {"source": "a file.safetensors"},
@@ -66,6 +67,7 @@ def test_the_command_has_the_same_settings(changes: dict[str, Any]) -> None:
     assert (said["precision"], said["balance"], said["skip_bad"]) == ("mixed", True, True)
     assert (said["weights"], said["freeze_bn"]) == ("a file.safetensors", True)
     assert said["recalibrate_bn"] is False
+    assert said["class_weights"] == ("a b=5", "c=0.5")
     set_ = dict(change.split("=", 1) for change in said["changes"])
     assert recipes.change(papers.recipe(said["recipe"]), set_) == recipe
 

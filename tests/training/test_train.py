@@ -22,9 +22,8 @@ from reslab.core.errors import UserError
 from reslab.core.files import read_arrays
 from reslab.core.progress import Watch
 from reslab.models import build, saved
-from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
-from reslab.spec import Conv, Dense, GlobalAvgPool, ReLU
+from reslab.spec import Dense, GlobalAvgPool
 from reslab.training.feed import feed
 from reslab.zoo import network
 from tests.helpers import threads, tiny
@@ -288,39 +287,6 @@ def test_plateau_needs_and_watches_the_validation_error(source: Path, tmp_path: 
         reslab.train(tiny.NETWORK, source, replace(plateau, validation=0.0), out=tmp_path / "no")
     run = reslab.train(tiny.NETWORK, source, replace(plateau, rate=1e-9), out=tmp_path / "yes")
     assert run.log("epoch")[-1]["rate"] < 1e-9
-
-
-def test_balance_weights_each_image_by_how_rare_its_class_is(tmp_path: Path) -> None:
-    """With rate 0 the logged loss is that of the first weights, weighted or not."""
-    x, y = tiny.images(90, seed=0)
-    keep = np.flatnonzero((y != 0) | (np.arange(90) < 30))  # 10 of class 0, 30 of 1 and of 2
-    parts = {"train": (x[keep], y[keep]), "t10k": (x[:9], y[:9])}
-    (tmp_path / "uneven").mkdir()
-    for part, (images, labels) in parts.items():
-        tiny.write_idx(tmp_path / "uneven" / f"{part}-images-idx3-ubyte", images)
-        tiny.write_idx(tmp_path / "uneven" / f"{part}-labels-idx1-ubyte", labels)
-    still = Recipe("still", epochs=1, batch=70, rate=0.0, schedule="constant", validation=0.0)
-
-    def loss(balance: bool) -> float:
-        run = reslab.train(
-            BARE, tmp_path / "uneven", still, out=tmp_path / f"{balance}", balance=balance
-        )
-        return float(run.log("epoch")[0]["train_loss"])
-
-    unweighed, weighed = loss(False), loss(True)
-    data = sets.load(tmp_path / "uneven", validation=0)
-    model, _ = saved.load_with_card(tmp_path / "False" / "model.keras")
-    p = model.predict_on_batch(data.train.images(np.arange(70)))
-    each = -np.log(p[np.arange(70), data.train.labels])
-    weights = np.array([70 / 30, 70 / 90, 70 / 90])[data.train.labels]
-    assert abs((each * weights).mean() - each.mean()) > 0.003  # or nothing could be told apart
-    assert unweighed == pytest.approx(each.mean(), rel=1e-4)
-    assert weighed == pytest.approx((each * weights).mean(), rel=1e-4)
-
-
-BARE = replace(  # no batch norm, no dropout: the same function in training and in inference
-    tiny.NETWORK, rows={"conv1": (Conv(8, 3), ReLU), "head": (GlobalAvgPool, Dense(3))}
-)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed"])

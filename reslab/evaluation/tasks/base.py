@@ -36,11 +36,14 @@ class Task(ABC):
     # Training ------------------------------------------------------------------------------
 
     @abstractmethod
-    def targets(self, data: Data, balance: bool) -> Targets:
+    def targets(
+        self, data: Data, balance: bool = False, class_weights: Mapping[str, float] | None = None
+    ) -> Targets:
         """From labels to what the loss compares with.
 
         Args:
             balance: Weight the images so that each class has the same total weight.
+            class_weights: The weights of classes in the loss, by their names; 1 for the others.
         """
 
     @abstractmethod

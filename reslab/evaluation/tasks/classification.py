@@ -10,7 +10,9 @@ import keras
 import numpy as np
 
 from reslab.core.errors import UserError
-from reslab.data import Data, Normalization, Split, class_weights
+from reslab.data import Data, Normalization, Split
+from reslab.data.splits import class_weights as balanced_weights
+from reslab.data.splits import named_weights
 from reslab.evaluation.metrics import classification_metrics, sample_mistakes
 from reslab.evaluation.pictures import png
 from reslab.evaluation.scoring import outputs, score, softmax
@@ -35,10 +37,16 @@ class Classification(Task):
 
     # Training ------------------------------------------------------------------------------
 
-    def targets(self, data: Data, balance: bool) -> Targets:
+    def targets(
+        self, data: Data, balance: bool = False, class_weights: Mapping[str, float] | None = None
+    ) -> Targets:
         """One-hot vectors; labels that augmentation mixed are vectors already."""
         one_hot = np.eye(len(data.classes), dtype="float32")
-        weights = class_weights(data.train.labels, len(data.classes)) if balance else None
+        weights = None
+        if balance:
+            weights = balanced_weights(data.train.labels, len(data.classes))
+        elif class_weights:
+            weights = named_weights(class_weights, data.classes)
 
         def targets(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
             vectors = one_hot[labels] if labels.ndim == 1 else labels

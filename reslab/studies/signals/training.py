@@ -40,7 +40,7 @@ class ShortTraining:
             augment=recipe.augment,
             normalise=normalization,
         )
-        self.targets = TASK.targets(data, balance=False)
+        self.targets = TASK.targets(data)
         self.source = source(self.pipeline, model.input_shape)
         total = recipe.total_steps(self.pipeline.steps_per_epoch)
         setup.compile_model(model, recipe, TASK, setup.step_rates(recipe, network, total))
