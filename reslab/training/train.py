@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import count
 from pathlib import Path
@@ -13,26 +12,25 @@ import keras
 
 from reslab import data as datasets
 from reslab.core.errors import UserError
-from reslab.core.files import read_arrays, write_arrays, write_json, writing
-from reslab.core.interrupts import Interrupted, interrupt, on_signals
+from reslab.core.files import read_arrays, write_arrays, writing
+from reslab.core.interrupts import interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data, Normalization
-from reslab.evaluation import evaluation, recorded_data, suspects
-from reslab.models import saved
+from reslab.evaluation import recorded_data
 from reslab.report import page
 from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
-from reslab.spec import Network, summary
-from reslab.training import batchnorm, finetune, memory, notebook, plan
-from reslab.training.callbacks import CallbackError, UserCallbacks
-from reslab.training.checkpoints import LAST, Checkpoints, NotFinite
+from reslab.spec import Network
+from reslab.training import finetune, notebook, plan
+from reslab.training.callbacks import UserCallbacks
+from reslab.training.checkpoints import LAST, Checkpoints
+from reslab.training.finish import finish
 from reslab.training.log import Log
 from reslab.training.loop import Loop
 from reslab.training.prepare import Preparation, prepare
-from reslab.training.record import card, now, run_info, sizes
+from reslab.training.record import run_info, sizes
 from reslab.training.setup import Training, set_up
-from reslab.weights import stacked as stacked_weights
 
 NORMALIZATION = "standardise.safetensors"
 OPTIONS = fields(TrainingOptions)
@@ -162,7 +160,7 @@ def train_prepared(
     run = Run.create(path, {"name": path.name, **run_info(prepared, options), **info})
     with run.or_nothing():
         loop = _begin(run, prepared, callbacks, watch)
-    return _finish(loop)
+    return finish(loop)
 
 
 @on_signals(interrupt)
@@ -210,7 +208,7 @@ def resume(
     loop = _loop(set_up(run, data, _normalization(run, data)), callbacks, watch)
     loop.progress = loop.checkpoints.restore()
     run.save(status="running", why=None)
-    return _finish(loop)
+    return finish(loop)
 
 
 def _begin(run: Run, prepared: Preparation, callbacks: Callbacks, watch: Watch | None) -> Loop:
@@ -258,123 +256,6 @@ def _check_data(run: Run, data: Data) -> Data:
             f"{run.path} was started with other data: {expected['name']}, {expected['counts']}"
         )
     return data
-
-
-# The end of a run ---------------------------------------------------------------------------------
-
-
-def _finish(loop: Loop) -> Run:
-    """Train, then write the model, its evaluation and the report."""
-    training, run = loop.training, loop.training.run
-    with _resumable(run):
-        _train(loop)
-        progress = loop.progress
-        run.save(chosen_epoch=progress.best_epoch)
-        if progress.stopped_by:
-            loop.log.stopped(progress)
-            run.save(stopped_early=progress.epoch)
-        batchnorm.freeze_bn(training.main_model, False)  # the model file has no frozen layers
-        if training.options.recalibrate_bn:
-            _recalibrate(training)
-        _save_model(training)
-        _evaluate(training)
-        _find_suspects(training, progress.step)
-        run.save(status="done", finished=now())
-        page.write([run], run.path / "report.html")
-    return run
-
-
-@contextmanager
-def _resumable(run: Run) -> Iterator[None]:
-    """Let an interruption say which run can be resumed."""
-    try:
-        yield
-    except Interrupted as stop:
-        stop.path = run.path
-        raise
-
-
-def _train(loop: Loop) -> None:
-    run = loop.training.run
-    try:
-        loop.run()
-    except NotFinite as error:
-        _fail(run, error)
-        raise UserError(
-            f"{error}: stopped; {run.checkpoints / LAST} holds the last good weights. Try a lower "
-            "learning rate: --set rate=..."
-        ) from None
-    except CallbackError as error:
-        _fail(run, error)
-        raise error.cause from None
-
-
-def _save_model(training: Training) -> None:
-    """Write the whole model: of single layers, which plain Keras opens, unless it is very deep."""
-    run, normalization = training.run, training.normalization
-    model = training.main_model
-    if summary.depth(run.network) <= memory.FLAT_FILE:
-        model = stacked_weights.flatten(model)
-    shape = training.data.image_shape
-    model = saved.end_to_end(model, shape, normalization.mean, normalization.std)
-    saved.save(model, run.model_path, card(run))
-
-
-def _evaluate(training: Training) -> None:
-    """Evaluate the model once; not again after a kill, so that the test set is read once."""
-    run, data = training.run, training.data
-    if run.evaluation is not None or (data.test is None and data.validation is None):
-        return
-    try:
-        result = evaluation.evaluate_on(run, data, True, training.options.keep_seen)
-        evaluation.store(run, result, own_data=True)
-    except UserError as error:  # finite weights whose outputs are not finite
-        _fail(run, error)
-        raise
-
-
-def _find_suspects(training: Training, steps: int) -> None:
-    """Look for wrong labels among the training and validation images, which are not test images."""
-    run = training.run
-    if run.suspects is None:
-        recipe, trained_on = training.recipe, steps * training.batch
-        result = suspects.find(
-            training.task,
-            training.main_model,
-            training.data,
-            training.normalization,
-            recipe.batch,
-            trained_on,
-        )
-        write_json(run.path / "suspects.json", result)
-
-
-def _recalibrate(training: Training) -> None:
-    """Measure batch norm's statistics on the training images, and record the effect."""
-    data, task = training.data, training.task
-
-    def metric() -> float | None:
-        if data.validation is None:
-            return None
-        values = task.validate(
-            training.main_model, data.validation, training.normalization, training.recipe.batch
-        )
-        return values[task.metric]
-
-    before = metric()
-    layers = batchnorm.recalibrate(training.main_model, data.train, training.normalization)
-    result = {
-        "layers": layers,
-        "images": len(data.train),
-        f"val_{task.metric}_before": before,
-        f"val_{task.metric}_after": metric(),
-    }
-    training.run.save(recalibration=result)
-
-
-def _fail(run: Run, why: Exception) -> None:
-    run.save(status="failed", why=str(why))
-    page.write([run], run.path / "report.html")
 
 
 def check_out(options: TrainingOptions) -> None:
