@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,13 +136,28 @@ def write(path: Path, fill: Callable[[Path], Any], then: str = SAFE) -> None:
     temp = path.with_name(f".{os.getpid()}-{path.name}")
     with writing(path, then):
         try:
+            temp.touch()
+            mode = temp.stat().st_mode  # that of the umask, which libraries replace by their own
             fill(temp)
+            os.chmod(temp, mode)
             with temp.open("r+b") as file:  # Windows only syncs what is open for writing
                 os.fsync(file.fileno())
             os.replace(temp, path)
         except BaseException:
             temp.unlink(missing_ok=True)
             raise
+
+
+# Names of files that are not finished: those of `write`, and those of the safetensors library.
+_UNFINISHED = re.compile(r"\.\d+-.+|\.tmp\w{6}")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes have left; call it only where no other process writes."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if _UNFINISHED.fullmatch(path.name) and path.is_file():
+                path.unlink()
 
 
 _REASONS = {

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from reslab.core.errors import UserError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -34,9 +38,29 @@ def lock(folder: Path) -> bool:
     return True
 
 
+@contextmanager
+def only_writer(folder: Path, then: str) -> Iterator[None]:
+    """Lock a folder for a block, also against another use in this process.
+
+    Raises UserError, which ends with what to do `then`, if the folder is locked already.
+    """
+    if folder.exists() and _identity(folder) in _LOCKS:
+        raise UserError(f"this process is writing to {folder} already: {then}")
+    if not lock(folder):
+        raise UserError(f"another process is writing to {folder}: {then}")
+    try:
+        yield
+    finally:
+        unlock(folder)
+
+
 def unlock(folder: Path) -> None:
     """Release the lock of this process, if it has one. The lock file stays."""
-    file_lock = _LOCKS.pop(_identity(folder), None)
+    try:
+        key = _identity(folder)
+    except FileNotFoundError:  # removed meanwhile: the lock is that of a file that is gone
+        return
+    file_lock = _LOCKS.pop(key, None)
     if file_lock is not None:
         file_lock.release()
 

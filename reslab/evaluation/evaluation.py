@@ -57,8 +57,9 @@ def evaluate(
             image is left.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    result = compute(run, data, keep_seen, columns)
-    store(run, result, own_data=data is None)
+    with run.only_writer():  # two evaluations at once would both count one reading
+        result = compute(run, data, keep_seen, columns)
+        store(run, result, own_data=data is None)
     return result
 
 

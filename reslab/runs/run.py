@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -24,8 +25,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from reslab.core import locks
 from reslab.core.errors import UserError
-from reslab.core.files import RUN_FILE, check_fields, read_record, write_json, writing
+from reslab.core.files import (
+    RUN_FILE,
+    check_fields,
+    read_record,
+    remove_unfinished,
+    write,
+    write_json,
+    writing,
+)
 from reslab.spec import Network
 from reslab.spec.serialize import decode_network
 
@@ -209,6 +219,17 @@ class Run:
                 raise UserError(f"{where} is damaged: remove it to continue without it") from None
         return lines
 
+    @contextmanager
+    def only_writer(self) -> Iterator[None]:
+        """Lock the folder while it is written; raises UserError if another process has it.
+
+        Unfinished files of processes that were killed are removed.
+        """
+        with locks.only_writer(self.path, "wait for it"):
+            for folder in (self.path, self.checkpoints):
+                remove_unfinished(folder)
+            yield
+
     def append(self, **line: Any) -> None:
         """Append a line to log.jsonl."""
         with writing(self.path), (self.path / "log.jsonl").open("ab") as file:
@@ -219,7 +240,37 @@ class Run:
         file = self.path / "log.jsonl"
         return file.stat().st_size if file.exists() else 0
 
-    def cut_log(self, size: int) -> None:
-        """Remove what was logged after the checkpoint that the training resumes from."""
-        if self.log_bytes > size:  # a shorter file would be extended with zero bytes
-            os.truncate(self.path / "log.jsonl", size)
+    def sync_log(self) -> None:
+        """Wait until the log is on the disk: a checkpoint that counts its bytes is written then."""
+        file = self.path / "log.jsonl"
+        if file.exists():
+            with writing(self.path), file.open("r+b") as log:  # Windows syncs what can be written
+                os.fsync(log.fileno())
+
+    def cut_log(self, size: int, step: float = math.inf) -> None:
+        """Remove what was logged after a checkpoint: the training goes on from there.
+
+        Args:
+            size: The bytes of the log when the checkpoint was written. The file may be shorter:
+                someone removed a damaged line.
+            step: The step of the checkpoint.
+        """
+        file = self.path / "log.jsonl"
+        if not file.exists():
+            return
+        content = file.read_bytes()
+        kept = b"".join(
+            row
+            for row in content[:size].splitlines(keepends=True)
+            if row.endswith(b"\n") and _logged_step(row) <= step
+        )
+        if kept != content:
+            write(file, lambda temp: temp.write_bytes(kept))
+
+
+def _logged_step(row: bytes) -> int:
+    """The step of a line of the log; 0 for notes, and for damaged lines, which readers refuse."""
+    try:
+        return int(json.loads(row)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 0

@@ -57,6 +57,7 @@ class Checkpoints:
         arrays = stacked.read(state(self.model))
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise NotFinite(f"the weights are not finite after step {progress.step}")
+        self.run.sync_log()
         progress.log_bytes = self.run.log_bytes
         self._write(self.run.checkpoints / LAST, arrays, {"progress": progress.to_json()})
         self.saved_at = time.monotonic()
@@ -68,7 +69,7 @@ class Checkpoints:
             arrays, meta = files.read_arrays(path)
             _assign(arrays, state(self.model), path)
             progress = Progress.from_json(meta["progress"])
-        self.run.cut_log(progress.log_bytes)
+        self.run.cut_log(progress.log_bytes, progress.step)
         return progress
 
     def keep_epoch(self, progress: Progress) -> None:

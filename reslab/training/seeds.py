@@ -21,7 +21,7 @@ from typing import Any
 import keras
 
 from reslab import zoo
-from reslab.core import environment
+from reslab.core import environment, locks
 from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE, SEEDS_FILE, read_record, write_json, writing
 from reslab.core.interrupts import Interrupted, interrupt, on_signals
@@ -203,6 +203,10 @@ class _SeedTraining:
         self.trained = False
 
     def train(self) -> SeedRuns:
+        with locks.only_writer(self.path, "wait for it"):
+            return self._train()
+
+    def _train(self) -> SeedRuns:
         runs = []
         for number, seed in enumerate(self.seeds):
             with self._resumable():

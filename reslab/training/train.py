@@ -158,9 +158,10 @@ def train_prepared(
     """Train what is prepared. `info` are entries of run.json that replace those of this process."""
     path = run_path(prepared, options)
     run = Run.create(path, {"name": path.name, **run_info(prepared, options), **info})
-    with run.or_nothing():
-        loop = _begin(run, prepared, callbacks, watch)
-    return finish(loop)
+    with run.only_writer():
+        with run.or_nothing():
+            loop = _begin(run, prepared, callbacks, watch)
+        return finish(loop)
 
 
 @on_signals(interrupt)
@@ -194,6 +195,15 @@ def resume(
         if not (run.path / "report.html").exists():  # killed before it was written
             page.write([run], run.path / "report.html")
         return run
+    with run.only_writer():
+        return _resume(Run.open(path), data, callbacks, watch)
+
+
+def _resume(run: Run, data: Data | None, callbacks: Callbacks, watch: Watch | None) -> Run:
+    """`resume` of a run that no other process trains."""
+    if run.info["status"] == "done":  # by another process, a moment ago
+        return run
+    path = run.path
     backend = keras.backend.backend()
     if backend != run.info["backend"]:
         raise UserError(

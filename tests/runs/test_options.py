@@ -6,9 +6,11 @@ import inspect
 from dataclasses import fields
 from typing import Any, get_type_hints
 
+import click
 import pytest
 
 import reslab
+from reslab.cli.main import cli
 from reslab.cli.options import TABLE_COLUMNS
 from reslab.cli.train import train as command
 from reslab.core.errors import UserError
@@ -32,13 +34,15 @@ def test_keyword_arguments_agree_with_the_dataclass() -> None:
 
 
 def test_the_command_line_agrees_with_the_dataclass() -> None:
-    defaults = command.make_context("train", []).params
+    outer = click.Context(cli, **cli.context_settings)  # or click would keep a --help without -h
+    defaults = command.make_context("train", [], parent=outer).params
     for name in ("name", "data", "resumed", "backend", "seeds"):  # not options of one run
         del defaults[name]
     for kind in TABLE_COLUMNS:  # together they are `columns`
         assert defaults.pop(f"{kind}_column") is None
     assert defaults.keys() == FIELDS.keys() - {"columns"}
-    assert defaults.pop("changes") == ()  # --set may be given several times
+    for repeated in ("changes", "class_weights"):  # --set and --class-weight
+        assert defaults.pop(repeated) == ()
     assert defaults == {name: FIELDS[name].default for name in defaults}
 
 

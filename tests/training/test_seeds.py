@@ -19,6 +19,7 @@ from reslab import data as datasets
 from reslab.core.errors import UserError
 from reslab.core.progress import Watch
 from reslab.runs.run import Run
+from reslab.training import finish
 from reslab.training import train as training
 from reslab.training.seeds import SeedRuns, resume_seeds, train_seeds
 from tests.helpers import tiny
@@ -236,14 +237,14 @@ def test_the_command_prints_each_run_and_the_mean(thirds: Path) -> None:
 @pytest.mark.usefixtures("apart")
 def test_an_interrupted_command_says_how_to_resume(thirds: Path) -> None:
     words = "train", "tiny", "--data", thirds, "--epochs", 1, "--batch", 16, "--out", "out"
-    save_model = training._save_model
+    save_model = finish._save_model
 
     def interrupted(made: Any) -> None:
         if made.run.info["seed"] == 1:
             signal.raise_signal(signal.SIGINT)
         save_model(made)
 
-    with mock.patch.object(training, "_save_model", interrupted):
+    with mock.patch.object(finish, "_save_model", interrupted):
         answer = invoke(*words, "--set", "rate=0.05", "--seeds", 2)
     assert answer.code == 130
     assert answer.err.splitlines()[-1] == (
