@@ -28,11 +28,11 @@ def _choose_backend() -> None:
     """Choose PyTorch, the fastest on a CPU, unless KERAS_BACKEND or keras.json names another."""
     if "keras" in sys.modules or os.environ.get("KERAS_BACKEND"):
         return
-    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
     try:
-        settings = json.loads((Path(home) / "keras.json").read_text(encoding="utf-8"))
+        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        settings = json.loads((home / "keras.json").read_text(encoding="utf-8"))
         configured = settings.get("backend") if settings != _UNTOUCHED else None
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RuntimeError):  # no home: a RuntimeError
         configured = None
     installed = [b for b in ("torch", "jax", "tensorflow") if importlib.util.find_spec(b)]
     backend = configured or next(iter(installed), None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from reslab.cli.options import print_json
+from reslab.cli.output import echo, print_json
 
 out_stem = click.option(
     "--out",
@@ -22,4 +22,4 @@ def print_files(files: tuple[Path, ...], as_json: bool) -> None:
         print_json({file.suffix[1:]: str(file) for file in files})
         return
     for file in files:
-        click.echo(f"picture: {file}")
+        echo(f"picture: {file}")

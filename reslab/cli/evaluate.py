@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from reslab.cli.options import as_json, backend, print_json, table_columns, use_backend
+from reslab.cli.options import as_json, backend, table_columns, use_backend
+from reslab.cli.output import echo, print_json
 
 
 @click.command()
@@ -41,6 +42,6 @@ def evaluate(
     else:
         task = task_of(opened.info)
         lines = [task.sentence(result), *task.details(result)]
-        click.echo("\n".join([*lines, *(f"caution: {warning}" for warning in warnings)]))
+        echo("\n".join([*lines, *(f"caution: {warning}" for warning in warnings)]))
     then = "the result is printed above, but not stored"  # as with a run on a read-only disk
     evaluation.store(opened, result, own_data=data is None, then=then)

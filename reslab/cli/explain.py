@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from reslab.cli.options import as_json, print_json
+from reslab.cli.options import as_json
+from reslab.cli.output import echo, print_json
 
 
 @click.command()
@@ -37,6 +38,6 @@ def explain(paths: tuple[Path, ...], out: Path, as_json: bool) -> None:
         print_json({"page": str(path), "runs": runs, "studies": studies})
         return
     for reason in collected.unread:
-        click.echo(f"left out: {reason}", err=True)
-    click.echo(f"with {len(collected.runs)} runs and {len(studies)} studies")
-    click.echo(f"page: {path}")
+        echo(f"left out: {reason}", err=True)
+    echo(f"with {len(collected.runs)} runs and {len(studies)} studies")
+    echo(f"page: {path}")

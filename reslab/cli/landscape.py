@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import as_json, backend, print_json
+from reslab.cli.options import as_json, backend
+from reslab.cli.output import echo, print_json
 from reslab.cli.progress import run_study
 from reslab.cli.study_options import out_folder, run_folders
 from reslab.core.errors import UserError
@@ -125,5 +126,5 @@ def _print_summary(study: Study, as_json: bool) -> None:
         return
     for texts in page.sharpness_texts(study, surfaces):
         run = f"{texts.pop('run')}, seed {texts.pop('seed')}"
-        click.echo(f"{run}; {', '.join(f'{key}: {text}' for key, text in texts.items())}")
-    click.echo(f"page: {path}")
+        echo(f"{run}; {', '.join(f'{key}: {text}' for key, text in texts.items())}")
+    echo(f"page: {path}")

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from reslab.cli.options import as_json, print_json
+from reslab.cli.options import as_json
+from reslab.cli.output import print_json
 from reslab.cli.tables import make_table, millions, print_table
 
 

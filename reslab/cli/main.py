@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ from reslab.cli.landscape import landscape
 from reslab.cli.lesions import lesions
 from reslab.cli.list import list_
 from reslab.cli.options import INTERRUPTED
+from reslab.cli.output import accept_all_characters, echo
 from reslab.cli.predict import predict
 from reslab.cli.recipes import recipes
 from reslab.cli.report import report
@@ -75,7 +77,7 @@ def cli(context: click.Context) -> None:
       reslab report runs/resnet20-fashion-mnist-quick-1
     """
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
 
 
 for command in (command for commands in SECTIONS.values() for command in commands):
@@ -87,6 +89,9 @@ def main(args: list[str] | None = None) -> None:
 
     So are errors of the machine: a file that cannot be read, a full disk, too little memory.
     """
+    accept_all_characters()
+    if args is None and not sys.warnoptions:  # a process of its own: no warning beside the line
+        warnings.simplefilter("ignore")
     try:
         for word in sys.argv[1:] if args is None else args:
             written(word)
@@ -99,7 +104,7 @@ def main(args: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # `reslab list | head`
-        sys.stderr.close()
+        _discard_output()
         sys.exit(0)
     except OSError as error:
         _discard_output()
@@ -116,10 +121,12 @@ def _discard_output() -> None:
 
     Otherwise Python flushes it again at exit, and prints a second error.
     """
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # closed by the shell
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 # Messages of PyTorch (on a CPU, on a GPU), JAX and TensorFlow; the first two are RuntimeErrors.
@@ -136,5 +143,5 @@ def _help(context: click.Context | None) -> str:
 
 
 def _fail(message: str) -> None:
-    click.echo(f"reslab: {' '.join(message.splitlines())}", err=True)
+    echo(f"reslab: {' '.join(message.splitlines())}", err=True)
     sys.exit(2)

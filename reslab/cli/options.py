@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -79,6 +78,8 @@ def load_tensorflow() -> None:
     """
     if "tensorflow" in sys.modules or importlib.util.find_spec("tensorflow") is None:
         return
+    if sys.stderr is None:  # closed by the shell
+        return
     sys.stderr.flush()
     stderr_copy, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -89,11 +90,6 @@ def load_tensorflow() -> None:
         os.dup2(stderr_copy, 2)
         os.close(stderr_copy)
         os.close(devnull)
-
-
-def print_json(data: Any) -> None:
-    """Print `data` as indented JSON."""
-    click.echo(json.dumps(data, indent=1, ensure_ascii=False))
 
 
 def field_and_value(text: str) -> tuple[str, str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from reslab.cli.options import as_json, backend, print_json, use_backend
+from reslab.cli.options import as_json, backend, use_backend
+from reslab.cli.output import echo, print_json
 
 
 @click.command()
@@ -58,7 +59,7 @@ def predict(
             f"{guess['class']} {100 * guess['probability']:.1f} %"
             for guess in result["predictions"]
         )
-        click.echo(f"{result['file']}: {', '.join(guesses)}")
+        echo(f"{result['file']}: {', '.join(guesses)}")
 
 
 def _paths(name: str) -> list[str]:

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-import click
-
 from reslab.cli.options import INTERRUPTED, load_tensorflow, use_backend
+from reslab.cli.output import echo
+from reslab.core.text import printable
 
 if TYPE_CHECKING:
     from reslab.core.progress import Watch
@@ -53,7 +53,7 @@ class Bar:
 
     def say(self, text: str) -> None:
         """Print a line above the bar, without Rich's markup: a file name may look like it."""
-        self.console.out(text, highlight=False)
+        self.console.out(printable(text), highlight=False)
 
 
 class StudyBar(Bar):
@@ -97,5 +97,5 @@ def run_study(run: Callable[[Watch], Study], backend: str | None) -> Study:
             return run(bar.watch())
         except Interrupted:
             bar.close()
-            click.echo("stopped and saved: run the same command again to continue", err=True)
+            echo("stopped and saved: run the same command again to continue", err=True)
             sys.exit(INTERRUPTED)

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from reslab.cli.options import as_json, print_json
+from reslab.cli.options import as_json
+from reslab.cli.output import echo, print_json
 from reslab.cli.tables import make_table, print_table
 
 DESCRIPTION = "name", "promise", "source"  # shown above the table of the fields
@@ -46,15 +47,15 @@ def recipes(name: str | None, images: int | None, as_json: bool) -> None:
         return
     for key in ("promise", "source"):
         if text := getattr(chosen, key):
-            click.echo(f"{key}: {text}")
-    click.echo()
+            echo(f"{key}: {text}")
+    echo()
     _print_fields(_without(fields))
     if name in RULES and images is None:
-        click.echo(
+        echo(
             f"For fewer than {LARGE:,} training images, batch, rate and epochs are others: "
             f"reslab recipes {name} --images N"
         )
-    click.echo("--set FIELD=VALUE changes a field, such as --set rate=0.05; lists have commas.")
+    echo("--set FIELD=VALUE changes a field, such as --set rate=0.05; lists have commas.")
 
 
 def _without(fields: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -66,7 +67,7 @@ def _print_list(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(row[key] for key in DESCRIPTION))
     print_table(table)
-    click.echo("`reslab recipes NAME` lists the fields of one, with their meaning and unit.")
+    echo("`reslab recipes NAME` lists the fields of one, with their meaning and unit.")
 
 
 def _print_fields(fields: list[dict[str, Any]]) -> None:

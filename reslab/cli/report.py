@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from reslab.cli.output import echo
+
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -21,4 +23,4 @@ def report(runs: tuple[Path, ...], out: Path | None) -> None:
     opened = [Run.open(path) for path in runs]
     if out is None:
         out = runs[0] / "report.html" if len(runs) == 1 else Path("report.html")
-    click.echo(f"report: {page.write(opened, out, 'choose another path with --out')}")
+    echo(f"report: {page.write(opened, out, 'choose another path with --out')}")

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from reslab.cli.options import as_json, print_json
+from reslab.cli.options import as_json
+from reslab.cli.output import echo, print_json
 from reslab.cli.tables import integer, make_table, print_table
 
 
@@ -41,17 +42,17 @@ def show(
     if as_json:
         print_json(facts)
         return
-    click.echo(f"{net.title}: {facts['depth']} layers deep, {facts['classes']} classes")
+    echo(f"{net.title}: {facts['depth']} layers deep, {facts['classes']} classes")
     order = f" ({facts['data_format']})" if net.data_format else ""
     image_size = "x".join(map(str, facts["input_shape"]))
-    click.echo(f"images of {image_size}{order}; {net.source}\n")
+    echo(f"images of {image_size}{order}; {net.source}\n")
     _print_rows(facts)
     buffers = facts["total_params"] - facts["trainable_params"]
-    click.echo(f"{buffers:,} more numbers are running means and variances of batch norm")
+    echo(f"{buffers:,} more numbers are running means and variances of batch norm")
     if net.aux:
         params = facts["trainable_params_with_aux"]
         rows = " and ".join(net.aux)
-        click.echo(f"in training, with auxiliary heads behind {rows}: {params:,} parameters")
+        echo(f"in training, with auxiliary heads behind {rows}: {params:,} parameters")
 
 
 def _print_rows(facts: dict[str, Any]) -> None:
@@ -84,7 +85,7 @@ def _show_table_1(as_json: bool) -> None:
         table.add_row(row["row"], row["output"], *map(Text, cells), end_section=True)
     table.add_row("parameters", "", *(integer(net["params"]) for net in nets))
     table.add_row("multiply-adds", "", *(integer(net["multiply_adds"]) for net in nets))
-    click.echo("He et al. 2015, arXiv 1512.03385, Table 1; its FLOPs are multiply-adds\n")
+    echo("He et al. 2015, arXiv 1512.03385, Table 1; its FLOPs are multiply-adds\n")
     print_table(table)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import print_json
+from reslab.cli.output import echo, print_json
 from reslab.cli.progress import run_study
 from reslab.core.errors import UserError
 
@@ -42,4 +42,4 @@ def run_and_print(run: Callable[[Watch], Study], as_json: bool, backend: str | N
     if as_json:
         print_json({"study": str(study.path), **study.info["found"]})
     else:
-        click.echo(f"page: {study.path / 'page.html'}")
+        echo(f"page: {study.path / 'page.html'}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import as_json, backend, field_and_value, print_json
+from reslab.cli.options import as_json, backend, field_and_value
+from reslab.cli.output import echo, print_json
 from reslab.cli.progress import run_study
 from reslab.cli.study_options import out_folder
 
@@ -87,5 +88,5 @@ def run_sweep(
         print_json({"study": str(study.path), **study.info["found"]})
         return
     for line in lines(study):
-        click.echo(line)
-    click.echo(f"page: {study.path / 'page.html'}")
+        echo(line)
+    echo(f"page: {study.path / 'page.html'}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from reslab.core.text import printable
+
 
 def make_table(
     *columns: str, numbers: int = 2, first_number: int = 1, keep_rows: bool = False
@@ -21,7 +23,12 @@ def make_table(
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    class PrintableTable(Table):
+        def add_row(self, *cells: Any, **options: Any) -> None:
+            texts = (printable(cell) if isinstance(cell, str) else cell for cell in cells)
+            super().add_row(*texts, **options)
+
+    table = PrintableTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for i, column in enumerate(columns):
         is_number = first_number <= i < first_number + numbers
         table.add_column(
@@ -29,7 +36,7 @@ def make_table(
             justify="right" if is_number else "left",
             no_wrap=keep_rows or is_number or i == 0,
         )
-    if keep_rows and sys.stdout.isatty():
+    if keep_rows and sys.stdout is not None and sys.stdout.isatty():
         table.columns[-1].ratio, table.expand = 1, True
     return table
 

@@ -22,6 +22,7 @@ from reslab.cli.options import (
     table_columns,
     use_backend,
 )
+from reslab.cli.output import echo
 from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE, SEEDS_FILE
 
@@ -189,10 +190,10 @@ def train(
             bar.close()
             path = stop.path or resumed
             how = f"stopped and saved; resume with: reslab train --resume {path}"
-            click.echo(how if path else "stopped before it began: nothing is left", err=True)
+            echo(how if path else "stopped before it began: nothing is left", err=True)
             sys.exit(INTERRUPTED)
     if not bar.started:
-        click.echo(f"{result.path} is finished already")
+        echo(f"{result.path} is finished already")
     if isinstance(result, several.SeedRuns):
         _summary_of_seeds(result)
     else:
@@ -241,17 +242,17 @@ def _summary(run: Run) -> None:
         before, after = (result[f"val_{task.metric}_{when}"] for when in ("before", "after"))
         change = "" if after is None else f": validation {percent(before)}, then {percent(after)}"
         images = f"{result['images']:,} training images"
-        click.echo(f"batch norm's statistics measured again on {images}{change}")
+        echo(f"batch norm's statistics measured again on {images}{change}")
     if run.evaluation:
         chosen = f"epoch {run.info['chosen_epoch']} chosen"
-        click.echo(f"{chosen}; {task.sentence(run.evaluation)}")
+        echo(f"{chosen}; {task.sentence(run.evaluation)}")
     else:
-        click.echo("done")
+        echo("done")
     for caution in cautions(run.info, run.evaluation, run.log()):
-        click.echo(f"caution: {caution}")
+        echo(f"caution: {caution}")
     if run.suspects and (line := suspects.sentence(run.suspects)):
-        click.echo(line)
-    click.echo(f"report: {run.path / 'report.html'}")
+        echo(line)
+    echo(f"report: {run.path / 'report.html'}")
 
 
 def _summary_of_seeds(result: SeedRuns) -> None:
@@ -266,14 +267,14 @@ def _summary_of_seeds(result: SeedRuns) -> None:
         text = f"failed: {run.info['why']}" if failed else "not evaluated"
         if run.evaluation and not failed:
             text = task_of(run.info).sentence(run.evaluation)
-        click.echo(f"seed {run.info['seed']}: {text}")
+        echo(f"seed {run.info['seed']}: {text}")
         for caution in cautions(run.info, run.evaluation, run.log()):
             by_caution.setdefault(caution, []).append(str(run.info["seed"]))
     for caution, seeds in by_caution.items():
-        click.echo(f"caution, seed {listed(seeds)}: {caution}")
-    click.echo(result.sentence)
-    click.echo(COVERS)
-    click.echo(f"report: {result.path / 'report.html'}")
+        echo(f"caution, seed {listed(seeds)}: {caution}")
+    echo(result.sentence)
+    echo(COVERS)
+    echo(f"report: {result.path / 'report.html'}")
 
 
 def _backend_of(path: Path) -> str | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from reslab.cli.options import as_json, print_json
+from reslab.cli.options import as_json
+from reslab.cli.output import echo, print_json
 
 network_option = click.option(
     "--network",
@@ -45,7 +46,7 @@ def convert(source: str, out: Path, to: str, scheme: str, network: str | None) -
 
     opened = conversion.convert(source, out, to, network, scheme)
     source_scheme = opened.fit.scheme.name
-    click.echo(
+    echo(
         f"{out}: {opened.network.name}, {len(opened.fit.mappings)} tensors, {source_scheme} to {to}"
     )
 
@@ -72,6 +73,6 @@ def compare(one: str, other: str, network: str | None, as_json: bool) -> None:
         if not text:
             is_equal = row["difference"] == 0
             text = "equal" if is_equal else f"{row['difference']:.3g} of {row['scale']:.3g}"
-        click.echo(f"{row['layer']:<{width}}  {text}")
+        echo(f"{row['layer']:<{width}}  {text}")
     equal = sum(row["difference"] == 0 and not row["only"] and not row["shapes"] for row in rows)
-    click.echo(f"{equal} of {len(rows)} layers are equal")
+    echo(f"{equal} of {len(rows)} layers are equal")

@@ -7,9 +7,12 @@ import platform
 import shlex
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from reslab.core.errors import UserError
 
 PACKAGES = (
     "reslab",
@@ -75,6 +78,16 @@ def machine(backend: str) -> dict[str, Any]:
         "gpu": _gpu(backend),
         "os": f"{platform.system()} {platform.release()}",
     }
+
+
+def check_clock() -> None:
+    """Raise UserError if the clock is before 1980, where the dates of zip files begin.
+
+    Model files are zip files. A board without a battery starts in 1970.
+    """
+    year = time.localtime().tm_year
+    if year < 1980:
+        raise UserError(f"the clock of this machine is in {year}: set it to the time of today")
 
 
 def _git(*arguments: str, at: Path) -> str:

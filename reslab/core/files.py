@@ -148,6 +148,13 @@ def write(path: Path, fill: Callable[[Path], Any], then: str = SAFE) -> None:
             raise
 
 
+def write_cache(path: Path, fill: Callable[[Path], Any]) -> None:
+    """`write` for a file that only saves time: it is no error if it cannot be written."""
+    with suppress(OSError, UserError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, fill)
+
+
 # Names of files that are not finished: those of `write`, and those of the safetensors library.
 _UNFINISHED = re.compile(r"\.\d+-.+|\.tmp\w{6}")
 

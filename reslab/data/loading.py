@@ -18,6 +18,7 @@ from . import content, duplicates
 from .dataset import ArraySplit, Data, Parts
 from .images import Size, resize_array, sides
 from .sources import cifar, files, folder, idx, table
+from .sources.download import home_expanded
 from .splits import amount, counts, stratified
 
 SPLITS = content.CONTENT, content.STRATIFIED
@@ -221,7 +222,7 @@ def _read(
         return _arrays(idx.load_known(source, cache), size, channels), source
     if source in cifar.SETS:
         return _arrays(cifar.load_known(source, cache), size, channels), source
-    path = Path(written(source)).expanduser().absolute()
+    path = home_expanded(written(source)).absolute()
     if not path.exists():
         if len(Path(source).parts) > 1 or source.startswith((".", "~")):
             raise UserError(f"there is no folder {path}; give a folder of class folders, or a name")

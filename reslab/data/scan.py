@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -14,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from reslab.data.sources.download import cache_dir, write_atomically
+from reslab.core.files import write_cache
+from reslab.data.sources.download import cache_dir
 
 from . import duplicates, images
 
@@ -92,7 +92,7 @@ def _check(path: Path, stat: tuple[int, int], hashes: bool) -> Verdict:
 
 
 def _with_progress(verdicts: Iterable[Verdict], total: int) -> Iterator[Verdict]:
-    if total < _SHOW_FROM or not sys.stderr.isatty():
+    if total < _SHOW_FROM or sys.stderr is None or not sys.stderr.isatty():
         return iter(verdicts)
     from rich.console import Console
     from rich.progress import track
@@ -115,5 +115,4 @@ def _write_index(index: Path, verdicts: dict[str, Verdict]) -> None:
     """The index only saves time, so it is no error if it cannot be written."""
     files = {name: astuple(verdict) for name, verdict in verdicts.items()}
     content = json.dumps({"format": _FORMAT, "files": files}).encode()
-    with contextlib.suppress(OSError):
-        write_atomically(index, lambda file: file.write(content))
+    write_cache(index, lambda temp: temp.write_bytes(content))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,6 +144,8 @@ def _model_path(path: Path) -> Path:
 
 def _check(image: Path) -> None:
     try:
-        pictures.check(image)
+        with warnings.catch_warnings():  # Pillow warns of damage before it raises an error
+            warnings.simplefilter("ignore")
+            pictures.check(image)
     except pictures.BadImage as error:
         raise UserError(f"{image} cannot be read: {error}") from None

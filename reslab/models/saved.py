@@ -20,6 +20,7 @@ from keras import layers
 
 from reslab.acceleration.accelerate import accelerate, fast_initialisation
 from reslab.core import files
+from reslab.core.environment import check_clock
 from reslab.core.errors import UserError
 from reslab.models import optimizers as _optimizers  # noqa: F401  registers the optimisers of compiled models
 from reslab.models.build import allow_layers
@@ -53,6 +54,7 @@ def end_to_end(net: keras.Model, shape: tuple[int, int, int], mean: Any, std: An
 
 def save(model: keras.Model, path: Path, card: Mapping[str, Any], member: str = CARD) -> None:
     """Write a `.keras` file with the card as one more member, in JSON. The write is atomic."""
+    check_clock()
 
     def write(temporary: Path) -> None:
         archive = temporary.with_suffix(".tmp.keras")  # Keras requires the suffix .keras

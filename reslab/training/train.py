@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from reslab import data as datasets
+from reslab.core import environment
 from reslab.core.errors import UserError
 from reslab.core.files import read_arrays, write_arrays, writing
 from reslab.core.interrupts import interrupt, on_signals
@@ -142,6 +143,7 @@ def train_with(
     watch: Watch | None = None,
 ) -> Run:
     """`train` with its options as one value."""
+    environment.check_clock()
     check_out(options)
     prepared = prepare(network, data, options)
     plan.refuse_without_effect(prepared, data, options)

@@ -141,7 +141,7 @@ def _library_cache(source: str) -> list[Path]:
         "torchvision": Path(os.environ.get("TORCH_HOME", "~/.cache/torch"), "hub/checkpoints"),
         "keras": Path(os.environ.get("KERAS_HOME", "~/.keras"), "models"),
     }
-    return [caches[library].expanduser()] if library in caches else []
+    return [download.home_expanded(caches[library])] if library in caches else []
 
 
 def _torchvision(network: str, version: str) -> Published:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from reslab.cli.main import main
+from reslab.core.locks import LOCK_FILE
 from tests.helpers import tiny
 
 
@@ -65,11 +66,15 @@ def error_of(*words: object, stdin: str = "") -> str:
 
 
 def snapshot(root: Path | None = None) -> dict[str, bytes | None]:
-    """Return the contents of all files below a folder (the current one), and None for folders."""
+    """Return the contents of all files below a folder (the current one), and None for folders.
+
+    Locks are left out: they stay, and say nothing.
+    """
     root = root or Path.cwd()
     return {
         path.relative_to(root).as_posix(): path.read_bytes() if path.is_file() else None
         for path in sorted(root.rglob("*"))
+        if path.name != LOCK_FILE
     }
 
 

@@ -14,7 +14,6 @@ import keras
 import pytest
 
 from reslab.core.files import read_arrays
-from reslab.core.locks import LOCK_FILE
 from reslab.evaluation.tasks import classification
 from reslab.models import saved
 from reslab.report import page as report
@@ -129,11 +128,7 @@ def complete(path: str) -> None:
     assert run.evaluation["readings"] == 1
     assert run.model_path.exists()
     assert (run.path / "report.html").exists()
-    assert not [
-        name
-        for name in snapshot(run.path)
-        if Path(name).name.startswith(".") and Path(name).name != LOCK_FILE
-    ]
+    assert not [name for name in snapshot(run.path) if Path(name).name.startswith(".")]
 
 
 def test_readings_of_the_test_set_are_counted(train: tuple[object, ...]) -> None:

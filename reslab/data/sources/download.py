@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 from reslab.core.errors import UserError
 from reslab.spec.catalogue import Remote
@@ -16,19 +16,33 @@ DEBIAN = Path("/usr/share/datasets")  # such as the package dataset-fashion-mnis
 
 
 def cache_dir(cache: str | os.PathLike[str] | None = None) -> Path:
-    """The argument, else $RESLAB_CACHE, else the user's cache folder. It may not exist yet."""
+    """The argument, else $RESLAB_CACHE, else the user's cache folder. It may not exist yet.
+
+    A user without a home, as in a container, gets a folder among the temporary files.
+    """
     chosen = cache or os.environ.get("RESLAB_CACHE")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return home_expanded(chosen).absolute()
     from platformdirs import user_cache_dir
 
-    return Path(user_cache_dir("reslab"))
+    try:
+        return Path(user_cache_dir("reslab"))
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), f"reslab-{os.getuid()}")
+
+
+def home_expanded(path: str | os.PathLike[str]) -> Path:
+    """The path with ~ replaced by the home; as it is for a user without one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def folders(name: str, cache: str | os.PathLike[str] | None) -> Iterator[Path]:
     """The folders in which the set `name` is searched, in order."""
     if data_folder := os.environ.get("RESLAB_DATA"):
-        yield Path(data_folder).expanduser().absolute() / name
+        yield home_expanded(data_folder).absolute() / name
     yield cache_dir(cache) / name
     yield DEBIAN / name
 
@@ -155,22 +169,3 @@ class _Bar:
 
     def close(self) -> None:
         """`__exit__` stops the progress bar, also after an error."""
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that it appears complete or not at all.
-
-    Raises:
-        OSError: the disk is full or read-only. No file remains.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

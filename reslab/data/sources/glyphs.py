@@ -11,7 +11,6 @@ arithmetic, so they are the same, bit for bit, on every machine and with every v
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import zipfile
@@ -23,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from reslab.core.files import write_cache
 from reslab.core.rng import Stream
 from reslab.data.dataset import ArraySplit, Parts
 from reslab.spec.catalogue import CHARACTERS
 
-from .download import cache_dir, write_atomically
+from .download import cache_dir
 
 VERSION = 2  # recorded in runs; raise it when the images change
 MASKS = Path(__file__).with_name("glyphs.npz")
@@ -241,8 +241,7 @@ def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """A cache that cannot be written is no error: the images are drawn again the next time."""
     checksum = np.frombuffer(_checksum(arrays), np.uint8)
     content: dict[str, Any] = {"sha256": checksum, **arrays}
-    with contextlib.suppress(OSError):
-        write_atomically(path, lambda file: np.savez_compressed(file, **content))
+    write_cache(path, lambda temp: np.savez_compressed(temp, **content))
 
 
 def _checksum(arrays: dict[str, np.ndarray]) -> bytes:
