@@ -23,6 +23,10 @@ TABLE_COLUMNS = {
     "split": "the parts: train, val or test",
     "group": "what belongs together, and stays in one part",
 }
+SEVERAL_LABELS = {
+    "columns": ("A,B,C", "Of a table: columns of 0 and 1, one for each class; also patterns."),
+    "separator": ("TEXT", "Of a table: what stands between several labels of an image."),
+}
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -42,9 +46,13 @@ def table_columns(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_columns(*context: Any, **options: Any) -> Any:
         names = {kind: options.pop(f"{kind}_column") for kind in TABLE_COLUMNS}
+        names |= {f"label_{what}": options.pop(f"label_{what}") for what in SEVERAL_LABELS}
         given = {kind: name for kind, name in names.items() if name is not None}
         return command(*context, **options, columns=given or None)
 
+    for what, (metavar, text) in reversed(SEVERAL_LABELS.items()):
+        option = click.option(f"--label-{what}", metavar=metavar, help=text)
+        with_columns = option(with_columns)
     for kind, what in reversed(TABLE_COLUMNS.items()):
         option = click.option(f"--{kind}-column", metavar="NAME", help=f"Of a table: {what}.")
         with_columns = option(with_columns)

@@ -11,13 +11,15 @@ import numpy as np
 
 from .content import array_digests
 
+CLASSIFICATION, MULTILABEL = "classification", "multilabel"  # what the labels are for
+
 
 class Split(Protocol):
     """One part of a data set (training, validation or test): labels, and images by position."""
 
     @property
     def labels(self) -> np.ndarray:
-        """The class of each image: int32 (n,)."""
+        """The class of each image, int32 (n,); of several labels 0 or 1, int32 (n, classes)."""
         ...
 
     @property
@@ -65,7 +67,8 @@ class ArraySplit:
 
     Args:
         array: uint8 (N, h, w, c).
-        labels: int32 (n,), the class of each image.
+        labels: int32 (n,), the class of each image; or int32 (n, classes), 1 for each label of an
+            image and else 0.
         positions: int64 (n,), the rows of `array` that belong to the split.
         names: file names, if there are files.
         row_digests: uint64 (N,), the digest of each row of `array` before it was resized. None:
@@ -84,7 +87,7 @@ class ArraySplit:
 
         Args:
             array: uint8 (n, h, w, c), or (n, h, w) for grey images.
-            labels: int (n,), from 0.
+            labels: int (n,), from 0; or 0 and 1, (n, classes), for several labels of an image.
 
         Returns:
             The split.
@@ -134,6 +137,7 @@ class Parts:
     validation: Split | None = None
     checksum: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    task: str = CLASSIFICATION
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +159,8 @@ class Data:
         facts: for reports; JSON-serialisable.
         provenance: JSON-serialisable arguments: `load(**provenance)` gives the same data. Empty if
             the data were made in Python.
+        task: "classification" if each image has one class, "multilabel" if it can have several
+            labels or none.
     """
 
     name: str
@@ -167,3 +173,4 @@ class Data:
     checksum: str
     facts: dict[str, Any]
     provenance: dict[str, Any]
+    task: str = CLASSIFICATION

@@ -15,11 +15,11 @@ from reslab.core.errors import UserError, unknown, written
 from reslab.spec.catalogue import sources
 
 from . import content, duplicates
-from .dataset import ArraySplit, Data, Parts
+from .dataset import CLASSIFICATION, ArraySplit, Data, Parts
 from .images import Size, resize_array, sides
 from .sources import cifar, files, folder, idx, table
 from .sources.download import home_expanded
-from .splits import amount, counts, stratified
+from .splits import amount, counts, random_sample
 
 SPLITS = content.CONTENT, content.STRATIFIED
 FOLDER_SIZE = 224  # the default side of the images of a folder, in pixels
@@ -51,7 +51,7 @@ def load(
 
     Args:
         source: a name that `reslab list` shows, or the path of a folder of class folders, of a
-            table (CSV) of files and labels, of IDX files, or of CIFAR's binary files.
+            table (CSV or Parquet) of files and labels, of IDX files, or of CIFAR's binary files.
         size: side of the square images in pixels, or (height, width). None: `folder_size` for
             folders, unchanged for all other sources.
         channels: 1 (grey) or 3 (RGB). None: 3 for folders, unchanged for all other sources.
@@ -76,10 +76,14 @@ def load(
         near_duplicates: whether pictures of a folder that look the same come into one part; needs
             the extra `duplicates`. None: if it is installed.
         columns: the names of the columns of a table by their kind: "image" (paths relative to the
-            folder of the table; default: the first of image, file, path, id and the like), "label"
-            (default: label, class, category, target and the like), "split" (train, val or test;
+            folder of the table, or to a folder `images` beside it; default: the first of image,
+            file, path, id and the like), "label" (default: label, class, category, target and the
+            like), "split" (train, val or test, or truth values in a column such as is_valid;
             default: none, the table is split by `split`), and "group" (files with the same entry
-            come into one part; default: none).
+            come into one part; default: none). For several labels of an image: "label_columns"
+            (columns of 0 and 1: names or patterns with commas between them), or
+            "label_separator" (what stands between the labels of a cell; "" for one label in each
+            cell; default: `|` or `;` if there are some, or spaces if no class name can have them).
 
     Returns:
         The data set. Images are uint8 (n, height, width, channels), labels int32 (n,).
@@ -160,10 +164,10 @@ def sample(data: Data, images: int) -> Data:
         raise UserError(
             f"{data.name} has {n:,} training images: choose a sample of 1 to {n:,}, not {images:,}"
         )
-    _, chosen = stratified(data.train.labels, images, data.classes, (0, "sample"))
-    train = data.train.take(chosen)
+    train = data.train.take(random_sample(data.train.labels, images, data.classes))
     tallies = {**data.facts.get("counts", {}), "train": counts(train.labels, data.classes)}
-    facts = {"sample": f"{images:,} of {n:,} training images, stratified, seed 0"}
+    rule = "stratified" if data.task == CLASSIFICATION else "random"
+    facts = {"sample": f"{images:,} of {n:,} training images, {rule}, seed 0"}
     return replace(
         data,
         train=train,
@@ -196,6 +200,7 @@ def _data(parts: Parts, provenance: dict[str, Any]) -> Data:
         checksum=parts.checksum,
         facts={**parts.facts, "counts": tallies},
         provenance=provenance,
+        task=parts.task,
     )
 
 
@@ -210,7 +215,7 @@ def _read(
     cache = wanted.cache
     is_table = Path(source).suffix.lower() in table.SUFFIX
     if columns.given() and not is_table:
-        option = f"--{next(iter(columns.given()))}-column"
+        option = table.option(next(iter(columns.given())))
         raise UserError(f"{option} is for a table, and {source} is none: give a .csv file")
     if not source.strip():
         raise UserError("--data is empty: give a name of `reslab list`, or a folder")
@@ -234,7 +239,8 @@ def _read(
         return table.load(path, columns, wanted), str(path)
     if not path.is_dir():
         raise UserError(
-            f"{path} is a file; give the folder that holds the class folders, or a .csv table"
+            f"{path} is a file; give the folder that holds the class folders, or a table (.csv, "
+            ".tsv or .parquet)"
         )
     if idx.is_folder(path):
         return _arrays(idx.load_folder(path), size, channels), str(path)
@@ -293,6 +299,8 @@ def _with_validation(parts: Parts, validation: float, seed: int, split: str) -> 
     train, held_out = split_part(parts.train, validation, parts.classes, seed)
     if held_out is None:
         return parts
+    if train.labels.ndim > 1:
+        rule = files.rule_of(content.CONTENT)[1]
     rule = rule.replace("stratified by class", "stratified")
     facts = {
         **parts.facts,

@@ -90,9 +90,14 @@ def split_off(
     split: S, wanted: float, classes: Sequence[str], seed: int, what: str = "validation"
 ) -> tuple[S, S | None]:
     """The remaining split and the part that was split off; (split, None) if `wanted` is 0."""
-    count = amount(wanted, len(split), what, len(classes))
+    several = split.labels.ndim > 1
+    count = amount(wanted, len(split), what, 1 if several else len(classes))
     if count == 0:
         return split, None
+    if several:  # no rule keeps the proportions of all labels: by the content, as with files
+        taken = chosen(split.digests, wanted, seed, what)
+        part = split.take(np.flatnonzero(taken)) if taken.any() else None
+        return split.take(np.flatnonzero(~taken)), part
     rest, taken = stratified(split.labels, count, classes, (seed, what))
     return split.take(rest), split.take(taken)
 
@@ -108,8 +113,8 @@ def split_by_content(
         return split, None
     taken = chosen(split.keys, wanted, seed, what)
     rest = split.take(np.flatnonzero(~taken))
-    sizes = np.bincount(rest.labels, minlength=len(classes))
-    if (sizes == 0).any():
+    sizes = label_counts(rest.labels, len(classes))
+    if (sizes == 0).any() and rest.labels.ndim == 1:
         name = classes[int(np.argmin(sizes))]
         images = int((split.labels == classes.index(name)).sum())
         raise UserError(
@@ -121,8 +126,20 @@ def split_by_content(
 
 def counts(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
     """The number of images of each class, in the order of the classes."""
-    sizes = np.bincount(labels, minlength=len(classes))
+    sizes = label_counts(labels, len(classes))
     return {name: int(n) for name, n in zip(classes, sizes, strict=True)}
+
+
+def label_counts(labels: np.ndarray, classes: int) -> np.ndarray:
+    """The number of images of each class, int (classes,), from one label per image or several."""
+    return labels.sum(0) if labels.ndim > 1 else np.bincount(labels, minlength=classes)
+
+
+def random_sample(labels: np.ndarray, count: int, classes: Sequence[str]) -> np.ndarray:
+    """The sorted positions of `count` images: of one label per image stratified by class."""
+    if labels.ndim > 1:
+        return np.sort(Stream(0, "sample").permutation(len(labels))[:count])
+    return stratified(labels, count, classes, (0, "sample"))[1]
 
 
 def class_weights(labels: np.ndarray, n: int) -> np.ndarray:

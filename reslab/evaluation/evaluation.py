@@ -12,6 +12,7 @@ from reslab import data as datasets
 from reslab.core.errors import UserError
 from reslab.core.files import SAFE, write_json
 from reslab.data import Data, Split
+from reslab.data.sources import table
 from reslab.evaluation import unseen
 from reslab.evaluation.recorded_data import reload
 from reslab.evaluation.tasks.registry import task_of
@@ -111,7 +112,7 @@ def _command(run: Run, data: Data, own_data: bool, keep_seen: bool) -> str:
     if not own_data:
         words += ["--data", data.source]
         for kind, column in data.provenance.get("columns", {}).items():
-            words += [f"--{kind}-column", column]
+            words += [table.option(kind), column]
     return shlex.join([*words, "--keep-seen"] if keep_seen else words)
 
 

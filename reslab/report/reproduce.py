@@ -51,7 +51,7 @@ def training_command(path: Path, info: Mapping[str, Any], network: Network) -> s
     base = RECIPES.get(str(recipe.get("name")))
     columns = provenance.get("columns", {})
     if base is not None and _is_from_zoo(network):
-        options |= {f"{kind}_column": name for kind, name in columns.items()}
+        options |= {_table_option(kind): name for kind, name in columns.items()}
         changes = [f"--set {name}={_text(value)}" for name, value in _changes(base, recipe).items()]
         return " ".join(
             [
@@ -104,6 +104,11 @@ def _plain(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     return shlex.quote(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+
+
+def _table_option(kind: str) -> str:
+    """The option that names a column of this kind, as `_options` writes it."""
+    return kind if kind.startswith("label_") else f"{kind}_column"
 
 
 def _options(name: str, value: Any) -> list[str]:

@@ -25,7 +25,7 @@ from reslab.data.content import (
     group_keys,
     joined,
 )
-from reslab.data.dataset import Parts
+from reslab.data.dataset import CLASSIFICATION, MULTILABEL, Parts
 from reslab.data.duplicates import near_pairs
 from reslab.data.images import MARGIN, BadImage, Size, read_view, sides
 from reslab.data.scan import Verdict, inspect
@@ -58,7 +58,8 @@ class Listing:
     Attributes:
         root: The folder that the names are relative to.
         classes: The names of the classes, in the order of the labels.
-        parts: For "train", and perhaps "validation" and "test": file names with /, and labels.
+        parts: For "train", and perhaps "validation" and "test": file names with /, and labels: the
+            number of the class, or a list of 0 and 1 for several labels.
         split: Where the parts come from, for the facts.
         groups: The group of each file, by its name; empty if there are no groups.
         facts: More facts.
@@ -67,10 +68,11 @@ class Listing:
     root: Path
     name: str
     classes: tuple[str, ...]
-    parts: Mapping[str, tuple[list[str], list[int]]]
+    parts: Mapping[str, tuple[list[str], list[Any]]]
     split: str
     groups: Mapping[str, str]
     facts: Mapping[str, Any]
+    task: str = CLASSIFICATION
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ class FileSplit:
 
     root: Path
     names: Sequence[str]  # relative to root, with /
-    labels: np.ndarray  # int32 (n,)
+    labels: np.ndarray  # int32 (n,), or (n, classes) for several labels
     digests: np.ndarray  # uint64 (n,)
     keys: np.ndarray  # uint64 (n,)
     size: Size
@@ -227,7 +229,7 @@ def _keys(good: dict[str, Verdict], listing: Listing, wanted: Wanted) -> dict[st
 def _split(
     root: Path,
     names: list[str],
-    labels: list[int],
+    labels: list[Any],
     good: dict[str, Verdict],
     keys: dict[str, np.uint64],
     wanted: Wanted,
@@ -264,13 +266,13 @@ def _arranged(
         ("validation", validation, 1),
         ("test", test, 1),
     ):
-        if split is not None:
+        if split is not None and listing.task != MULTILABEL:
             _enough(root, part if len(splits) > 1 else "", split, classes, least)
     if test is None:
         split_part, rule = rule_of(wanted.split)
         facts["split"] = f"{rule}, seed {wanted.seed}" if test_size else "no test part"
         train, test = split_part(train, test_size, classes, wanted.seed, "test")
-    return Parts(listing.name, classes, train, test, validation, facts=facts)
+    return Parts(listing.name, classes, train, test, validation, facts=facts, task=listing.task)
 
 
 def rule_of(split: str) -> tuple[Callable[..., Any], str]:

@@ -1,0 +1,124 @@
+"""The cells of a table as text: CSV with a header, and Parquet."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reslab.core.errors import UserError, unknown
+
+TEXT = (".csv", ".tsv", ".txt")
+PARQUET = (".parquet", ".pq")
+SUFFIX = TEXT + PARQUET
+INSTALL = 'pip install "reslab[parquet]"'
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file, each with the number of its line (of its row in Parquet).
+
+    Cells are text without spaces around it. A column of lists, which only Parquet has, holds tuples
+    of text.
+    """
+
+    path: Path
+    header: list[str]
+    rows: list[tuple[int, list[Any]]]
+    unit: str = "line"
+
+    def column(self, name: str) -> int:
+        """The position of a column; raises UserError if there is none of this name."""
+        if name not in self.header:
+            raise unknown(f"column of {self.path.name}", name, self.header)
+        return self.header.index(name)
+
+    def usual(self, names: Sequence[str]) -> int | None:
+        """The position of the column that has the first of these names, in any case."""
+        lower = [cell.lower() for cell in self.header]
+        return next((lower.index(name) for name in names if name in lower), None)
+
+    def where(self, number: int) -> str:
+        return f"{self.path}, {self.unit} {number}"
+
+
+def read(path: Path) -> Table:
+    """Read a table.
+
+    Raises:
+        UserError: the file is not a table, two columns have one name, or pyarrow is missing.
+    """
+    table = _parquet(path) if path.suffix.lower() in PARQUET else _text(path)
+    repeated = {name for name in table.header if table.header.count(name) > 1 and name}
+    if repeated:
+        raise UserError(f"{path} has two columns named {min(repeated)!r}: rename one of them")
+    return table
+
+
+def _text(path: Path) -> Table:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            delimiter = max(",;\t|", key=file.readline().count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter)
+            lines = [(reader.line_num, line) for line in reader]
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is not a table in UTF-8: {error}") from None
+    if not lines:
+        raise UserError(f"{path} is empty; its first line names the columns")
+    header = [cell.strip() for cell in lines[0][1]]
+    rows = []
+    for number, line in lines[1:]:
+        if not any(cell.strip() for cell in line):
+            continue
+        if len(line) != len(header):
+            raise UserError(
+                f"{path}, line {number} has {len(line)} cells, and the first line names "
+                f"{len(header)} columns"
+            )
+        rows.append((number, [cell.strip() for cell in line]))
+    return Table(path, header, rows)
+
+
+def _parquet(path: Path) -> Table:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise UserError(f"Parquet files are read with pyarrow: {INSTALL}") from None
+    try:
+        table = parquet.read_table(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except ArrowException as error:
+        text = str(error).partition("\n")[0]
+        raise UserError(f"{path} is not a Parquet file, or is damaged: {text}") from None
+    header = [str(name) for name in table.column_names]
+    columns = [_cells(path, name, table.column(i)) for i, name in enumerate(header)]
+    rows = [(i, list(cells)) for i, cells in enumerate(zip(*columns, strict=True), 1)]
+    return Table(path, header, rows, "row")
+
+
+def _cells(path: Path, name: str, column: Any) -> list[Any]:
+    """The cells of a column as text; those of other types, such as pictures, as None."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return [tuple(map(_plain, cell or ())) for cell in column.to_pylist()]
+    nested = pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return [None if nested else _plain(cell) for cell in column.to_pylist()]
+
+
+def _plain(cell: Any) -> str:
+    """Text of a cell; a whole number that pandas stored as a float has no decimals."""
+    if cell is None or cell != cell:
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip()
