@@ -119,7 +119,7 @@ def _text(label: str | frozenset[str]) -> Any:
 
 def _check(
     table: Table,
-    labels: table_labels.Labels,
+    labels: table_labels.TableLabels,
     listed: Mapping[str, Any],
     parts: Mapping[str, str],
     columns: Columns,
@@ -135,7 +135,7 @@ def _check(
 
 
 def _by_part(
-    labels: table_labels.Labels, listed: Mapping[str, Any], parts: Mapping[str, str]
+    labels: table_labels.TableLabels, listed: Mapping[str, Any], parts: Mapping[str, str]
 ) -> dict[str, tuple[list[str], list[Any]]]:
     """Names and numbers of labels by part; several labels are a row of 0 and 1."""
     number_of = {name: i for i, name in enumerate(labels.classes)}
@@ -152,7 +152,7 @@ def _by_part(
 
 
 def _facts(
-    table: Table, labels: table_labels.Labels, listed: Mapping[str, Any], columns: Columns
+    table: Table, labels: table_labels.TableLabels, listed: Mapping[str, Any], columns: Columns
 ) -> dict[str, Any]:
     facts: dict[str, Any] = {"table": table.path.name}
     if unlabelled := sum(label is None for label in labels.rows):

@@ -26,7 +26,7 @@ ZERO = {"0", "0.0"}
 
 
 @dataclass(frozen=True)
-class Labels:
+class TableLabels:
     """The labels of the rows.
 
     Attributes:
@@ -45,7 +45,7 @@ class Labels:
 
 def read(
     table: Table, label: str | None, columns: str | None = None, separator: str | None = None
-) -> Labels:
+) -> TableLabels:
     """Read the labels of a table.
 
     Args:
@@ -117,17 +117,17 @@ def in_order(names: set[str]) -> list[str]:
     return sorted(names)
 
 
-def _single(cells: Sequence[str]) -> Labels:
-    return Labels(
+def _single(cells: Sequence[str]) -> TableLabels:
+    return TableLabels(
         tuple(in_order({cell for cell in cells if cell})), [cell or None for cell in cells]
     )
 
 
-def _several(cells: Sequence[Sequence[str]], text: str) -> Labels:
+def _several(cells: Sequence[Sequence[str]], text: str) -> TableLabels:
     """An empty cell is an image without a label."""
     sets = [frozenset(filter(None, cell)) for cell in cells]
     classes = in_order({name for labels in sets for name in labels})
-    return Labels(tuple(classes), list(sets), True, text)
+    return TableLabels(tuple(classes), list(sets), True, text)
 
 
 def _chosen(table: Table, columns: str) -> list[int]:
@@ -150,7 +150,7 @@ def _chosen(table: Table, columns: str) -> list[int]:
     return list(chosen)
 
 
-def _of_columns(table: Table, positions: list[int]) -> Labels:
+def _of_columns(table: Table, positions: list[int]) -> TableLabels:
     classes = tuple(table.header[i] for i in positions)
     values = {str(row[i]).lower() for _, row in table.rows for i in positions}
     if values & NEGATIVE and values & ZERO:
@@ -167,7 +167,7 @@ def _of_columns(table: Table, positions: list[int]) -> Labels:
     text = f"{len(classes)} columns of 0 and 1"
     if values & NEGATIVE:
         text = f"{len(classes)} columns of -1 and 1; -1 is taken as 0"
-    return Labels(classes, rows, True, text)
+    return TableLabels(classes, rows, True, text)
 
 
 def _true(table: Table, number: int, classes: Sequence[str], cells: Sequence[Any]) -> list[str]:
