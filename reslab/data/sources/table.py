@@ -14,7 +14,7 @@ from reslab.data.images import SUFFIXES
 from reslab.data.sources import table_files, table_labels
 from reslab.data.sources.files import Listing, Wanted, assemble
 from reslab.data.sources.table_files import SUFFIX as SUFFIX
-from reslab.data.sources.table_files import Table
+from reslab.data.sources.table_files import LabelTable
 
 # Names by which a column is recognised, in any case, the first that is there.
 IMAGE = (
@@ -118,7 +118,7 @@ def _text(label: str | frozenset[str]) -> Any:
 
 
 def _check(
-    table: Table,
+    table: LabelTable,
     labels: table_labels.TableLabels,
     listed: Mapping[str, Any],
     parts: Mapping[str, str],
@@ -152,7 +152,7 @@ def _by_part(
 
 
 def _facts(
-    table: Table, labels: table_labels.TableLabels, listed: Mapping[str, Any], columns: Columns
+    table: LabelTable, labels: table_labels.TableLabels, listed: Mapping[str, Any], columns: Columns
 ) -> dict[str, Any]:
     facts: dict[str, Any] = {"table": table.path.name}
     if unlabelled := sum(label is None for label in labels.rows):
@@ -167,7 +167,7 @@ def _facts(
     return facts
 
 
-def _image_column(table: Table, name: str | None) -> int:
+def _image_column(table: LabelTable, name: str | None) -> int:
     position = table.usual(IMAGE) if name is None else table.column(name)
     if position is None:
         raise UserError(
@@ -210,7 +210,7 @@ class _Files:
         return {"images_from": ", ".join(folders)} if folders else {}
 
 
-def _part_reader(table: Table, split: int | None) -> Any:
+def _part_reader(table: LabelTable, split: int | None) -> Any:
     """The function that gives the part of a row."""
     if split is None:
         return lambda number, row: "train"

@@ -17,7 +17,7 @@ INSTALL = 'pip install "reslab[parquet]"'
 
 
 @dataclass(frozen=True)
-class Table:
+class LabelTable:
     """The rows of a file, each with the number of its line (of its row in Parquet).
 
     Cells are text without spaces around it. A column of lists, which only Parquet has, holds tuples
@@ -44,7 +44,7 @@ class Table:
         return f"{self.path}, {self.unit} {number}"
 
 
-def read(path: Path) -> Table:
+def read(path: Path) -> LabelTable:
     """Read a table.
 
     Raises:
@@ -57,7 +57,7 @@ def read(path: Path) -> Table:
     return table
 
 
-def _text(path: Path) -> Table:
+def _text(path: Path) -> LabelTable:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             delimiter = max(",;\t|", key=file.readline().count)
@@ -81,10 +81,10 @@ def _text(path: Path) -> Table:
                 f"{len(header)} columns"
             )
         rows.append((number, [cell.strip() for cell in line]))
-    return Table(path, header, rows)
+    return LabelTable(path, header, rows)
 
 
-def _parquet(path: Path) -> Table:
+def _parquet(path: Path) -> LabelTable:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
@@ -99,7 +99,7 @@ def _parquet(path: Path) -> Table:
     header = [str(name) for name in table.column_names]
     columns = [_cells(path, name, table.column(i)) for i, name in enumerate(header)]
     rows = [(i, list(cells)) for i, cells in enumerate(zip(*columns, strict=True), 1)]
-    return Table(path, header, rows, "row")
+    return LabelTable(path, header, rows, "row")
 
 
 def _cells(path: Path, name: str, column: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from reslab.core.errors import UserError, unknown
 
-from .table_files import Table
+from .table_files import LabelTable
 
 LABEL = (
     *("label", "labels", "class", "class_name", "category", "target", "species", "breed", "y"),
@@ -44,7 +44,7 @@ class TableLabels:
 
 
 def read(
-    table: Table, label: str | None, columns: str | None = None, separator: str | None = None
+    table: LabelTable, label: str | None, columns: str | None = None, separator: str | None = None
 ) -> TableLabels:
     """Read the labels of a table.
 
@@ -89,7 +89,7 @@ def read(
     return _several(sets, text)
 
 
-def guess(table: Table, name: str, cells: Sequence[str]) -> str:
+def guess(table: LabelTable, name: str, cells: Sequence[str]) -> str:
     """The separator of several labels, "" for one label in each cell.
 
     `|` and `;` separate labels wherever they occur. Spaces are in many names of classes; they
@@ -130,7 +130,7 @@ def _several(cells: Sequence[Sequence[str]], text: str) -> TableLabels:
     return TableLabels(tuple(classes), list(sets), True, text)
 
 
-def _chosen(table: Table, columns: str) -> list[int]:
+def _chosen(table: LabelTable, columns: str) -> list[int]:
     """The positions of the columns of the classes."""
     chosen: dict[int, None] = {}
     for name in filter(None, map(str.strip, columns.split(","))):
@@ -150,7 +150,7 @@ def _chosen(table: Table, columns: str) -> list[int]:
     return list(chosen)
 
 
-def _of_columns(table: Table, positions: list[int]) -> TableLabels:
+def _of_columns(table: LabelTable, positions: list[int]) -> TableLabels:
     classes = tuple(table.header[i] for i in positions)
     values = {str(row[i]).lower() for _, row in table.rows for i in positions}
     if values & NEGATIVE and values & ZERO:
@@ -170,7 +170,9 @@ def _of_columns(table: Table, positions: list[int]) -> TableLabels:
     return TableLabels(classes, rows, True, text)
 
 
-def _true(table: Table, number: int, classes: Sequence[str], cells: Sequence[Any]) -> list[str]:
+def _true(
+    table: LabelTable, number: int, classes: Sequence[str], cells: Sequence[Any]
+) -> list[str]:
     names = []
     for name, cell in zip(classes, cells, strict=True):
         if cell not in TRUTH:

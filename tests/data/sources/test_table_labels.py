@@ -10,7 +10,7 @@ from PIL import Image
 
 from reslab import data
 from reslab.core.errors import UserError
-from reslab.data.sources.table_files import Table
+from reslab.data.sources.table_files import LabelTable
 from reslab.data.sources.table_labels import guess, read
 
 NAMES = ("left", "middle", "right")
@@ -90,12 +90,12 @@ def test_an_empty_separator_means_one_label(tmp_path):
     ],
 )
 def test_names_with_spaces_are_one_label(cells):
-    assert guess(Table(Path("t"), ["label"], []), "label", cells) == ""
+    assert guess(LabelTable(Path("t"), ["label"], []), "label", cells) == ""
 
 
 def test_two_separators_are_refused():
     with pytest.raises(UserError, match=r"has '\|' and ';' in its cells.*--label-separator"):
-        guess(Table(Path("t"), ["label"], []), "label", ["a|b", "a;c"])
+        guess(LabelTable(Path("t"), ["label"], []), "label", ["a|b", "a;c"])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_columns_that_are_refused(tmp_path, header, row, columns, message):
 
 
 def test_two_ways_to_name_labels_are_refused():
-    table = Table(Path("t.csv"), ["image", "a", "b"], [])
+    table = LabelTable(Path("t.csv"), ["image", "a", "b"], [])
     with pytest.raises(UserError, match="leave out --label-separator"):
         read(table, None, "a,b", "|")
 
