@@ -132,7 +132,11 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the run.")
 @click.option(
-    "--resume", "resumed", type=click.Path(path_type=Path), metavar="DIR", help="Resume a run."
+    "--resume",
+    "resumed",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Resume a run; with --epochs N, start a new run from a finished one.",
 )
 @backend
 @click.pass_context
@@ -152,7 +156,7 @@ def train(
     read once, at the end.
     """
     if resumed is not None:
-        if others := _given(context) - {"resumed", "backend"}:
+        if others := _given(context) - {"resumed", "backend", "epochs", "out"}:
             labels = ", ".join(LABELS.get(name, name) for name in sorted(others))
             raise UserError(f"--resume DIR takes no other options: the run has its {labels}")
         use_backend(backend or _backend_of(resumed))
@@ -176,9 +180,7 @@ def train(
         try:
             result: Run | SeedRuns
             if resumed is not None:
-                is_several = (resumed / SEEDS_FILE).exists()
-                resume = several.resume_seeds if is_several else training.resume
-                result = resume(resumed, watch=bar.watch())
+                result = _resume(resumed, options["epochs"], options["out"], bar.watch())
             else:
                 assert name is not None
                 assert data is not None
@@ -198,6 +200,17 @@ def train(
         _summary_of_seeds(result)
     else:
         _summary(result)
+
+
+def _resume(path: Path, epochs: float | None, out: Path | None, watch: Watch) -> Run | SeedRuns:
+    from reslab.training import seeds as several
+    from reslab.training import train as training
+
+    if not (path / SEEDS_FILE).exists():
+        return training.resume(path, epochs=epochs, out=out, watch=watch)
+    if epochs is not None or out is not None:
+        raise UserError(f"--epochs trains one run further: give one of the runs in {path}")
+    return several.resume_seeds(path, watch=watch)
 
 
 LABELS = {"name": "network", "changes": "recipe"}

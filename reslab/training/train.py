@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from reslab.core.progress import Watch
 from reslab.data import Data, Normalization
 from reslab.evaluation import recorded_data
 from reslab.report import page
+from reslab.runs import recipe as recipes
 from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
@@ -170,29 +171,38 @@ def train_prepared(
 def resume(
     path: str | Path,
     *,
+    epochs: float | None = None,
+    out: str | Path | None = None,
     data: Data | None = None,
     callbacks: Callbacks = (),
     watch: Watch | None = None,
 ) -> Run:
     """Continue a run that was interrupted.
 
-    A finished run is only opened; its report is written if it is missing.
+    A finished run is only opened; its report is written if it is missing. With `epochs`, a new run
+    starts from the weights of a finished one and trains that many epochs more.
 
     Args:
         path: The run's folder.
+        epochs: The length of a new run that starts from this finished one: with its network, data
+            and options, and its recipe rescaled to the new length. Defaults to no new run.
+        out: The folder of that new run, as in `train`.
         data: The run's data, if they were made in Python or are loaded already.
         callbacks: Keras callbacks, as in `train`. They begin with `on_train_begin` and continue
             with the epoch in which the run was interrupted.
         watch: Gets the progress; see `reslab.core.progress.Watch`.
 
     Returns:
-        The finished run.
+        The finished run; with `epochs` the new one.
 
     Raises:
-        UserError: There is no run, or the data or the backend are not those of the run.
+        UserError: There is no run, `epochs` or `out` do not go with it, or the data or the backend
+            are not those of the run.
         Interrupted: SIGINT or SIGTERM stopped the run, which was saved (a `KeyboardInterrupt`).
     """
     run = Run.open(path)
+    if epochs is not None or out is not None:
+        return _train_further(run, epochs, out, data, callbacks, watch)
     if run.info["status"] == "done":
         if not (run.path / "report.html").exists():  # killed before it was written
             page.write([run], run.path / "report.html")
@@ -221,6 +231,32 @@ def _resume(run: Run, data: Data | None, callbacks: Callbacks, watch: Watch | No
     loop.progress = loop.checkpoints.restore()
     run.save(status="running", why=None)
     return finish(loop)
+
+
+def _train_further(
+    run: Run,
+    epochs: float | None,
+    out: str | Path | None,
+    data: Data | None,
+    callbacks: Callbacks,
+    watch: Watch | None,
+) -> Run:
+    """Train a new run from the weights of a finished one, on the same data."""
+    if epochs is None:
+        raise UserError("out is the folder of a new run that trains more epochs: add --epochs N")
+    if run.info["status"] != "done":
+        raise UserError(
+            f"{run.path} is not finished: resume it without --epochs, its length is part of it"
+        )
+    data = recorded_data.reload(run) if data is None else _check_data(run, data)
+    options = replace(
+        TrainingOptions.of_run(run.info),
+        recipe=recipes.change(Recipe("run", epochs=1), run.info["recipe"]),
+        epochs=epochs,
+        weights=run.path,
+        out=out,
+    )
+    return train_with(run.network, data, options, callbacks, watch)
 
 
 def _begin(run: Run, prepared: Preparation, callbacks: Callbacks, watch: Watch | None) -> Loop:
