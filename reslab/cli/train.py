@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +24,14 @@ from reslab.cli.options import (
     use_backend,
 )
 from reslab.cli.output import echo
+from reslab.cli.train_summary import summary
 from reslab.core.errors import UserError
-from reslab.core.files import RUN_FILE, SEEDS_FILE
+from reslab.core.files import FOLDS_FILE, RUN_FILE, SEEDS_FILE
 
 if TYPE_CHECKING:
+    from reslab.cli.train_summary import Result
     from reslab.core.progress import Watch
-    from reslab.runs.run import Run
-    from reslab.training.seeds import SeedRuns
+    from reslab.runs.options import TrainingOptions
 
 
 @click.command()
@@ -81,6 +83,12 @@ if TYPE_CHECKING:
     default=1,
     show_default=True,
     help="Train N runs, with the seeds from --seed on; one report with mean and deviation.",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    metavar="K",
+    help="Cross-validation: K runs, and the test error of their averaged ensemble.",
 )
 @click.option("--balance", is_flag=True, help="Weight images so that every class counts the same.")
 @click.option(
@@ -148,6 +156,7 @@ def train(
     backend: str | None,
     resumed: Path | None,
     seeds: int,
+    folds: int | None,
     **options: Any,
 ) -> None:
     """Train a network, and evaluate it once.
@@ -166,6 +175,8 @@ def train(
         from reslab.runs.options import TrainingOptions
         from reslab.zoo import network
 
+        if folds is not None and seeds > 1:
+            raise UserError("--folds and --seeds both train several runs: leave one out")
         network(name)  # report what is wrong before Keras is loaded
         options["changes"] = dict(field_and_value(change) for change in options["changes"])
         options["class_weights"] = dict(map(class_and_weight, options["class_weights"])) or None
@@ -173,21 +184,13 @@ def train(
         use_backend(backend)
     load_tensorflow()
     from reslab.core.interrupts import Interrupted
-    from reslab.training import seeds as several
-    from reslab.training import train as training
 
     with TrainingBar() as bar:
         try:
-            result: Run | SeedRuns
             if resumed is not None:
                 result = _resume(resumed, options["epochs"], options["out"], bar.watch())
             else:
-                assert name is not None
-                assert data is not None
-                if seeds > 1:
-                    result = several.train_seeds_with(name, data, chosen, seeds, bar.watch())
-                else:
-                    result = training.train_with(name, data, chosen, watch=bar.watch())
+                result = _train(str(name), str(data), chosen, seeds, folds, bar.watch())
         except Interrupted as stop:
             bar.close()
             path = stop.path or resumed
@@ -196,21 +199,39 @@ def train(
             sys.exit(INTERRUPTED)
     if not bar.started:
         echo(f"{result.path} is finished already")
-    if isinstance(result, several.SeedRuns):
-        _summary_of_seeds(result)
-    else:
-        _summary(result)
+    summary(result)
 
 
-def _resume(path: Path, epochs: float | None, out: Path | None, watch: Watch) -> Run | SeedRuns:
-    from reslab.training import seeds as several
+def _train(
+    name: str, data: str, options: TrainingOptions, seeds: int, folds: int | None, watch: Watch
+) -> Result:
+    if folds is not None:
+        from reslab.training.folds import train_folds_with
+
+        return train_folds_with(name, data, options, folds, watch)
+    if seeds > 1:
+        from reslab.training.seeds import train_seeds_with
+
+        return train_seeds_with(name, data, options, seeds, watch)
     from reslab.training import train as training
 
-    if not (path / SEEDS_FILE).exists():
-        return training.resume(path, epochs=epochs, out=out, watch=watch)
-    if epochs is not None or out is not None:
-        raise UserError(f"--epochs trains one run further: give one of the runs in {path}")
-    return several.resume_seeds(path, watch=watch)
+    return training.train_with(name, data, options, watch=watch)
+
+
+def _resume(path: Path, epochs: float | None, out: Path | None, watch: Watch) -> Result:
+    from reslab.training import folds, seeds
+    from reslab.training import train as training
+
+    several: dict[str, Callable[..., Result]] = {
+        SEEDS_FILE: seeds.resume_seeds,
+        FOLDS_FILE: folds.resume_folds,
+    }
+    for file, resume_several in several.items():
+        if (path / file).exists():
+            if epochs is not None or out is not None:
+                raise UserError(f"--epochs trains one run further: give one of the runs in {path}")
+            return resume_several(path, watch=watch)
+    return training.resume(path, epochs=epochs, out=out, watch=watch)
 
 
 LABELS = {"name": "network", "changes": "recipe"}
@@ -244,57 +265,11 @@ class TrainingBar(progress.Bar):
         self.bar.update(self.task, completed=done, description=text)
 
 
-def _summary(run: Run) -> None:
-    from reslab.evaluation import suspects
-    from reslab.evaluation.cautions import cautions
-    from reslab.evaluation.tasks.registry import task_of
-    from reslab.plots.format import percent
-
-    task = task_of(run.info)
-    if result := run.info.get("recalibration"):
-        before, after = (result[f"val_{task.metric}_{when}"] for when in ("before", "after"))
-        change = "" if after is None else f": validation {percent(before)}, then {percent(after)}"
-        images = f"{result['images']:,} training images"
-        echo(f"batch norm's statistics measured again on {images}{change}")
-    if run.evaluation:
-        chosen = f"epoch {run.info['chosen_epoch']} chosen"
-        echo(f"{chosen}; {task.sentence(run.evaluation)}")
-    else:
-        echo("done")
-    for caution in cautions(run.info, run.evaluation, run.log()):
-        echo(f"caution: {caution}")
-    if run.suspects and (line := suspects.sentence(run.suspects)):
-        echo(line)
-    echo(f"report: {run.path / 'report.html'}")
-
-
-def _summary_of_seeds(result: SeedRuns) -> None:
-    from reslab.evaluation.cautions import cautions
-    from reslab.evaluation.tasks.registry import task_of
-    from reslab.plots.format import listed
-    from reslab.report.seeds import COVERS
-
-    by_caution: dict[str, list[str]] = {}
-    for run in result.runs:
-        failed = run.info["status"] == "failed"
-        text = f"failed: {run.info['why']}" if failed else "not evaluated"
-        if run.evaluation and not failed:
-            text = task_of(run.info).sentence(run.evaluation)
-        echo(f"seed {run.info['seed']}: {text}")
-        for caution in cautions(run.info, run.evaluation, run.log()):
-            by_caution.setdefault(caution, []).append(str(run.info["seed"]))
-    for caution, seeds in by_caution.items():
-        echo(f"caution, seed {listed(seeds)}: {caution}")
-    echo(result.sentence)
-    echo(COVERS)
-    echo(f"report: {result.path / 'report.html'}")
-
-
 def _backend_of(path: Path) -> str | None:
     """The backend that the run was started on, so that --resume does not need --backend."""
-    file = path / SEEDS_FILE
     try:
-        file = file if file.exists() else path / RUN_FILE
+        names = (SEEDS_FILE, FOLDS_FILE, RUN_FILE)
+        file = next((path / name for name in names if (path / name).exists()), path)
         return str(json.loads(file.read_text(encoding="utf-8"))["backend"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # `resume` reports what is wrong with the folder

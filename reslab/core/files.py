@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"  # marks a folder as a run
 SEEDS_FILE = "seeds.json"  # marks a folder of runs that differ by their seed
+FOLDS_FILE = "folds.json"  # marks a folder of runs that differ by the images they validate on
 STUDY_FILE = "study.json"  # marks a folder as a study
 
 Arrays = Mapping[str, "np.ndarray"]

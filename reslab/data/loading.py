@@ -14,7 +14,7 @@ import numpy as np
 from reslab.core.errors import UserError, unknown, written
 from reslab.spec.catalogue import sources
 
-from . import content, duplicates
+from . import content, duplicates, folds
 from .dataset import CLASSIFICATION, ArraySplit, Data, Parts
 from .images import Size, resize_array, sides
 from .sources import cifar, files, folder, idx, table
@@ -139,7 +139,10 @@ def from_provenance(provenance: Mapping[str, Any]) -> Data:
 
     Runs of earlier versions do not name their rule: they split folders by "stratified".
     """
-    return load(**{"split": content.STRATIFIED, **provenance})
+    arguments = {"split": content.STRATIFIED, **provenance}
+    k, of = arguments.pop("fold", (0, 0))
+    data = load(**arguments)
+    return folds.fold(data, k, of) if of else data
 
 
 def sample(data: Data, images: int) -> Data:

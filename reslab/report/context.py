@@ -53,7 +53,7 @@ class RunLike(Protocol):
     def log(self) -> Sequence[Mapping[str, Any]]: ...
 
 
-def page_context(runs: Sequence[RunLike]) -> dict[str, Any]:
+def page_context(runs: Sequence[RunLike], folds: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the variables of templates/page.html.
 
     Raises UserError if the files of a run do not contain what they should.
@@ -62,7 +62,7 @@ def page_context(runs: Sequence[RunLike]) -> dict[str, Any]:
     sections = [_section(run, number, names[number]) for number, run in enumerate(runs)]
     over_seeds = seeds.table(runs, sections)
     return {
-        "title": over_seeds["title"] or _title(sections),
+        "title": (folds or {}).get("title") or over_seeds["title"] or _title(sections),
         "tested": _tested(sections),
         "readings": max(
             (s["evaluation"]["readings"] for s in sections if s["evaluation"]), default=1
@@ -71,6 +71,7 @@ def page_context(runs: Sequence[RunLike]) -> dict[str, Any]:
         "rates": _rates(sections),
         "charts": _shared_charts(sections),
         "seeds": over_seeds,
+        "folds": folds,
         "different_data": len({s["data"].get("checksum") for s in sections}) > 1,
         "version": format.value(runs[0].info.get("versions", {}).get("reslab")),
     }

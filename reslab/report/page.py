@@ -24,7 +24,12 @@ __all__ = ["SAFE", "RunLike", "put", "render", "write"]
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write(runs: Sequence[RunLike], path: str | Path, then: str = SAFE) -> Path:
+def write(
+    runs: Sequence[RunLike],
+    path: str | Path,
+    then: str = SAFE,
+    folds: Mapping[str, Any] | None = None,
+) -> Path:
     """Write the report of one run, or the comparison of several, and return its path.
 
     A run that failed or was not evaluated gets a report that says so. The file is written
@@ -34,13 +39,14 @@ def write(runs: Sequence[RunLike], path: str | Path, then: str = SAFE) -> Path:
         runs: One or more runs.
         path: The HTML file.
         then: What the user can do if the file cannot be written; part of the error message.
+        folds: What `reslab.report.folds.block` says about runs of a cross-validation.
 
     Raises:
         UserError: There is no run, a run is damaged, or the file cannot be written.
     """
     if not runs:
         raise UserError("a report needs a run; name at least one run folder")
-    return put(path, render("page.html", page_context(runs)), then)
+    return put(path, render("page.html", page_context(runs, folds)), then)
 
 
 def put(path: str | Path, html: str, then: str = SAFE) -> Path:

@@ -36,7 +36,7 @@ def test_keyword_arguments_agree_with_the_dataclass() -> None:
 def test_the_command_line_agrees_with_the_dataclass() -> None:
     outer = click.Context(cli, **cli.context_settings)  # or click would keep a --help without -h
     defaults = command.make_context("train", [], parent=outer).params
-    for name in ("name", "data", "resumed", "backend", "seeds"):  # not options of one run
+    for name in ("name", "data", "resumed", "backend", "seeds", "folds"):  # not options of one run
         del defaults[name]
     for kind in TABLE_COLUMNS:  # together they are `columns`
         assert defaults.pop(f"{kind}_column") is None
