@@ -7,19 +7,21 @@ is one more member, `reslab.json`, which plain Keras ignores.
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import h5py
 import keras
 import numpy as np
 from keras import layers
 
 from reslab.acceleration.accelerate import accelerate, fast_initialisation
-from reslab.core import files
+from reslab.core import files, hdf5, limits
 from reslab.core.environment import check_clock
 from reslab.core.errors import UserError
 from reslab.models import optimizers as _optimizers  # noqa: F401  registers the optimisers of compiled models
@@ -28,7 +30,19 @@ from reslab.models.preprocess import NoPreprocess, Preprocess
 from reslab.runs.run import Run
 from reslab.spec.serialize import UnregisteredPart, decode_network
 
+log = logging.getLogger("reslab.models")
 CARD = "reslab.json"
+WEIGHT_SUFFIXES = (
+    ".weights.h5",
+    ".safetensors",
+    ".pth",
+    ".pt",
+    ".ckpt",
+    ".bin",
+    ".tar",
+    ".index.json",
+)
+MAX_LAYERS = 100_000  # nested more deeply, Python and JSON readers run out of stack
 
 
 def end_to_end(net: keras.Model, shape: tuple[int, int, int], mean: Any, std: Any) -> keras.Model:
@@ -73,6 +87,7 @@ def read_card(path: Path) -> dict[str, Any]:
     """The card of a model file. Raises UserError if reslab did not write the file."""
     try:
         with zipfile.ZipFile(path) as file:
+            limits.check_archive(path, file)
             card = json.loads(file.read(CARD))
     except FileNotFoundError:
         raise UserError(f"there is no model at {path}") from None
@@ -85,7 +100,7 @@ def read_card(path: Path) -> dict[str, Any]:
             f"{path} is a Keras model that reslab did not train: it has no {CARD}, so its classes "
             "and preprocessing are not known"
         ) from None
-    except (ValueError, zlib.error):
+    except (ValueError, zlib.error, RecursionError, NotImplementedError, RuntimeError):
         raise UserError(f"{path} is damaged: its {CARD} cannot be read") from None
     if not _is_card(card):
         raise UserError(f"{path} is damaged: its {CARD} is not a card of reslab")
@@ -136,7 +151,7 @@ else:
 
 
 def load(path: str | Path) -> LoadedModel:
-    """Load the model of a run, or of any `.keras` file, and accelerate it.
+    """Load the model of a run, or of any `.keras` or `.h5` file, and accelerate it.
 
     Differs from `keras.saving.load_model` in five ways: reslab's layers and optimisers are
     registered, networks of any depth can be loaded, JAX compiles less, the model is accelerated
@@ -144,7 +159,8 @@ def load(path: str | Path) -> LoadedModel:
     is never run.
 
     Args:
-        path: The folder of a run, or a `.keras` file that reslab or Keras wrote.
+        path: The folder of a run, a `.keras` file that reslab or Keras wrote, or the `.h5` or
+            `.hdf5` file of a whole model that Keras wrote.
 
     Returns:
         A `keras.Model`, compiled if it was compiled when it was saved. The model of a run maps raw
@@ -162,6 +178,7 @@ def load(path: str | Path) -> LoadedModel:
         UserError: There is no model at `path`, or it cannot be loaded.
     """
     path = Path(path)
+    _check_kind(path)
     file = Run.open(path).model_path if path.is_dir() else path
     model = accelerate(_load(file))
     classes: tuple[str, ...] = ()
@@ -178,18 +195,82 @@ def load(path: str | Path) -> LoadedModel:
 
 def _load(path: Path, compile: bool = True) -> keras.Model:
     try:
-        with zipfile.ZipFile(path) as file:
-            allow_layers(
-                file.read("config.json").count(b'"class_name"')
-            )  # at least the number of layers
-        with fast_initialisation():
-            return keras.saving.load_model(path, compile=compile, safe_mode=True)
+        with _source(path) as layers, fast_initialisation(), _quiet():
+            if layers > MAX_LAYERS:
+                raise UserError(f"{path} declares {layers:,} layers: reslab loads {MAX_LAYERS:,}")
+            allow_layers(layers)
+            try:
+                return keras.saving.load_model(path, compile=compile, safe_mode=True)
+            except Exception:
+                if not (compile and _is_hdf5(path)):
+                    raise
+                # Keras 3 cannot name the metrics of some older files
+                model = keras.saving.load_model(path, compile=False, safe_mode=True)
+                log.warning("%s is not compiled: its loss or its metrics cannot be read", path)
+                return model
     except FileNotFoundError:
         raise UserError(f"there is no model at {path}") from None
+    except UserError:
+        raise
     except Exception as error:  # of any class: Keras raises KeyError, OSError and others
         _name_unregistered(path)
         text = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{path} cannot be loaded as a model: {text[0]}") from None
+
+
+def _check_kind(path: Path) -> None:
+    """Raise UserError for what is no model file, and say how its weights can be used."""
+    if path.is_dir() and (path / "saved_model.pb").exists():
+        raise UserError(
+            f"{path} is a SavedModel of TensorFlow, a program without layers: load the model where "
+            "it was made and save it as .keras, or run it with keras.layers.TFSMLayer"
+        )
+    if path.name.lower().endswith(WEIGHT_SUFFIXES):
+        raise UserError(
+            f"{path} is a file of weights, not of a model: use "
+            f'reslab.create(NAME, weights="{path.name}") with the name of its network'
+        )
+
+
+@contextmanager
+def _source(path: Path) -> Iterator[int]:
+    """Check the sizes and links in a model file; gives the number of its layers, at least."""
+    if not _is_hdf5(path):
+        with zipfile.ZipFile(path) as file:
+            limits.check_archive(path, file)
+            number = file.read("config.json").count(b'"class_name"')
+            for name in file.namelist():
+                if name.endswith(".h5"):
+                    with file.open(name) as weights, h5py.File(weights, "r") as root:
+                        hdf5.check(path, root)
+        yield number
+        return
+    with h5py.File(path, "r") as root:
+        hdf5.check(path, root)
+        config = root.attrs.get("model_config")
+    if config is None:
+        raise UserError(
+            f"{path} has weights without a model: use "
+            f'reslab.create(NAME, weights="{path.name}") with the name of its network'
+        )
+    yield str(config).count("class_name")
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Whether a file is HDF5, as Keras 1 and 2 wrote models, whatever its suffix."""
+    return path.is_file() and h5py.is_hdf5(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without absl's warnings about the age of the format."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _name_unregistered(path: Path) -> None:

@@ -1,13 +1,13 @@
 """Read and write weight files as named arrays. No file is unpickled, and none can run code.
 
-Formats: `.safetensors`; `.pth` and `.pt` (PyTorch, weights only); `.keras`, `.weights.h5` and
-Keras's older `.h5`. Arrays of Keras's files are named `layer/variable`: `conv1_conv/kernel`.
+Formats: `.safetensors`; `.pth` and kin (PyTorch); `.keras`, `.weights.h5` and Keras's older `.h5`;
+sharded files of the first two kinds with their index. Arrays of Keras's files are named
+`layer/variable`: `conv1_conv/kernel`.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,18 +15,23 @@ from typing import Any
 
 import numpy as np
 
-from reslab.core import files
+from reslab.core import files, limits
 from reslab.core.errors import UserError
-from reslab.weights import h5
+from reslab.weights import containers, h5, shards, torch_files
 
 
 @dataclass
 class Contents:
-    """The arrays of a file by name, and reslab's note about them (empty if there is none)."""
+    """The arrays of a file by name, and reslab's note about them (empty if there is none).
+
+    `remarks` are sentences for the user; `parts` are the files read, if there are several.
+    """
 
     path: Path
     arrays: dict[str, np.ndarray]
     note: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    parts: tuple[Path, ...] = ()
 
     @property
     def nameless(self) -> bool:
@@ -34,21 +39,51 @@ class Contents:
         return any(name.startswith("layers/") for name in self.arrays)
 
 
-def read(path: str | Path) -> Contents:
-    """Raises UserError if the file does not exist, has no known suffix, or is damaged."""
+def read(path: str | Path, ema: bool = True) -> Contents:
+    """Read a weight file, or the folder or the index of a sharded one.
+
+    `ema`: where a file has averages over training steps besides the weights of the last step,
+    whether to take the averages. Raises UserError if the file does not exist, has no known suffix,
+    or is damaged.
+    """
     path = Path(path)
-    reader = _for_suffix(path, READERS)
     if path.is_dir():
-        raise UserError(f"{path} is a folder, not a weight file")
+        path = shards.main_file(path)
+    if path.name.lower().endswith(shards.INDEX):
+        return _checked(_read_shards(path, ema))
+    reader = _for_suffix(path, READERS)
     if not path.exists():
         raise UserError(f"there is no file {path}")
-    arrays, note = reader(path)
-    for name, array in arrays.items():
+    arrays, note, remark = reader(path, ema)
+    return _checked(
+        Contents(path, arrays, note if isinstance(note, dict) else {}, (remark,) if remark else ())
+    )
+
+
+def _read_shards(path: Path, ema: bool) -> Contents:
+    parts = shards.parts(path)
+    arrays: dict[str, Any] = {}
+    for part in parts:
+        # a part has some names of both sets: they are told apart when all parts are read
+        tensors = _for_suffix(part, RAW_READERS)(part)
+        if both := arrays.keys() & tensors.keys():
+            raise UserError(f"{path} is damaged: two of its files have the tensor {min(both)}")
+        arrays |= tensors
+    selection = containers.select(arrays, lambda x: isinstance(x, np.ndarray), str(path), ema)
+    remarks = (selection.remark,) if selection.remark else ()
+    return Contents(path, dict(selection.tensors), {}, remarks, (path, *parts))
+
+
+def _checked(contents: Contents) -> Contents:
+    """Raises UserError if there are no arrays, or some that are not of numbers."""
+    for name, array in contents.arrays.items():
         if array.dtype.kind not in "fiub":
-            raise UserError(f"{path}: {name} has dtype {array.dtype}, not numbers: it is not read")
-    if not arrays:
-        raise UserError(f"{path} contains no weights")
-    return Contents(path, arrays, note if isinstance(note, dict) else {})
+            raise UserError(
+                f"{contents.path}: {name} has dtype {array.dtype}, not numbers: it is not read"
+            )
+    if not contents.arrays:
+        raise UserError(f"{contents.path} contains no weights")
+    return contents
 
 
 def write(
@@ -81,21 +116,56 @@ def _for_suffix(path: Path, functions: Mapping[str, Any]) -> Any:
 # safetensors ------------------------------------------------------------------------------------
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], Any]:
+def _read_safetensors(path: Path, ema: bool) -> tuple[dict[str, np.ndarray], Any, str]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
             note = json.loads((file.metadata() or {}).get("reslab", "{}"))
-            arrays = {name: _native(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-            return arrays, note
+            names = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            selection = containers.select(names, lambda x: hasattr(x, "get_shape"), str(path), ema)
+            taken = {id(x) for x in names.values()} & {id(x) for x in selection.tensors.values()}
+            chosen = [(name, x) for name, x in names.items() if id(x) in taken]
+            arrays = {id(x): _safetensor(path, file, name, x) for name, x in chosen}
+    except UserError:
+        raise
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
+        text = str(error).split("\n")[0]
+        raise UserError(f"{path} is not a safetensors file, or is damaged: {text}") from None
+    by_name = {name: arrays[id(x)] for name, x in selection.tensors.items()}
+    return by_name, note, selection.remark
+
+
+def _raw_safetensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            return {name: _safetensor(path, file, name, file.get_slice(name)) for name in names}
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is not a safetensors file, or is damaged: {error}") from None
+        text = str(error).split("\n")[0]
+        raise UserError(f"{path} is not a safetensors file, or is damaged: {text}") from None
 
 
-def _native(array: np.ndarray) -> np.ndarray:
-    """bfloat16 and other types of ml_dtypes are converted to float32."""
-    return array.astype("float32") if array.dtype.kind == "V" else array
+def _safetensor(path: Path, file: Any, name: str, declared: Any) -> np.ndarray:
+    """One array; the types that NumPy lacks (bfloat16, float8) are converted to float32."""
+    kind = ML_DTYPES.get(declared.get_dtype())
+    if kind is None:
+        array = file.get_tensor(name)
+        return array.astype("float32") if array.dtype.kind == "V" else array
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise UserError(
+            f"{path}: {name} is of type {declared.get_dtype()}: install ml_dtypes to read it"
+        ) from None
+    with path.open("rb") as raw:
+        length = int.from_bytes(raw.read(8), "little")
+        start, end = json.loads(raw.read(length))[name]["data_offsets"]
+        raw.seek(8 + length + start)
+        data = np.frombuffer(raw.read(end - start), getattr(ml_dtypes, kind))
+    return data.astype("float32").reshape(declared.get_shape())
 
 
 def _write_safetensors(path: Path, arrays: Any, note: Any, nest: Any) -> None:
@@ -105,45 +175,21 @@ def _write_safetensors(path: Path, arrays: Any, note: Any, nest: Any) -> None:
 # PyTorch ----------------------------------------------------------------------------------------
 
 
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise UserError('.pth files need PyTorch: pip install "reslab[torch]"') from None
-    if tuple(int(n) for n in re.findall(r"\d+", torch.__version__)[:2]) < (2, 6):
-        raise UserError(
-            ".pth files need PyTorch 2.6 or newer: in older versions a weight file can run code "
-            "(CVE-2025-32434)"
-        )
-    return torch
+def _read_torch(path: Path, ema: bool) -> tuple[dict[str, np.ndarray], Any, str]:
+    arrays, remark = torch_files.read(path, ema)
+    return arrays, {}, remark
 
 
-def _read_torch(path: Path) -> tuple[dict[str, np.ndarray], Any]:
-    """Read with PyTorch's weights-only loader, which builds tensors and plain containers only."""
-    torch = _torch()
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # of many classes, with messages that advise to disable the safety
-        raise UserError(
-            f"{path} is damaged, or contains more than weights, which could run code: it is not "
-            "loaded; save only its state_dict(), or use safetensors"
-        ) from None
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict):
+def _raw_torch(path: Path) -> dict[str, np.ndarray]:
+    tree = torch_files.load(path)
+    if not isinstance(tree, Mapping):
         raise UserError(f"{path} contains no state_dict")
-    tensors = {str(name): v for name, v in state.items() if isinstance(v, torch.Tensor)}
-    if all(name.startswith("module.") for name in tensors):  # saved from DataParallel
-        tensors = {name.removeprefix("module."): v for name, v in tensors.items()}
-    return {
-        name: (v.float() if v.dtype.is_floating_point else v).detach().numpy()
-        for name, v in tensors.items()
-    }, {}
+    limits.check_unpacked(path, sum(4 * getattr(x, "numel", int)() for x in tree.values()))
+    return {str(n): torch_files.to_numpy(f"{path}: {n}", x) for n, x in tree.items()}
 
 
 def _write_torch(path: Path, arrays: Any, note: Any, nest: Any) -> None:
-    torch = _torch()
+    torch = torch_files.require()
     tensors = {name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}
 
     def write_state(temporary: Path) -> None:
@@ -166,18 +212,37 @@ def _write_old_h5(path: Path, arrays: Any, note: Any, nest: Any) -> None:
     files.write(path, lambda temporary: h5.write_by_layer(temporary, arrays, note))
 
 
+def _read_keras(path: Path, ema: bool) -> tuple[dict[str, np.ndarray], Any, str]:
+    return *h5.read_keras(path), ""
+
+
+def _read_h5(path: Path, ema: bool) -> tuple[dict[str, np.ndarray], Any, str]:
+    return *h5.read_file(path), ""
+
+
 READERS = {
     ".safetensors": _read_safetensors,
     ".pth": _read_torch,
     ".pt": _read_torch,
-    ".keras": h5.read_keras,
-    ".weights.h5": h5.read_file,
-    ".h5": h5.read_file,
+    ".ckpt": _read_torch,
+    ".bin": _read_torch,
+    ".tar": _read_torch,
+    ".keras": _read_keras,
+    ".weights.h5": _read_h5,
+    ".h5": _read_h5,
+    ".hdf5": _read_h5,
 }
+RAW_READERS = {".safetensors": _raw_safetensors, ".bin": _raw_torch, ".pth": _raw_torch}
 WRITERS = {
     ".safetensors": _write_safetensors,
     ".pth": _write_torch,
     ".pt": _write_torch,
     ".weights.h5": _write_h5,
     ".h5": _write_old_h5,
+}
+ML_DTYPES = {  # the type of a safetensors file -> its name in ml_dtypes
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
 }

@@ -18,7 +18,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from reslab.core.errors import UserError
+from reslab.core import hdf5, limits
+from reslab.core.errors import DAMAGE, UserError
 from reslab.spec import stacks
 
 BN_VARIABLES = "gamma", "beta", "moving_mean", "moving_variance"
@@ -47,10 +48,11 @@ def read_keras(path: Path) -> tuple[dict[str, np.ndarray], Any]:
     """
     try:
         with zipfile.ZipFile(path) as file:
+            limits.check_archive(path, file)
             weights = io.BytesIO(file.read("model.weights.h5"))
             note = json.loads(file.read(KERAS_NOTE)) if KERAS_NOTE in file.namelist() else {}
             stacked_units = _stacks(json.loads(file.read("config.json")))
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError):
+    except (zipfile.BadZipFile, zlib.error, OSError, RecursionError, NotImplementedError, *DAMAGE):
         raise UserError(f"{path} is not a .keras file, or is damaged") from None
     arrays, h5_note = _read(path, weights, stacked_units)
     return arrays, note or h5_note
@@ -74,6 +76,7 @@ def _read(
 
     try:
         with h5py.File(file, "r") as root:
+            hdf5.check(path, root)
             note = json.loads(bytes(root[H5_NOTE][()])) if H5_NOTE in root else {}
             keras_3 = any(
                 name in root for name in ("layers", "vars", "_layer_checkpoint_dependencies")
@@ -81,10 +84,11 @@ def _read(
             arrays = _read_keras_3(root, stacked_units or {}) if keras_3 else _read_by_layer(root)
             return arrays, note
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        text = str(error).splitlines() or [type(error).__name__]
-        raise UserError(f"{path} is not a Keras weight file, or is damaged: {text[0]}") from None
+        text = str(error)
+        raise UserError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+    except (OSError, RuntimeError, MemoryError, *DAMAGE) as error:
+        text = " ".join((str(error) or type(error).__name__).split())
+        raise UserError(f"{path} is not a Keras weight file, or is damaged: {text}") from None
 
 
 def _read_keras_3(root: Any, stacked_units: Mapping[str, stacks.Stack]) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import zipfile
@@ -74,3 +75,31 @@ def test_errors_for_files_without_a_model(tmp_path: Path) -> None:
         pass
     with pytest.raises(UserError, match=r"cannot be loaded as a model: .*config.json"):
         reslab.load(tmp_path / "empty.keras")
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5"])
+def test_older_files_of_whole_models(suffix: str, tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, name="out")])
+    model.compile("sgd", "mse")
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    model.save(tmp_path / f"a{suffix}")
+    loaded = reslab.load(tmp_path / f"a{suffix}")
+    x = np.ones((2, 8), "float32")
+    np.testing.assert_array_equal(loaded.predict_on_batch(x), model.predict_on_batch(x))
+    assert loaded.classes == ()
+    with pytest.raises(UserError, match="reslab did not train"):
+        loaded.preprocess(x)
+
+
+def test_files_of_weights_are_named_as_such(tmp_path: Path) -> None:
+    model = reslab.create("resnet20")
+    for name in ("a.safetensors", "a.h5", "a.weights.h5"):
+        reslab.weights.save(model, tmp_path / name)
+        with pytest.raises(UserError, match=rf'weights.*reslab.create\(NAME, weights="{name}"\)'):
+            reslab.load(tmp_path / name)
+
+
+def test_a_saved_model_of_tensorflow_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(UserError, match=r"SavedModel of TensorFlow.*save it as \.keras"):
+        reslab.load(tmp_path)

@@ -344,8 +344,8 @@ def test_h5_without_layer_names(scheme: str, tmp_path: Path) -> None:
 
 def test_paths_that_are_not_weight_files(tmp_path: Path) -> None:
     assert "there is no file" in error_of(tmp_path / "nowhere.pth")
-    (tmp_path / "a.bin").touch()
-    assert "a weight file ends in .safetensors, .pth" in error_of(tmp_path / "a.bin")
+    (tmp_path / "a.txt").touch()
+    assert "a weight file ends in .safetensors, .pth" in error_of(tmp_path / "a.txt")
     (tmp_path / "a.pth").mkdir()
     assert "is a folder" in error_of(tmp_path / "a.pth")
     with pytest.raises(UserError, match="is a folder; name a file"):

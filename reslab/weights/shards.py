@@ -1,0 +1,46 @@
+"""Weights in several files, which `model.safetensors.index.json` lists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from reslab.core.errors import UserError
+
+INDEX = ".index.json"
+MAX_INDEX = 2**26  # bytes; the index of the largest public models has a few MB
+NAMES = "model.safetensors", "pytorch_model.bin", "model.pth", "model.weights.h5"
+
+
+def main_file(folder: Path) -> Path:
+    """The index or the weight file in a folder. Raises UserError if there is none, or several."""
+    indices = sorted(p for p in folder.iterdir() if p.name.endswith(INDEX))
+    safe = [p for p in indices if p.name.endswith(f".safetensors{INDEX}")]
+    choices = safe or indices or [folder / name for name in NAMES if (folder / name).is_file()][:1]
+    if len(choices) == 1:
+        return choices[0]
+    if choices:
+        raise UserError(f"{folder} has several indices of weights: name one, such as {choices[0]}")
+    raise UserError(
+        f"{folder} is a folder, not a weight file, and has no *.safetensors{INDEX}: name the file "
+        "in it"
+    )
+
+
+def parts(index: Path) -> tuple[Path, ...]:
+    """The files that an index names. Raises UserError if it is damaged or a file is missing."""
+    if not index.is_file():
+        raise UserError(f"there is no file {index}")
+    if index.stat().st_size > MAX_INDEX:
+        raise UserError(f"{index} is larger than {MAX_INDEX >> 20} MiB: it is no index of weights")
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        files = tuple(index.parent / name for name in sorted(names))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{index} is not an index of weights, or is damaged: {error}") from None
+    for file in files:
+        if file.parent != index.parent:
+            raise UserError(f"{index} names {file.name}, a file outside of its folder: not read")
+        if not file.is_file():
+            raise UserError(f"{index} names {file.name}, which is not in its folder: download it")
+    return files
