@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from typing import Any
 
 
 class UserError(Exception):
@@ -27,13 +28,22 @@ def written(name: str) -> str:
     return name
 
 
+def short(value: Any, most: int = 60) -> str:
+    """A value as ASCII text for a message, cut where it is long."""
+    try:
+        text = ascii(value)
+    except ValueError:  # a number of thousands of digits
+        text = f"a very long {type(value).__name__}"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Make the error for an unknown name; it suggests the most similar known one.
 
     >>> str(unknown("network", "resnet51", ["resnet56", "resnet50", "plain34"]))
     "no network 'resnet51'; did you mean 'resnet50'?"
     """
-    names = sorted(known)
+    names, name = sorted(known), str(name)[:100]
     best = max(names, key=lambda other: _similarity(name, other), default="")
     if _similarity(name, best)[0] >= 0.5:
         return UserError(f"no {kind} {name!r}; did you mean {best!r}?")

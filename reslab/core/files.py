@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reslab.core import records
 from reslab.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,47 +78,25 @@ def behind() -> Iterator[Write]:
             finish()
 
 
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read arrays and metadata that `write_arrays` wrote; raises UserError for other files."""
+def read_arrays(
+    path: Path, record: Any = dict[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read arrays and metadata that `write_arrays` wrote; raises UserError for other files.
+
+    `record` is the type of the metadata, see `reslab.core.records`.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            meta = json.loads((file.metadata() or {})["reslab"])
+            meta = records.parse((file.metadata() or {})["reslab"])
+            records.check(meta, record)
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
     except FileNotFoundError:
         raise UserError(f"{path} is not there: nothing to go on from") from None
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} is not a checkpoint of reslab: {error}") from None
-
-
-def read_record(file: Path, kind: str, version: int, fields: Mapping[str, type]) -> dict[str, Any]:
-    """The JSON object that describes a folder of results: run.json, study.json.
-
-    Raises UserError if there is none, or if it is not a `kind` of this format version with these
-    fields.
-    """
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file.parent} is not a {kind}: there is no {file}") from None
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise UserError(f"{file} is damaged: {error}") from None
-    if not isinstance(record, dict) or record.get("format") != version:
-        raise UserError(f"{file} was not written by this version of reslab")
-    check_fields(file, record, fields)
-    return record
-
-
-def check_fields(file: Path, record: Mapping[str, Any], fields: Mapping[str, type]) -> None:
-    """Raise UserError if a field of a JSON object is missing or has another type."""
-    for name, expected in fields.items():
-        if name not in record:
-            raise UserError(f"{file} is damaged: it has no {name!r}")
-        if not isinstance(record[name], expected):
-            raise UserError(f"{file} is damaged: {name!r} is not of type {expected.__name__}")
+    except (SafetensorError, OSError, KeyError, ValueError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not a checkpoint of reslab: {reason}") from None
 
 
 SAFE = "nothing written before is lost, `reslab train --resume RUN` goes on from it"

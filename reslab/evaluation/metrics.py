@@ -25,12 +25,6 @@ FEWEST_FOR_TOP5 = 6  # with five classes or fewer the top five are all classes
 FLOOR = 1e-7  # the loss raises smaller probabilities to it, as Keras's cross-entropy does
 A_PAIR = 4  # mistakes that `sample_mistakes` takes of one pair before the next pair
 
-FIELDS: dict[str, type] = {  # what readers of evaluation.json rely on
-    "n": int,
-    **dict.fromkeys(("top1_error", "calibration"), dict),
-    **dict.fromkeys(("per_class", "confusion", "confused", "classes"), list),
-}
-
 
 def wilson(hits: float, n: int, z: float = Z95) -> tuple[float, float]:
     """The score interval of a rate of `hits` in `n` (Wilson 1927), 95 % by default.

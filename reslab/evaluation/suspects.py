@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from reslab.data import Data, Normalization
     from reslab.evaluation.tasks.base import Task
 
-FIELDS: dict[str, type] = {"sure": float, "parts": list, "suspects": list}  # of suspects.json
 SURE = 0.5  # a confidence above this one: the model prefers one class to all others together
 WEAK = 0.3  # a model that contradicts more of the labels says little about them
 A_PART = 16  # suspects of a part that are kept, the surest ones

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reslab.core.files import check_fields
-from reslab.evaluation.metrics import FIELDS
+from reslab.core.records import check_record
 from reslab.report import evaluation_charts
 from reslab.report.thumbnails import thumbnail
+from reslab.runs.records import ClassificationEvaluation
 
 TEMPLATE = "classification.html"
 PAIRS_WITH_PICTURES = 8  # confused pairs that are shown with pictures
@@ -27,7 +27,7 @@ def evaluation(
     file: Path, stored: Mapping[str, Any], data: Mapping[str, Any], id: str
 ) -> dict[str, Any]:
     """Return the variables of the template. `id` is the prefix of the ids of the charts."""
-    check_fields(file, stored, FIELDS)
+    check_record(file, stored, ClassificationEvaluation)
     evaluation = {**DEFAULTS, **stored}
     # An error on data other than the run was trained with needs the name of the data.
     elsewhere = evaluation["data"] not in (None, data["name"])

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reslab.core.files import check_fields
-from reslab.evaluation.suspects import FIELDS, is_weak
+from reslab.core.records import check_record
+from reslab.evaluation.suspects import is_weak
 from reslab.report.thumbnails import thumbnail
+from reslab.runs.records import Suspects
 
 NAMES = {"train": "training", "validation": "validation"}
 
 
 def shown(file: Path, stored: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables of the template, from what suspects.json holds."""
-    check_fields(file, stored, FIELDS)
+    check_record(file, stored, Suspects)
     images = [
         {**thumbnail(each), "part": NAMES.get(each["split"], each["split"])}
         for each in stored["suspects"]

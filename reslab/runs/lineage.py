@@ -13,6 +13,7 @@ import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.core.files import read_arrays, write_arrays
+from reslab.runs.records import TrainedOn
 
 FILE = "training-images.safetensors"
 
@@ -48,8 +49,10 @@ class Lineage:
 def read(run: Path) -> Lineage | None:
     """The lineage in the folder of a run; None if it is missing or damaged."""
     try:
-        arrays, meta = read_arrays(run / FILE)
-        trained, ancestors = (arrays[name].astype(np.uint64) for name in ("trained", "ancestors"))
+        arrays, meta = read_arrays(run / FILE, TrainedOn)
+        trained, ancestors = (arrays[name] for name in ("trained", "ancestors"))
+        if any(each.dtype != np.uint64 or each.ndim != 1 for each in (trained, ancestors)):
+            return None
         return Lineage(trained, ancestors, tuple(map(str, meta.get("unknown", ()))))
     except (UserError, KeyError):
         return None

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reslab.core.errors import UserError, unknown
+from reslab.core.errors import UserError, short, unknown
 from reslab.runs.fields import set_fields
 from reslab.runs.recipe import Recipe
 from reslab.runs.sizing import sized
+
+MOST_TOML = 2**20  # bytes of a recipe file
+MOST_BASES = 20  # recipes of which each is the base of the one before
 
 # run.json and study.json store all fields, and resuming a study compares them: the texts of
 # `promise` and `source` must not change.
@@ -108,6 +111,20 @@ RECIPES = {
 }
 
 
+def _toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file."""
+    try:
+        if (size := path.stat().st_size) > MOST_TOML:
+            raise UserError(f"{path} has {size:,} bytes; {MOST_TOML:,} are the most of a recipe")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read recipe {path}: {error.strerror}") from None
+    except RecursionError:
+        raise UserError(f"{path} is not a recipe: its brackets are nested too deep") from None
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
+        raise UserError(f"{path} is not TOML: {' '.join(str(error).split())}") from None
+
+
 def recipe(
     name: str | Path | Recipe,
     above: tuple[Path, ...] = (),
@@ -147,18 +164,15 @@ def recipe(
         raise unknown("recipe", str(name), RECIPES)
     if path.absolute() in above:
         raise UserError(f"{path} has itself as its base: name another one")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read recipe {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from None
+    if len(above) == MOST_BASES:
+        raise UserError(f"{path} has more than {MOST_BASES} bases above it: write its fields out")
+    values = _toml(path)
     base = values.pop("base", None)
     values = {"name": path.stem, **values}
     if base is not None:
         if not isinstance(base, str):
             raise UserError(
-                f"{path}: base is {base!r}; it is the name of a recipe, or a .toml file"
+                f"{path}: base is {short(base)}; it is the name of a recipe, or a .toml file"
             )
         fields = {**values, **(given or {})}
         above = (*above, path.absolute())

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_type_hints
 
-from reslab.core.errors import UserError, unknown
+from reslab.core.errors import UserError, short, unknown
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "adadelta"),
@@ -125,7 +125,8 @@ class Recipe:
             value = getattr(self, name)
             if not math.isfinite(value) or value < low:
                 raise UserError(f"recipe {self.name}: {name} is {value}, must be {low} or more")
-        if not self.name or self.name.startswith(".") or not set(self.name).isdisjoint("/\\\0"):
+        odd = not self.name.isprintable() or not set(self.name).isdisjoint("/\\")
+        if not self.name or self.name.startswith(".") or odd:
             raise UserError(
                 f"a recipe has the name {self.name!r}, which cannot be part of a folder's name"
             )
@@ -225,6 +226,8 @@ def _value(name: str, value: Any) -> Any:
                 raise ValueError
             return kind(number)
         if kind is str:
+            if isinstance(value, list | dict):
+                raise TypeError
             return str(value)
         item = float if kind == tuple[float, ...] else str
         if isinstance(value, str):
@@ -232,7 +235,7 @@ def _value(name: str, value: Any) -> Any:
         return tuple(item(each) for each in value)
     except (ValueError, TypeError, OverflowError):
         expected = getattr(kind, "__name__", str(kind))
-        raise UserError(f"{name}={value!r}: the recipe wants {expected} here") from None
+        raise UserError(f"{name}={short(value)}: the recipe wants {expected} here") from None
 
 
 def _truth(value: Any) -> bool:

@@ -25,33 +25,29 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reslab.core import locks
+from reslab.core import locks, records
 from reslab.core.errors import UserError
 from reslab.core.files import (
     RUN_FILE,
-    check_fields,
-    read_record,
     remove_unfinished,
     write,
     write_json,
     writing,
 )
+from reslab.runs.records import (
+    EVALUATIONS,
+    LOG_LINES,
+    Evaluation,
+    LogLine,
+    RunInfo,
+    Suspects,
+    problem_of,
+)
 from reslab.spec import Network
 from reslab.spec.serialize import decode_network
 
 FORMAT = 1
-FIELDS: dict[str, type] = {  # the entries of run.json that readers rely on
-    **dict.fromkeys(("network", "recipe", "data"), dict),
-    **dict.fromkeys(("name", "backend", "status"), str),
-    "seed": int,
-}
-OPTIONAL_FIELDS: dict[str, type] = {"machine": dict, "versions": dict, "task": str}
-DATA_FIELDS: dict[str, type] = {
-    **dict.fromkeys(("name", "source", "checksum"), str),
-    **dict.fromkeys(("classes", "image_shape"), list),
-    **dict.fromkeys(("counts", "facts", "provenance"), dict),
-}
-EPOCH_FIELDS: dict[str, type] = {"epoch": int, "step": int}  # of the log's lines about epochs
+MOST_LOG = 64 * 2**20  # bytes of log.jsonl: 20 million steps, and 1 GiB in memory
 
 
 class Run:
@@ -112,10 +108,7 @@ class Run:
             UserError: There is no run, or its run.json is damaged.
         """
         file = Path(path) / RUN_FILE
-        info = read_record(file, "run", FORMAT, FIELDS)
-        check_fields(file, info, {n: kind for n, kind in OPTIONAL_FIELDS.items() if n in info})
-        check_fields(file, info["data"], DATA_FIELDS)
-        return cls(path, info)
+        return cls(path, records.read_record(file, "run", FORMAT, RunInfo))
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.info.get('status', 'empty')})"
@@ -161,24 +154,24 @@ class Run:
     @property
     def evaluation(self) -> dict[str, Any] | None:
         """The evaluation on the test set; None before there is one. UserError if it is damaged."""
-        return self._stored("evaluation.json", f"`reslab evaluate {self.path}` replaces it")
+        then = f"`reslab evaluate {self.path}` replaces it"
+        task = str(self.info.get("task", "classification"))
+        stored = self._stored("evaluation.json", EVALUATIONS.get(task, Evaluation), then)
+        if stored and task == "classification" and (problem := problem_of(stored)):
+            raise UserError(f"{self.path / 'evaluation.json'} is damaged: {problem}; {then}")
+        return stored
 
     @property
     def suspects(self) -> dict[str, Any] | None:
         """Images whose labels may be wrong, see `reslab.evaluation.suspects`; None before the end,
         and for runs of older versions. UserError if the file is damaged."""
-        return self._stored("suspects.json", "delete it to continue without it")
+        return self._stored("suspects.json", Suspects, "delete it to continue without it")
 
-    def _stored(self, name: str, then: str) -> dict[str, Any] | None:
-        file = self.path / name
+    def _stored(self, name: str, record: Any, then: str) -> dict[str, Any] | None:
         try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
+            stored: dict[str, Any] = records.read_json(self.path / name, record, then)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file} is damaged: {error}; {then}") from None
-        if not isinstance(stored, dict):
-            raise UserError(f"{file} is damaged: {then}")
         return stored
 
     def save(self, **changes: Any) -> None:
@@ -198,25 +191,27 @@ class Run:
         Raises:
             UserError: A line is damaged.
         """
+        file = self.path / "log.jsonl"
         try:
-            text = (self.path / "log.jsonl").read_text(encoding="utf-8")
+            if (size := file.stat().st_size) > MOST_LOG:
+                raise UserError(f"{file} has {size:,} bytes; {MOST_LOG:,} are the most")
+            content = file.read_bytes()
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
         lines = []
-        for number, row in enumerate(text.splitlines(keepends=True), 1):
-            if not row.endswith("\n"):
-                break  # the process was killed while it wrote
+        for number, row in enumerate(content.split(b"\n")[:-1], 1):  # the last one is unfinished
             try:
-                line = json.loads(row)
-                if line["kind"] == "epoch" and not all(
-                    isinstance(line[name], kind) for name, kind in EPOCH_FIELDS.items()
-                ):
-                    raise ValueError
-                if kind in (None, line["kind"]):
-                    lines.append(line)
-            except (ValueError, KeyError, TypeError):
-                where = f"line {number} of {self.path / 'log.jsonl'}"
-                raise UserError(f"{where} is damaged: remove it to continue without it") from None
+                line = records.parse(row)
+                records.check(line, LogLine)
+                records.check(line, LOG_LINES.get(line["kind"], LogLine))
+            except records.Damaged as error:
+                raise UserError(
+                    f"line {number} of {file} is damaged: {error}; remove it to continue without it"
+                ) from None
+            if kind in (None, line["kind"]):
+                lines.append(line)
         return lines
 
     @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from reslab.core.errors import UserError
+from reslab.spec.fields import Flag, Number, Text
 from reslab.spec.leaf import Leaf, require_maps
 from reslab.spec.shapes import Maps, Shape
 
@@ -17,7 +18,7 @@ class Add(Leaf):
         broadcast: Whether a body of one channel is added to every channel of the shortcut.
     """
 
-    broadcast: bool = False
+    broadcast: Flag = False
 
     def out_shape(self, *in_shapes: Shape) -> Shape:
         body, shortcut = in_shapes
@@ -54,8 +55,8 @@ class Gate(Leaf):
         bias: Initial value of b.
     """
 
-    of: str = "exclusive"
-    bias: float = -6.0
+    of: Text = "exclusive"
+    bias: Number = -6.0
 
     def out_shape(self, *in_shapes: Shape) -> Shape:
         if self.of not in ("exclusive", "shortcut"):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from reslab.core.errors import UserError
+from reslab.spec.fields import OneOf, Positive, Seed, check_fields
 from reslab.spec.shapes import Maps, Shape, Vector
 
 
@@ -21,10 +22,15 @@ class Init:
             each layer.
     """
 
-    scale: float = 2.0
-    mode: str = "fan_out"
-    distribution: str = "untruncated_normal"
-    seed: int | None = None
+    scale: Positive = 2.0
+    mode: Annotated[str, OneOf(("fan_in", "fan_out", "fan_avg"))] = "fan_out"
+    distribution: Annotated[str, OneOf(("untruncated_normal", "truncated_normal", "uniform"))] = (
+        "untruncated_normal"
+    )
+    seed: Seed = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 HE = Init(mode="fan_in")  # He 2015, "Delving Deep into Rectifiers", eq. 10
@@ -64,6 +70,13 @@ class Leaf:
     default a layer keeps the shape, has no weights and costs no multiply-adds.
     `reslab.spec.register` shows how to write a part of your own.
     """
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def layer_count(self) -> int:
+        """How many layers it is, for the limit of a network."""
+        return 1
 
     @property
     def kind(self) -> str:

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from reslab.core.errors import UserError
+from reslab.core.errors import UserError, short
+from reslab.spec.fields import OneOf, Times, check_fields
 from reslab.spec.joins import Add, Join
 from reslab.spec.leaf import Leaf
+from reslab.spec.limits import check_network, layer_count
 from reslab.spec.parts import Dense
 from reslab.spec.shapes import Maps, Shape
 
@@ -43,7 +45,15 @@ class Residual:
     lead: Part = ()
     tail: Part = ()
     join: Leaf = field(default_factory=Add)
-    when: str = "change"
+    when: Annotated[str, OneOf(("change", "always"))] = "change"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def layer_count(self) -> int:
+        if not isinstance(self.join, Leaf):
+            raise UserError(f"{short(self.join)} joins no paths: use Add(), Multiply() or Gate()")
+        return 1 + layer_count((self.lead, self.body, self.shortcut, self.tail))
 
     def traverse(self, x: Edge, path: str, visit: Visit) -> Edge:
         f = traverse(self.lead, x, f"{path}_lead", visit)
@@ -70,6 +80,11 @@ class Concat:
 
     branches: tuple[Part, ...]
 
+    def layer_count(self) -> int:
+        if not isinstance(self.branches, tuple) or not self.branches:
+            raise UserError("a Concat has a tuple of branches, at least one")
+        return 1 + layer_count(self.branches)
+
     def traverse(self, x: Edge, path: str, visit: Visit) -> Edge:
         ends = tuple(
             traverse(branch, x, f"{path}_branch{i}", visit)
@@ -89,7 +104,13 @@ class Repeat:
     """
 
     part: Part
-    times: int
+    times: Times
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def layer_count(self) -> int:
+        return self.times * max(1, layer_count(self.part))
 
 
 Part = Leaf | Residual | Concat | Repeat | tuple["Part", ...]
@@ -134,6 +155,9 @@ class Network:
     source: str = ""
     data_format: str | None = None
     aux: Mapping[str, tuple[Part, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_network(self)
 
     @property
     def classes(self) -> int | None:

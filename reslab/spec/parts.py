@@ -6,8 +6,10 @@ Import them from `reslab.spec`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from reslab.core.errors import UserError
+from reslab.spec.fields import Flag, Fraction, Number, OneOf, Pad, Positive, Size, Text
 from reslab.spec.leaf import HE_OUT, LINEAR, Init, Leaf, require_maps
 from reslab.spec.shapes import Shape, Vector, window
 
@@ -29,13 +31,13 @@ class Conv(Leaf):
         init: How the kernel is initialised.
     """
 
-    filters: int
-    kernel: int
-    stride: int = 1
-    pad: int | str = "even"
-    groups: int = 1
-    bias: bool = False
-    dilation: int = 1
+    filters: Size
+    kernel: Size
+    stride: Size = 1
+    pad: Pad = "even"
+    groups: Size = 1
+    bias: Flag = False
+    dilation: Size = 1
     init: Init = HE_OUT
 
     @property
@@ -75,10 +77,10 @@ class BN(Leaf):
         gamma: Initial value of gamma.
     """
 
-    momentum: float = 0.9
-    epsilon: float = 1e-5
-    over: str = "channels"
-    gamma: float = 1.0
+    momentum: Fraction = 0.9
+    epsilon: Positive = 1e-5
+    over: Annotated[str, OneOf(("channels", "width"))] = "channels"
+    gamma: Number = 1.0
 
     def features(self, shape: Shape) -> int:
         """How many means and variances there are for an input of this shape."""
@@ -104,7 +106,7 @@ class Activation(Leaf):
         function: Keras's name of the function, such as "relu", "sigmoid" or "gelu".
     """
 
-    function: str
+    function: Text
 
     @property
     def kind(self) -> str:
@@ -128,10 +130,10 @@ class LRN(Leaf):
         k: Constant term.
     """
 
-    size: int = 5
-    alpha: float = 1e-4
-    beta: float = 0.75
-    k: float = 2.0
+    size: Size = 5
+    alpha: Number = 1e-4
+    beta: Number = 0.75
+    k: Number = 2.0
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Scale(Leaf):
         factor: The constant.
     """
 
-    factor: float
+    factor: Number
 
 
 @dataclass(frozen=True)
@@ -157,10 +159,10 @@ class MaxPool(Leaf):
         fill: Value of the padding, "-inf" or "0". They are equal after a ReLU; "0" is faster.
     """
 
-    size: int
-    stride: int
-    pad: int | str = "even"
-    fill: str = "-inf"
+    size: Size
+    stride: Size
+    pad: Pad = "even"
+    fill: Annotated[str, OneOf(("-inf", "0"))] = "-inf"
 
     def out_shape(self, *in_shapes: Shape) -> Shape:
         return window(require_maps(self, in_shapes[0]), self.size, self.stride, self.pad)
@@ -176,9 +178,9 @@ class AvgPool(Leaf):
         pad: As in `MaxPool`.
     """
 
-    size: int
-    stride: int
-    pad: int | str = 0
+    size: Size
+    stride: Size
+    pad: Pad = 0
 
     def out_shape(self, *in_shapes: Shape) -> Shape:
         return window(require_maps(self, in_shapes[0]), self.size, self.stride, self.pad)
@@ -192,7 +194,7 @@ class AdaptiveAvgPool(Leaf):
         size: Side of the output.
     """
 
-    size: int
+    size: Size
 
     def out_shape(self, *in_shapes: Shape) -> Shape:
         return replace(require_maps(self, in_shapes[0]), height=self.size, width=self.size)
@@ -206,7 +208,7 @@ class GlobalAverage(Leaf):
         keep: Whether the output is maps of 1x1, rather than a vector.
     """
 
-    keep: bool = False
+    keep: Flag = False
 
     def out_shape(self, *in_shapes: Shape) -> Shape:
         maps = require_maps(self, in_shapes[0])
@@ -224,7 +226,7 @@ class Flatten(Leaf):
         order: Order of the numbers: "hwc" (Keras) or "chw" (Caffe, Torch).
     """
 
-    order: str = "hwc"
+    order: Annotated[str, OneOf(("hwc", "chw"))] = "hwc"
 
     def out_shape(self, *in_shapes: Shape) -> Shape:
         x = require_maps(self, in_shapes[0])
@@ -243,8 +245,8 @@ class Dense(Leaf):
         init: How the kernel is initialised.
     """
 
-    units: int
-    bias: bool = True
+    units: Size
+    bias: Flag = True
     init: Init = LINEAR
 
     def out_shape(self, *in_shapes: Shape) -> Shape:
@@ -270,7 +272,7 @@ class Dropout(Leaf):
         rate: Probability with which a number is dropped.
     """
 
-    rate: float
+    rate: Fraction
 
 
 @dataclass(frozen=True)
@@ -284,7 +286,7 @@ class StochasticDepth(Leaf):
         rate: Probability with which an image's maps are dropped.
     """
 
-    rate: float
+    rate: Fraction
 
 
 @dataclass(frozen=True)
@@ -296,8 +298,8 @@ class ZeroPadShortcut(Leaf):
         stride: Every `stride`-th position is kept, in both directions.
     """
 
-    channels: int
-    stride: int = 1
+    channels: Size
+    stride: Size = 1
 
     @property
     def kind(self) -> str:

@@ -167,7 +167,9 @@ def decode(data: Any) -> Any:
         raise unknown("part", str(kind), known)
     try:
         return known[kind](**fields)
-    except TypeError as error:
+    except UnregisteredPart:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"not a {kind}: {error}") from None
 
 
@@ -187,6 +189,8 @@ def decode_network(data: dict[str, Any]) -> network.Network:
         aux = {row: (decode(part), float(weight)) for row, (part, weight) in heads}
         shape = tuple(data["input_shape"])
         return network.Network(**{**data, "rows": rows, "input_shape": shape, "aux": aux})
+    except RecursionError:
+        raise UserError("not the description of a network: it is nested too deep") from None
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"not the description of a network: {error}") from None
 

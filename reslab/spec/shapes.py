@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reslab.core.errors import UserError
+from reslab.spec.fields import MOST_STRIDE
 
 
 @dataclass(frozen=True)
@@ -114,4 +115,7 @@ def window(x: Maps, reach: int, stride: int, pad: int | str, channels: int | Non
             raise UserError(f"a window of {reach}x{reach} does not fit maps of {x.size}")
         return out
 
-    return Maps(along(x.height), along(x.width), channels or x.channels, x.stride * stride)
+    total_stride = x.stride * stride
+    if total_stride > MOST_STRIDE:
+        raise UserError(f"the strides up to here multiply to more than {MOST_STRIDE:,}")
+    return Maps(along(x.height), along(x.width), channels or x.channels, total_stride)

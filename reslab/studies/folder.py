@@ -16,20 +16,36 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from reslab.core import environment, locks
+from reslab.core import environment, locks, records
 from reslab.core.errors import UserError
-from reslab.core.files import STUDY_FILE, read_record, write_json, writing
+from reslab.core.files import STUDY_FILE, write_json, writing
+from reslab.runs.records import Moment, Plain
 
 FORMAT = 1
-FIELDS = {"kind": str, "asked": dict, "status": str}  # the entries of study.json that are read
 RESUME_HINT = "run the same command again to continue from what was measured"
 
 
 def default_path(*parts: str) -> Path:
     """Return the folder in which a study is written by default: studies/PART-PART-..."""
     return Path("studies") / "-".join(parts)
+
+
+class StudyInfo(TypedDict):
+    """What study.json holds for every kind of study."""
+
+    kind: str
+    asked: dict[str, Any]
+    status: str
+    backend: NotRequired[str | None]
+    command: NotRequired[str | None]
+    commands: NotRequired[list[str]]
+    commit: NotRequired[str | None]
+    started: NotRequired[Moment | None]
+    finished: NotRequired[Moment | None]
+    machine: NotRequired[dict[str, Plain]]
+    versions: NotRequired[dict[str, str | None]]
 
 
 class Study:
@@ -86,7 +102,9 @@ class Study:
     @classmethod
     def open(cls, path: str | Path) -> Study:
         """Open the study in a folder. Raises UserError if there is none."""
-        return cls(Path(path), read_record(Path(path) / STUDY_FILE, "study", FORMAT, FIELDS))
+        return cls(
+            Path(path), records.read_record(Path(path) / STUDY_FILE, "study", FORMAT, StudyInfo)
+        )
 
     @property
     def kind(self) -> str:
@@ -122,18 +140,15 @@ class Study:
         """Release the lock on the folder that `begin` took."""
         locks.unlock(self.path)
 
-    def read(self, name: str) -> Any:
+    def read(self, name: str, record: Any = Any) -> Any:
         """Return the content of a JSON file of the study, or None if there is no such file.
 
-        Raises UserError if the file is damaged.
+        Raises UserError if the file is damaged, or does not agree with the type `record`.
         """
-        file = self.path / name
         try:
-            return json.loads(file.read_text(encoding="utf-8"))
+            return records.read_json(self.path / name, record, "delete it and measure again")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file} is damaged: {error}; delete it and measure again") from None
 
     def write(self, name: str, data: Any) -> None:
         write_json(self.path / name, data, RESUME_HINT)

@@ -15,7 +15,7 @@ from reslab.core import files
 from reslab.core.errors import UserError
 from reslab.models import build, stacked
 from reslab.runs.run import Run
-from reslab.training.log import Progress
+from reslab.training.log import Progress, SavedState
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 
@@ -66,7 +66,7 @@ class Checkpoints:
         """Go back to the last saved state, or to the beginning if there is none."""
         path, progress = self.run.checkpoints / LAST, Progress()
         if path.exists():
-            arrays, meta = files.read_arrays(path)
+            arrays, meta = files.read_arrays(path, SavedState)
             _assign(arrays, state(self.model), path)
             progress = Progress.from_json(meta["progress"])
         self.run.cut_log(progress.log_bytes, progress.step)
@@ -105,5 +105,9 @@ def _assign(arrays: dict[str, np.ndarray], variables: dict[str, Any], path: Path
             raise UserError(
                 f"{path} belongs to another network: {name} is "
                 f"{'missing' if array is None else array.shape}, not {tuple(variable.shape)}"
+            )
+        if not np.isfinite(array).all():
+            raise UserError(
+                f"{path} is damaged: {name} is not finite; restore it from a copy, or train again"
             )
     stacked.assign(variables, {name: arrays[name] for name in variables})

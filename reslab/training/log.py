@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
+
+from msgspec import Meta
 
 from reslab.core.progress import Watch
+from reslab.core.records import Amount, AnyNumber, Count
 from reslab.training.setup import Training
 
 WINDOW = 50  # steps between lines of the log
@@ -20,6 +23,27 @@ class Sums(NamedTuple):
     loss: float = 0.0
     metric: float = 0.0
     images: int = 0
+
+
+class SavedProgress(TypedDict):
+    """`Progress` in a checkpoint."""
+
+    step: Count
+    epoch: Count
+    loss: AnyNumber
+    wrong: AnyNumber
+    seen: Count
+    seconds: Amount
+    best: Annotated[list[AnyNumber], Meta(min_length=1, max_length=8)]
+    best_epoch: Count
+    log_bytes: Count
+    stopped: NotRequired[str | bool]
+
+
+class SavedState(TypedDict):
+    """The metadata of last.safetensors."""
+
+    progress: SavedProgress
 
 
 @dataclass
@@ -66,7 +90,8 @@ class Progress:
         names = {saved: name for name, saved in SAVED.items()}
         if isinstance(stopped := values.get("stopped"), bool):  # checkpoints of older versions
             values = values | {"stopped": "callback" if stopped else ""}
-        return cls(**{names.get(name, name): value for name, value in values.items()})
+        fields = {names.get(name, name): value for name, value in values.items()}
+        return cls(**{name: fields[name] for name in cls.__dataclass_fields__ if name in fields})
 
 
 class Log:

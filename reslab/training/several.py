@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypedDict, Self
 
 import keras
 
 from reslab import zoo
-from reslab.core import environment, locks
+from reslab.core import environment, locks, records
 from reslab.core.errors import UserError
-from reslab.core.files import RUN_FILE, read_record, write_json, writing
+from reslab.core.files import RUN_FILE, write_json, writing
 from reslab.core.interrupts import Interrupted
 from reslab.core.progress import Watch
+from reslab.core.records import Count
 from reslab.data import Data
 from reslab.evaluation.recorded_data import reload_from
 from reslab.evaluation.tasks.registry import task_of
@@ -37,8 +38,23 @@ from reslab.training.checkpoints import LAST
 from reslab.training.prepare import prepare
 
 FORMAT = 1
-FIELDS = {"network": dict, "data": dict, "options": dict, "backend": str}
 NOT_STORED = "out", "seed"
+
+
+class SharedData(TypedDict):
+    """The data of all runs."""
+
+    checksum: str
+    provenance: dict[str, Any]
+
+
+class SharedInfo(TypedDict):
+    """What seeds.json and folds.json hold, beside the numbers of the runs."""
+
+    network: dict[str, Any]
+    data: SharedData
+    options: dict[str, Any]
+    backend: str
 
 
 class Several(ABC):
@@ -57,8 +73,9 @@ class Several(ABC):
 
     def __init__(self, path: Path, data: Data | None, watch: Watch | None) -> None:
         self.path, self.data, self.watch = path, data, watch
-        entries = FIELDS | {self.key: list}
-        self.info = read_record(path / self.file, f"folder of {self.key}", FORMAT, entries)
+        described = f"folder of {self.key}"
+        self.info = records.read_record(path / self.file, described, FORMAT, SharedInfo)
+        records.check_record(path / self.file, self.info.get(self.key), list[Count])
         if keras.backend.backend() != self.info["backend"]:
             backend = self.info["backend"]
             raise UserError(f"{path} was started on {backend}: add --backend {backend}")

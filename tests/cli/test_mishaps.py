@@ -227,7 +227,7 @@ def test_checkpoints_of_another_network_are_refused(
         ("{", "is damaged"),
         ("[]", "was not written by this version"),
         ('{"format": 99}', "was not written by this version"),
-        ('{"format": 1, "name": "a"}', "is damaged: it has no 'network'"),
+        ('{"format": 1, "name": "a"}', "is damaged: it has no '"),
         ("\x00\x80", "is damaged"),
     ],
 )

@@ -119,5 +119,7 @@ def test_the_terminal_has_one_line_if_there_are_suspects(apart: None) -> None:
 def test_a_damaged_file_is_named(trained: Run, tmp_path: Path) -> None:
     run = Run(tmp_path, trained.info)
     (tmp_path / "suspects.json").write_text(json.dumps([1]))
-    with pytest.raises(reslab.UserError, match=r"suspects\.json is damaged: delete it"):
+    with pytest.raises(
+        reslab.UserError, match=r"suspects\.json is damaged: expected .*; delete it"
+    ):
         _ = run.suspects

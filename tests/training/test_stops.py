@@ -176,12 +176,12 @@ def test_the_test_set_is_not_read_before_the_epoch_is_chosen(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"recipe": 3}, "'recipe' is not of type dict"),
-        ({"machine": []}, "'machine' is not of type dict"),
-        ({"seed": "0"}, "'seed' is not of type int"),
-        ({"data": {}}, "it has no 'name'"),
-        ({"data.provenance": None}, "'provenance' is not of type dict"),
-        ({"data.checksum": None}, "'checksum' is not of type str"),
+        ({"recipe": 3}, "expected 'object', got 'int' in 'recipe'"),
+        ({"machine": []}, "expected 'object', got 'array' in 'machine'"),
+        ({"seed": "0"}, "expected 'int', got 'str' in 'seed'"),
+        ({"data": {}}, "it has no 'name' in 'data'"),
+        ({"data.provenance": None}, "got 'null' in 'data.provenance'"),
+        ({"data.checksum": None}, "expected 'str', got 'null' in 'data.checksum'"),
     ],
 )
 def test_damaged_entries_are_reported(changes: dict[str, Any], says: str, trained: Run) -> None:

@@ -1,0 +1,162 @@
+"""JSON that a damaged disk or another program may have changed: parsed within limits, and checked.
+
+`parse` bounds what a text may unfold to before any of it is parsed. A record is described once, as
+a `TypedDict` whose fields are built from the types here, beside the code that writes it. `check`
+compares a value with such a type, so that no reader meets a value of a wrong kind later.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from reslab.core.errors import UserError
+
+MOST_FILE = 256 * 2**20  # bytes of a JSON file
+MOST_MEMORY = 2**30  # bytes that parsed JSON may take, by `_memory`
+MOST_DEPTH = 100  # levels of brackets; descriptions of networks have about ten
+MOST_DIGITS = 18  # of a whole number: it then fits 64 bits
+
+# Fields of records. Numbers are finite: JSON of Python also knows NaN and Infinity.
+Number = Annotated[float, Meta(ge=-1e300, le=1e300)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Amount = Annotated[float, Meta(ge=0, le=1e300)]
+Count = Annotated[int, Meta(ge=0, le=10**MOST_DIGITS)]
+AnyNumber = float  # NaN and Infinity too: the loss of a diverged training
+
+TOO_DEEP = f"its brackets are nested in more than {MOST_DEPTH} levels"
+_LONG_NUMBER = re.compile(rb"\d{%d}" % (MOST_DIGITS + 1))
+
+
+class Damaged(ValueError):
+    """A value that is not what the reader of a file expects. The message is one line."""
+
+
+def parse(content: bytes | str) -> Any:
+    """Parse JSON; raises Damaged if it is no JSON in UTF-8, or exceeds one of the limits above."""
+    if isinstance(content, str):
+        content = content.encode("utf-8", "surrogatepass")
+    if len(content) > MOST_FILE or (len(content) > 2**20 and _memory(content) > MOST_MEMORY):
+        raise Damaged(f"it would take more than {MOST_MEMORY // 2**20:,} MiB of memory")
+    try:
+        value = json.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise Damaged(TOO_DEEP) from None
+    except UnicodeDecodeError as error:
+        raise Damaged(f"byte {error.start} is not UTF-8") from None
+    except ValueError as error:  # no JSON, or a number of thousands of digits
+        raise Damaged(" ".join(str(error).split())) from None
+    odd_text = b"\\ud" in content or b"\\uD" in content
+    _check_all(value, odd_text or _LONG_NUMBER.search(content) is not None)
+    return value
+
+
+def _memory(content: bytes) -> int:
+    """An upper estimate of the bytes that the text and the parsed JSON take together.
+
+    A character takes 1 byte, or 4 if any is beyond the first plane, in the text and in the values.
+    An item takes a pointer and a number, a list 80 bytes, an object 240, and an entry of it a key.
+    """
+    width = 2 if content.isascii() else 9
+    each = {b",": 40, b":": 80, b"[": 80, b"{": 240}
+    return width * len(content) + sum(size * content.count(sign) for sign, size in each.items())
+
+
+def _check_all(value: Any, leaves: bool) -> None:
+    """Check the depth of all values; with `leaves` also the strings and the whole numbers."""
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        children: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                children += node.values()
+                children += node if leaves else ()
+            elif isinstance(node, list):
+                children += node
+            elif leaves:
+                _check_leaf(node)
+        level = children if leaves else [x for x in children if isinstance(x, dict | list)]
+        if not level:
+            return
+    raise Damaged(TOO_DEEP)
+
+
+def _check_leaf(value: Any) -> None:
+    if isinstance(value, int) and abs(value) > 10**MOST_DIGITS:
+        raise Damaged(f"a number has more than {MOST_DIGITS} digits")
+    if isinstance(value, str) and not is_unicode(value):
+        raise Damaged(f"{value!a:.40} is not Unicode")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether the text has no lone surrogates, which no file and no terminal can show."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check(value: Any, record: Any) -> None:
+    """Raise Damaged if a value does not agree with a type, such as a `TypedDict`.
+
+    Keys that a `TypedDict` does not name are allowed: later versions may write more.
+    """
+    try:
+        msgspec.convert(value, record)
+    except msgspec.ValidationError as error:
+        text, _, path = str(error).partition(" - at `$")
+        where = path.rstrip("`").lstrip(".")
+        text = text.replace("Object missing required field", "it has no").replace("`", "'")
+        text = text[0].lower() + text[1:]
+        raise Damaged(f"{text} in {where!r}" if where else text) from None
+
+
+def read_json(file: Path, record: Any = Any, then: str = "restore it from a copy") -> Any:
+    """The JSON in a file, checked against a type.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UserError: The file cannot be read or is damaged. The message ends with what to do `then`.
+    """
+    try:
+        if (size := file.stat().st_size) > MOST_FILE:
+            raise Damaged(f"it has {size:,} bytes; {MOST_FILE:,} are the most")
+        value = parse(file.read_bytes())
+        check(value, record)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
+    except Damaged as error:
+        raise UserError(f"{file} is damaged: {error}; {then}") from None
+    return value
+
+
+def read_record(file: Path, kind: str, version: int, record: Any) -> dict[str, Any]:
+    """The JSON object that describes a folder of results: run.json, study.json.
+
+    Raises UserError if there is none, or if it is not a `kind` of this format version that agrees
+    with the type `record`.
+    """
+    try:
+        value = read_json(file)
+    except FileNotFoundError:
+        raise UserError(f"{file.parent} is not a {kind}: there is no {file}") from None
+    if not isinstance(value, dict) or value.get("format") != version:
+        raise UserError(f"{file} was not written by this version of reslab")
+    check_record(file, value, record)
+    return value
+
+
+def check_record(file: Path, value: Any, record: Any, then: str = "restore it from a copy") -> None:
+    """`check` for the content of a file: raises UserError, which ends with what to do `then`."""
+    try:
+        check(value, record)
+    except Damaged as error:
+        raise UserError(f"{file} is damaged: {error}; {then}") from None

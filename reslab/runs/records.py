@@ -1,0 +1,265 @@
+"""What the JSON files of a run's folder hold: names, types and ranges of the fields.
+
+Fields that a reader cannot do without are required. Other keys are allowed: later versions may
+write more, and earlier ones wrote less. The descriptions are data for `reslab.core.records.check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from msgspec import Meta
+
+from reslab.core.records import Amount, AnyNumber, Count, Fraction, Number
+
+Moment = Annotated[datetime, Meta(tz=True)]  # text of ISO 8601 in JSON
+Size = Annotated[int, Meta(ge=0, le=2**24)]
+# Values that a page shows as they are.
+Plain = str | bool | Number | list[str | Number] | None
+
+
+class Facts(TypedDict):
+    """What is known about the data. A page shows every entry; these are read by name too."""
+
+    counts: NotRequired[dict[str, dict[str, Count]]]  # of each part, by class
+    identical_in_train_and_test: NotRequired[Count]
+    skipped: NotRequired[Any]
+    mirrors: NotRequired[bool]
+
+
+class DataInfo(TypedDict):
+    """The data of a run."""
+
+    name: str
+    source: str
+    checksum: str
+    classes: list[str]
+    image_shape: list[Size | None]
+    counts: dict[str, Count]
+    facts: Facts
+    provenance: dict[str, Any]
+
+
+class WeightsInfo(TypedDict):
+    """The weights that a training started from."""
+
+    source: str
+
+
+class RunInfo(TypedDict):
+    """run.json."""
+
+    format: Count
+    name: str
+    status: str
+    backend: str
+    seed: int
+    network: dict[str, Any]
+    recipe: dict[str, Plain]
+    data: DataInfo
+    task: NotRequired[str]
+    command: NotRequired[str | None]
+    commit: NotRequired[str | None]
+    precision: NotRequired[str | None]
+    why: NotRequired[str | None]
+    started: NotRequired[Moment | None]
+    finished: NotRequired[Moment | None]
+    chosen_epoch: NotRequired[Count | None]
+    params: NotRequired[Count | None]
+    multiply_adds: NotRequired[Count | None]
+    machine: NotRequired[dict[str, Plain]]
+    versions: NotRequired[dict[str, str | None]]
+    weights: NotRequired[WeightsInfo | None]
+    class_weights: NotRequired[dict[str, Amount] | None]
+    checkpoint_seconds: NotRequired[Amount]
+    workers: NotRequired[Count]
+    keep_checkpoints: NotRequired[bool]
+    keep_seen: NotRequired[bool]
+    balance: NotRequired[bool]
+    freeze_bn: NotRequired[bool]
+    recalibrate_bn: NotRequired[bool]
+    stacked: NotRequired[bool | None]
+    remat: NotRequired[bool | None]
+    jit_compile: NotRequired[bool]
+
+
+class LogLine(TypedDict):
+    """What every line of log.jsonl holds."""
+
+    kind: str
+
+
+class EpochLine(TypedDict):
+    """A line of log.jsonl about an epoch. The loss of a diverged training is not finite."""
+
+    epoch: Count
+    step: Count
+    rate: NotRequired[Amount]
+    seconds: NotRequired[Amount | None]
+    images_per_second: NotRequired[Amount | None]
+    train_loss: NotRequired[AnyNumber]
+    train_error: NotRequired[AnyNumber]
+    val_loss: NotRequired[AnyNumber]
+    val_error: NotRequired[AnyNumber]
+
+
+class StepsLine(TypedDict):
+    """A line of log.jsonl about some steps."""
+
+    epoch: Amount
+    step: Count
+    rate: NotRequired[Amount]
+    images_per_second: NotRequired[Amount | None]
+    loss: NotRequired[AnyNumber]
+    error: NotRequired[AnyNumber]
+
+
+class NoteLine(TypedDict):
+    """A line of log.jsonl for people."""
+
+    text: str
+
+
+LOG_LINES: Mapping[str, Any] = {"epoch": EpochLine, "steps": StepsLine, "note": NoteLine}
+
+
+class Interval(TypedDict):
+    """A rate and its 95 % interval."""
+
+    value: Fraction
+    low: Fraction
+    high: Fraction
+
+
+# The error of one class; None where it has no image. "class" is a word of Python.
+ClassRow = TypedDict(
+    "ClassRow",
+    {
+        "class": str,
+        "n": Count,
+        "error": Fraction | None,
+        "low": NotRequired[Fraction | None],
+        "high": NotRequired[Fraction | None],
+    },
+)
+
+
+class Bin(TypedDict):
+    """The images whose confidence is in an interval."""
+
+    low: Fraction
+    high: Fraction
+    n: Count
+    confidence: AnyNumber | None
+    accuracy: AnyNumber | None
+
+
+class Calibration(TypedDict):
+    """How far confidence and accuracy differ."""
+
+    ece: AnyNumber | None
+    bins: list[Bin]
+
+
+class Confused(TypedDict):
+    """How often one class was predicted as another."""
+
+    true: str
+    predicted: str
+    count: Count
+    of: Annotated[int, Meta(ge=1, le=10**18)]
+
+
+class Mistake(TypedDict):
+    """A wrong prediction, with its picture as a base64 PNG."""
+
+    index: Count
+    file: NotRequired[str | None]
+    true: str
+    predicted: str
+    confidence: AnyNumber
+    png: NotRequired[str | None]
+
+
+class Seen(TypedDict):
+    """How many images the weights were trained on."""
+
+    count: Count
+    of: Count
+    by_this_run: Count
+    left_out: bool
+
+
+class Evaluation(TypedDict):
+    """What evaluation.json holds for every task."""
+
+    n: Count
+    split: NotRequired[str]
+    data: NotRequired[str | None]
+    checksum: NotRequired[str | None]
+    when: NotRequired[Moment | None]
+    command: NotRequired[str | None]
+    readings: NotRequired[Count]
+    first_read: NotRequired[Moment | None]
+    seen: NotRequired[Seen]
+    loss: NotRequired[AnyNumber | None]
+
+
+class ClassificationEvaluation(Evaluation):
+    """What evaluation.json holds for classification."""
+
+    top1_error: Interval
+    top5_error: NotRequired[Interval | None]
+    accuracy: NotRequired[Fraction | None]
+    balanced_accuracy: NotRequired[Fraction | None]
+    classes: list[str]
+    per_class: list[ClassRow]
+    confusion: list[list[Count]]
+    confused: list[Confused]
+    calibration: Calibration
+    mistakes: NotRequired[list[Mistake]]
+
+
+EVALUATIONS: Mapping[str, Any] = {"classification": ClassificationEvaluation}
+
+
+class SuspectsPart(TypedDict):
+    """The images of a part that were examined for wrong labels."""
+
+    split: str
+    n: Count
+    of: Count
+    wrong: Count
+    sure: Count
+
+
+class Suspect(Mistake):
+    """A mistake on a training or validation image."""
+
+    split: str
+
+
+class Suspects(TypedDict):
+    """suspects.json."""
+
+    sure: Fraction
+    parts: list[SuspectsPart]
+    suspects: list[Suspect]
+
+
+class TrainedOn(TypedDict):
+    """The metadata of training-images.safetensors."""
+
+    unknown: NotRequired[list[str]]
+
+
+def problem_of(evaluation: Mapping[str, Any]) -> str:
+    """What does not fit together in an evaluation of a classification; "" if all does."""
+    n = len(evaluation["classes"])
+    if len(evaluation["per_class"]) != n:
+        return f"{len(evaluation['per_class'])} rows in 'per_class' for {n} classes"
+    if [len(row) for row in evaluation["confusion"]] != [n] * n:
+        return f"'confusion' is not a table of {n} x {n}"
+    return ""
