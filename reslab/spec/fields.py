@@ -105,7 +105,7 @@ def _rules(cls: type) -> dict[str, Any]:
 
 def check_fields(thing: object) -> None:
     """Raise UserError if a field breaks the rule in its annotation."""
-    for name, rule in _rules(type(thing)).items():
+    cls: Any = type(thing)
+    for name, rule in _rules(cls).items():
         if not rule.accepts(value := getattr(thing, name)):
-            kind = type(thing).__name__
-            raise UserError(f"{kind}: {name} is {short(value)}; it should be {rule}")
+            raise UserError(f"{cls.__name__}: {name} is {short(value)}; it should be {rule}")
