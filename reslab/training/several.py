@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, ClassVar, TypedDict, Self
+from typing import Any, ClassVar, Self, TypedDict
 
 import keras
 
