@@ -19,6 +19,7 @@ from reslab.cli.explain import explain
 from reslab.cli.landscape import landscape
 from reslab.cli.lesions import lesions
 from reslab.cli.list import list_
+from reslab.cli.lr_range import lr_range
 from reslab.cli.options import INTERRUPTED
 from reslab.cli.output import accept_all_characters, echo
 from reslab.cli.predict import predict
@@ -32,7 +33,7 @@ from reslab.cli.weights import weights
 from reslab.core.errors import UserError, unknown, written
 
 SECTIONS = {
-    "Train and use": (train, evaluate, predict, report),
+    "Train and use": (train, lr_range, evaluate, predict, report),
     "Networks, recipes and weights": (list_, show, recipes, draw, chart, weights),
     "Studies": (degradation, ablate, signals, responses, lesions, landscape, explain),
 }

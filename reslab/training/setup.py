@@ -73,8 +73,13 @@ class Training:
         return self.rates[step]
 
 
-def set_up(run: Run, data: Data, normalization: Normalization) -> Training:
-    """Build and compile the run's network with its first weights, and open its batches."""
+def set_up(
+    run: Run, data: Data, normalization: Normalization, rates: list[float] | None = None
+) -> Training:
+    """Build and compile the run's network with its first weights, and open its batches.
+
+    `rates` replaces the learning rates of the recipe.
+    """
     options, task = TrainingOptions.of_run(run.info), task_of(run.info)
     recipe = recipes.change(Recipe("run", epochs=1), run.info["recipe"])
     pipeline = Pipeline(
@@ -88,7 +93,7 @@ def set_up(run: Run, data: Data, normalization: Normalization) -> Training:
     total_steps = recipe.total_steps(pipeline.steps_per_epoch)
     loss_weights = {"head": 1.0} | {f"{row}_aux": w for row, (_, w) in run.network.aux.items()}
     model = _build(run.network, options)
-    rates = step_rates(recipe, run.network, total_steps)
+    rates = rates or step_rates(recipe, run.network, total_steps)
     compile_model(
         model,
         recipe,
