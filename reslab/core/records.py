@@ -20,17 +20,17 @@ from reslab.core.errors import UserError
 MOST_FILE = 256 * 2**20  # bytes of a JSON file
 MOST_MEMORY = 2**30  # bytes that parsed JSON may take, by `_memory`
 MOST_DEPTH = 100  # levels of brackets; descriptions of networks have about ten
-MOST_DIGITS = 18  # of a whole number: it then fits 64 bits
+MOST_WHOLE = 2**63 - 1  # a whole number fits 64 bits
 
 # Fields of records. Numbers are finite: JSON of Python also knows NaN and Infinity.
 Number = Annotated[float, Meta(ge=-1e300, le=1e300)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Amount = Annotated[float, Meta(ge=0, le=1e300)]
-Count = Annotated[int, Meta(ge=0, le=10**MOST_DIGITS)]
+Count = Annotated[int, Meta(ge=0, le=MOST_WHOLE)]
 AnyNumber = float  # NaN and Infinity too: the loss of a diverged training
 
 TOO_DEEP = f"its brackets are nested in more than {MOST_DEPTH} levels"
-_LONG_NUMBER = re.compile(rb"\d{%d}" % (MOST_DIGITS + 1))
+_LONG_NUMBER = re.compile(rb"\d{19}")
 
 
 class Damaged(ValueError):
@@ -87,8 +87,8 @@ def _check_all(value: Any, leaves: bool) -> None:
 
 
 def _check_leaf(value: Any) -> None:
-    if isinstance(value, int) and abs(value) > 10**MOST_DIGITS:
-        raise Damaged(f"a number has more than {MOST_DIGITS} digits")
+    if isinstance(value, int) and abs(value) > MOST_WHOLE:
+        raise Damaged(f"a number is larger than {MOST_WHOLE}")
     if isinstance(value, str) and not is_unicode(value):
         raise Damaged(f"{value!a:.40} is not Unicode")
 

@@ -7,11 +7,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
+from msgspec import Meta
 
-from reslab.core.errors import UserError, unknown, written
+from reslab.core import records
+from reslab.core.errors import UserError, short, unknown, written
+from reslab.core.records import Amount, Count
 from reslab.spec.catalogue import sources
 
 from . import content, duplicates, folds
@@ -134,11 +137,40 @@ def load(
     return data if images is None else sample(data, images)
 
 
+class Provenance(TypedDict):
+    """The arguments of `load`, and the fold, as a run keeps them."""
+
+    source: str
+    size: NotRequired[Count | list[Count] | None]
+    channels: NotRequired[Count | None]
+    validation: NotRequired[Amount]
+    seed: NotRequired[int]
+    skip_bad: NotRequired[bool]
+    test: NotRequired[Amount | None]
+    folder_size: NotRequired[Count]
+    margin: NotRequired[bool]
+    images: NotRequired[Count | None]
+    split: NotRequired[str]
+    group: NotRequired[str | None]
+    near_duplicates: NotRequired[bool | None]
+    columns: NotRequired[dict[str, Any]]
+    fold: NotRequired[Annotated[list[Count], Meta(min_length=2, max_length=2)]]
+
+
 def from_provenance(provenance: Mapping[str, Any]) -> Data:
     """Load the data that have this provenance, which a run keeps.
 
     Runs of earlier versions do not name their rule: they split folders by "stratified".
     """
+    try:
+        records.check(provenance, Provenance)
+    except records.Damaged as error:
+        raise UserError(f"the recorded data cannot be loaded: {error}") from None
+    if odd := set(provenance) - set(Provenance.__annotations__):
+        raise UserError(
+            f"the recorded data have the option {short(min(odd))}, which this version of reslab "
+            "does not know: use the version that wrote them"
+        )
     arguments = {"split": content.STRATIFIED, **provenance}
     k, of = arguments.pop("fold", (0, 0))
     data = load(**arguments)

@@ -77,7 +77,20 @@ class YesOrNo:
         return "True or False"
 
 
-RULES = Whole, Decimal, OneOf, YesOrNo
+@dataclass(frozen=True)
+class Instance:
+    """An instance of a class."""
+
+    of: type
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, self.of)
+
+    def __str__(self) -> str:
+        return f"of the class {self.of.__name__}"
+
+
+RULES = Whole, Decimal, OneOf, YesOrNo, Instance
 
 Size = Annotated[int, Whole(1, MOST_SIZE)]
 Times = Annotated[int, Whole(0, MOST_LAYERS)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from reslab.core.errors import UserError
-from reslab.spec.fields import Flag, Fraction, Number, OneOf, Pad, Positive, Size, Text
+from reslab.spec.fields import Flag, Fraction, Instance, Number, OneOf, Pad, Positive, Size, Text
 from reslab.spec.leaf import HE_OUT, LINEAR, Init, Leaf, require_maps
 from reslab.spec.shapes import Shape, Vector, window
 
@@ -38,7 +38,7 @@ class Conv(Leaf):
     groups: Size = 1
     bias: Flag = False
     dilation: Size = 1
-    init: Init = HE_OUT
+    init: Annotated[Init, Instance(Init)] = HE_OUT
 
     @property
     def reach(self) -> int:
@@ -247,7 +247,7 @@ class Dense(Leaf):
 
     units: Size
     bias: Flag = True
-    init: Init = LINEAR
+    init: Annotated[Init, Instance(Init)] = LINEAR
 
     def out_shape(self, *in_shapes: Shape) -> Shape:
         if not isinstance(in_shapes[0], Vector):

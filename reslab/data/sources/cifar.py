@@ -31,7 +31,8 @@ def parse(body: bytes, name: str, info: CifarSet, records: int) -> ArraySplit:
     if len(body) != records * width:
         raise UserError(
             f"{name} should be {records * width:,} bytes ({records:,} records of {width}),"
-            f" but is {len(body):,}: download it again"
+            f" but is {'longer' if len(body) > records * width else f'{len(body):,}'}:"
+            " download it again"
         )
     rows = np.frombuffer(body, np.uint8).reshape(records, width)
     labels = rows[:, info.label_bytes - 1].astype(np.int32)
@@ -89,8 +90,10 @@ def _parts(name: str, where: Path, body: Callable[[str], bytes]) -> Parts:
 
 def _from_folder(name: str, folder: Path) -> Parts:
     def body(file: str) -> bytes:
+        most = SETS[name].records[file] * (SETS[name].label_bytes + 3072)
         try:
-            return (folder / file).read_bytes()
+            with (folder / file).open("rb") as opened:
+                return opened.read(most + 1)  # one byte more, to see whether the file is too long
         except OSError as error:
             raise UserError(f"cannot read {folder / file}: {error.strerror or error}") from error
 
@@ -107,7 +110,7 @@ def _from_archive(name: str, path: Path) -> Parts:
             for member in archive:
                 file = wanted.get(member.name.removeprefix("./"))
                 if file and member.isreg() and (body := archive.extractfile(member)):
-                    bodies[file] = body.read()
+                    bodies[file] = body.read(info.records[file] * (info.label_bytes + 3072) + 1)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise UserError(f"{path} is damaged ({error}); download it again") from error
     if missing := sorted(set(wanted.values()) - set(bodies)):

@@ -12,9 +12,7 @@ arithmetic, so they are the same, bit for bit, on every machine and with every v
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +20,14 @@ from typing import Any
 
 import numpy as np
 
+from reslab.core.errors import UserError
 from reslab.core.files import write_cache
+from reslab.core.records import Damaged
 from reslab.core.rng import Stream
 from reslab.data.dataset import ArraySplit, Parts
 from reslab.spec.catalogue import CHARACTERS
 
+from . import npz
 from .download import cache_dir
 
 VERSION = 2  # recorded in runs; raise it when the images change
@@ -199,10 +200,21 @@ def draw_family(family: Sequence[Face], name: str, each: int, seed: int) -> np.n
 
 def faces(content: bytes) -> dict[str, dict[str, list[Face]]]:
     """The faces of each part and family, from the content of the file MASKS."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        shapes = np.stack([file["heights"], file["widths"]], axis=-1).astype(np.int64)
-        names, tops, levels = file["faces"].tolist(), file["tops"].astype(np.int64), file["levels"]
-    ends = np.cumsum(shapes.prod(-1)).reshape(shapes.shape[:2])
+    try:
+        return _faces(npz.read(content, ("heights", "widths", "faces", "tops", "levels")))
+    except (Damaged, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise UserError(f"{MASKS} is damaged: {error}; install reslab again") from None
+
+
+def _faces(file: Mapping[str, np.ndarray]) -> dict[str, dict[str, list[Face]]]:
+    shapes = np.stack([file["heights"], file["widths"]], axis=-1).astype(np.int64)
+    names, tops, levels = file["faces"].tolist(), file["tops"].astype(np.int64), file["levels"]
+    sizes = shapes.prod(-1)
+    if levels.dtype != np.uint8 or levels.ndim != 1 or int(sizes.sum()) != levels.size:
+        raise Damaged("the masks are not as long as they say")
+    if shapes.min(initial=1) < 1 or tops.shape != sizes.shape or len(names) != len(sizes):
+        raise Damaged("the faces have no masks")
+    ends = np.cumsum(sizes).reshape(sizes.shape)
     parts: dict[str, dict[str, list[Face]]] = {}
     for i, name in enumerate(names):
         part, family, file_name = name.split("/")
@@ -216,8 +228,13 @@ def faces(content: bytes) -> dict[str, dict[str, list[Face]]]:
 
 def families(content: bytes) -> dict[str, list[str]]:
     """The font families of each part."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        names = [name.split("/") for name in file["faces"].tolist()]
+    try:
+        named = npz.read(content, ["faces"])["faces"].tolist()
+        names = [name.split("/") for name in named]
+        if any(len(name) != 3 for name in names):
+            raise Damaged("a face has no part, family and file")
+    except (Damaged, TypeError, AttributeError) as error:
+        raise UserError(f"{MASKS} is damaged: {error}; install reslab again") from None
     return {part: list(dict.fromkeys(n[1] for n in names if n[0] == part)) for part in _EACH}
 
 
@@ -229,11 +246,10 @@ def _key(seed: int, content: bytes) -> str:
 def _read(path: Path) -> dict[str, np.ndarray] | None:
     """The cached arrays. None if there are none, or if they are not as they were written."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = {part: file[part] for part in _EACH}
-            checksum = file["sha256"].tobytes()
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = npz.read(path.read_bytes(), (*_EACH, "sha256"))
+    except (OSError, Damaged):
         return None
+    checksum = arrays.pop("sha256").tobytes()
     return arrays if checksum == _checksum(arrays) else None
 
 

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -27,10 +27,14 @@ from reslab.spec.catalogue import IDX as SETS
 
 from .download import fetch, folders, verify
 
+MOST_BYTES = 2**30  # of the data of a file; the largest set of EMNIST has 547 million
+CHUNK = 2**24  # bytes that are read or unpacked at a time
 _FILE = re.compile(
     r"^(?P<set>.*?)-?(?P<part>train|t10k|test|validation|val)-"
     r"(?P<kind>images|labels)[-.]idx(?P<dims>[1-4])-ubyte(?P<gz>\.gz)?$"
 )
+# A member of a zip file that is damaged, encrypted, or packed in a way that Python does not know.
+_BAD_MEMBER = zipfile.BadZipFile, RuntimeError, NotImplementedError
 _PARTS = {"t10k": "test", "val": "validation"}
 
 
@@ -48,7 +52,7 @@ def read(opened: Callable[[], IO[bytes]], name: str, dims: int) -> np.ndarray:
                 return _parse(file, name, dims)
             with gzip.GzipFile(fileobj=file) as plain:
                 return _parse(plain, name, dims)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, *_BAD_MEMBER) as error:
         raise UserError(f"{name} is truncated or damaged ({error}); download it again") from error
     except OSError as error:
         raise UserError(f"cannot read {name}: {error.strerror or error}") from error
@@ -59,7 +63,7 @@ def read_path(path: Path, dims: int) -> np.ndarray:
     return read(lambda: path.open("rb"), str(path), dims)
 
 
-def _parse(file: IO[bytes] | gzip.GzipFile, name: str, dims: int) -> np.ndarray:
+def _parse(file: Any, name: str, dims: int) -> np.ndarray:
     magic = file.read(4)
     if len(magic) != 4 or magic[:2] != b"\0\0":
         raise UserError(f"{name} is not an IDX file: it starts with {magic.hex() or 'nothing'}")
@@ -73,11 +77,19 @@ def _parse(file: IO[bytes] | gzip.GzipFile, name: str, dims: int) -> np.ndarray:
         raise UserError(f"{name} is truncated: its header is incomplete; download it again")
     shape = struct.unpack(f">{dims}I", header)
     wanted = math.prod(shape)
-    body = file.read(wanted + 1)  # one byte more, to see whether the file is too long
-    if len(body) != wanted:
-        size = "more" if len(body) > wanted else f"only {len(body):,}"
+    if wanted > MOST_BYTES:
+        raise UserError(
+            f"{name} declares {wanted:,} bytes of data; {MOST_BYTES:,} are the most: give a folder "
+            "of images or a table instead"
+        )
+    data = np.empty(wanted, np.uint8)  # the system gives memory as it is written
+    filled = 0
+    while filled < wanted and (n := file.readinto(data[filled : filled + CHUNK].data)):
+        filled += n
+    if filled < wanted or file.read(1):
+        size = "more" if filled == wanted else f"only {filled:,}"
         raise UserError(f"{name} should have {wanted:,} bytes of data, but has {size}")
-    return np.frombuffer(body, np.uint8).reshape(shape)
+    return data.reshape(shape)
 
 
 def _pair(images: np.ndarray, labels: np.ndarray, name: str, info: IdxSet | None) -> ArraySplit:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from reslab.core.errors import UserError, unknown
 TEXT = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
 SUFFIX = TEXT + PARQUET
+MOST_BYTES = 128 * 2**20  # of a table as text
+MOST_ROWS = 2_000_000
+MOST_UNPACKED = 2 * MOST_BYTES  # of a Parquet file
 INSTALL = 'pip install "reslab[parquet]"'
 
 
@@ -51,19 +56,27 @@ def read(path: Path) -> LabelTable:
         UserError: the file is not a table, two columns have one name, or pyarrow is missing.
     """
     table = _parquet(path) if path.suffix.lower() in PARQUET else _text(path)
-    repeated = {name for name in table.header if table.header.count(name) > 1 and name}
+    repeated = {name for name, times in Counter(table.header).items() if times > 1 and name}
     if repeated:
         raise UserError(f"{path} has two columns named {min(repeated)!r}: rename one of them")
     return table
 
 
+def _check_size(path: Path) -> None:
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise UserError(f"{path} has {size:,} bytes; {MOST_BYTES:,} are the most of a table")
+
+
 def _text(path: Path) -> LabelTable:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
+            _check_size(path)
             delimiter = max(",;\t|", key=file.readline().count)
             file.seek(0)
             reader = csv.reader(file, delimiter=delimiter)
-            lines = [(reader.line_num, line) for line in reader]
+            lines = [(reader.line_num, line) for line in islice(reader, MOST_ROWS + 2)]
+        if len(lines) > MOST_ROWS + 1:
+            raise UserError(f"{path} has more than {MOST_ROWS:,} rows, which are the most")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -90,7 +103,7 @@ def _parquet(path: Path) -> LabelTable:
     except ImportError:
         raise UserError(f"Parquet files are read with pyarrow: {INSTALL}") from None
     try:
-        table = parquet.read_table(path)
+        table = _within_limits(path, parquet.ParquetFile(path))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except ArrowException as error:
@@ -100,6 +113,25 @@ def _parquet(path: Path) -> LabelTable:
     columns = [_cells(path, name, table.column(i)) for i, name in enumerate(header)]
     rows = [(i, list(cells)) for i, cells in enumerate(zip(*columns, strict=True), 1)]
     return LabelTable(path, header, rows, "row")
+
+
+def _within_limits(path: Path, file: Any) -> Any:
+    """The rows of a Parquet file. A dictionary of long texts unpacks to far more than the file."""
+    import pyarrow as pa
+
+    batches, size = [], 0
+    if file.metadata.num_rows <= MOST_ROWS:
+        for batch in file.iter_batches(batch_size=256):
+            size += batch.nbytes
+            if size > MOST_UNPACKED:
+                break
+            batches.append(batch)
+        else:
+            return pa.Table.from_batches(batches, file.schema_arrow)
+    raise UserError(
+        f"{path} has more than {MOST_ROWS:,} rows, or unpacks to more than {MOST_UNPACKED:,} bytes,"
+        " which are the most: leave out columns that are not needed"
+    )
 
 
 def _cells(path: Path, name: str, column: Any) -> list[Any]:
