@@ -40,6 +40,35 @@ def backend(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def weight_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--scheme`, `--no-strict` and `--ema/--no-ema` to a command with `--weights`."""
+    for option in (
+        click.option(
+            "--ema/--no-ema",
+            "ema",
+            default=True,
+            show_default=True,
+            help="Of --weights with averages over training steps: take the averages.",
+        ),
+        click.option(
+            "--strict/--no-strict",
+            "strict",
+            default=True,
+            show_default=True,
+            help="Refuse --weights that fit only in part, or load what fits.",
+        ),
+        click.option(
+            "--scheme",
+            metavar="SCHEME",
+            default="auto",
+            show_default=True,
+            help="The library whose names --weights has.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def table_columns(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each column of a table; the command gets them as the mapping `columns`."""
 

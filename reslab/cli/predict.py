@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from reslab.cli.options import as_json, backend, use_backend
+from reslab.cli.options import as_json, backend, use_backend, weight_options
 from reslab.cli.output import echo, print_json
 
 
@@ -20,6 +20,7 @@ from reslab.cli.output import echo, print_json
 @click.option(
     "--weights", metavar="W", help="timm/NAME, torchvision/VERSION, keras/imagenet, or a file."
 )
+@weight_options
 @click.option(
     "--engine",
     type=click.Choice(["auto", "openvino", "onnxruntime", "backend"]),
@@ -34,6 +35,9 @@ def predict(
     images: tuple[str, ...],
     top: int,
     weights: str | None,
+    scheme: str,
+    strict: bool,
+    ema: bool,
     engine: str,
     as_json: bool,
     backend: str | None,
@@ -50,7 +54,9 @@ def predict(
 
     use_backend(backend)
     paths = [path for name in images for path in _paths(name)]
-    results = prediction.predict(model, paths, top=top, weights=weights, engine=engine)
+    results = prediction.predict(
+        model, paths, top=top, weights=weights, engine=engine, scheme=scheme, strict=strict, ema=ema
+    )
     if as_json:
         print_json(results)
         return

@@ -22,6 +22,7 @@ from reslab.cli.options import (
     load_tensorflow,
     table_columns,
     use_backend,
+    weight_options,
 )
 from reslab.cli.output import echo
 from reslab.cli.train_summary import summary
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     metavar="SOURCE",
     help="Start from a file, another run, or timm/resnet50.a1_in1k and the like.",
 )
+@weight_options
 @click.option("--freeze-bn", is_flag=True, help="Freeze batch norm as it is in the weights.")
 @click.option(
     "--recalibrate-bn", is_flag=True, help="Measure batch norm's statistics again at the end."

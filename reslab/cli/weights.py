@@ -40,11 +40,17 @@ def weights() -> None:
     help="The library whose names IN has.",
 )
 @network_option
-def convert(source: str, out: Path, to: str, scheme: str, network: str | None) -> None:
+@click.option(
+    "--ema/--no-ema",
+    default=True,
+    show_default=True,
+    help="Of IN with averages over training steps: take the averages.",
+)
+def convert(source: str, out: Path, to: str, scheme: str, network: str | None, ema: bool) -> None:
     """Write the weights of IN under another library's names."""
     from reslab.weights import conversion
 
-    opened = conversion.convert(source, out, to, network, scheme)
+    opened = conversion.convert(source, out, to, network, scheme, ema)
     source_scheme = opened.fit.scheme.name
     echo(
         f"{out}: {opened.network.name}, {len(opened.fit.mappings)} tensors, {source_scheme} to {to}"

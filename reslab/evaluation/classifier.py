@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.engines.inference import inference
 from reslab.weights import registry, transfer
 from reslab.weights.preprocessing import Preprocessing
-from reslab.weights.pretrained import create, log
+from reslab.weights.pretrained import log
 
 
 class Classifier:
     """Classifies image files with a network and given weights."""
 
     def __init__(
-        self, network: str, weights: str | Path, engine: str = "auto", compare: bool = True
+        self, model: keras.Model, weights: str | Path, engine: str = "auto", compare: bool = True
     ) -> None:
-        self.model = create(network, data_format="channels_last", weights=weights)
+        self.model = model
         about = transfer.about(self.model)
         count = about.network.classes or 0
         if about.network.input_shape[2] != 3:

@@ -56,6 +56,9 @@ def predict(
     top: int = 3,
     weights: str | Path | None = None,
     engine: str = "auto",
+    scheme: str = "auto",
+    strict: bool = True,
+    ema: bool = True,
 ) -> list[dict[str, Any]]:
     """Predict the classes of image files.
 
@@ -68,6 +71,8 @@ def predict(
             network.
         engine: What runs the network, as in `reslab.inference`: "auto", "openvino", "onnxruntime"
             or "backend".
+        scheme: The library whose names `weights` has, as in `reslab.weights.load`; `strict` and
+            `ema` likewise.
 
     Returns:
         For each image `{"file": path, "predictions": [{"class": name, "probability": p}, ...]}`
@@ -89,7 +94,9 @@ def predict(
         _check(image)
     how = engine, len(paths) >= MANY
     kind, classes, outputs = (
-        _whole(path, *how) if path else _pretrained(str(model), weights or "", *how)
+        _whole(path, *how)
+        if path
+        else _pretrained(str(model), weights or "", scheme, strict, ema, *how)
     )
     results: list[dict[str, Any]] = []
     for start in range(0, len(paths), BATCH):
@@ -119,11 +126,26 @@ def _whole(path: Path, engine: str, compare: bool) -> tuple[Task, Sequence[str],
 
 
 def _pretrained(
-    network: str, weights: str | Path, engine: str, compare: bool
+    network: str,
+    weights: str | Path,
+    scheme: str,
+    strict: bool,
+    ema: bool,
+    engine: str,
+    compare: bool,
 ) -> tuple[Task, Sequence[str], Outputs]:
     from reslab.evaluation.classifier import Classifier
+    from reslab.weights.pretrained import create
 
-    classifier = Classifier(network, weights, engine, compare)
+    pretrained = create(
+        network,
+        data_format="channels_last",
+        weights=weights,
+        scheme=scheme,
+        strict=strict,
+        ema=ema,
+    )
+    classifier = Classifier(pretrained, weights, engine, compare)
     return task(), classifier.classes, classifier
 
 

@@ -86,6 +86,8 @@ def save(model: keras.Model, path: Path, card: Mapping[str, Any], member: str = 
 def read_card(path: Path) -> dict[str, Any]:
     """The card of a model file. Raises UserError if reslab did not write the file."""
     try:
+        if _is_hdf5(path):
+            raise KeyError(CARD)
         with zipfile.ZipFile(path) as file:
             limits.check_archive(path, file)
             card = json.loads(file.read(CARD))

@@ -44,6 +44,9 @@ class TrainingOptions:
 
     recipe: str | Path | Recipe | None = None
     weights: str | Path | None = None
+    scheme: str = "auto"
+    strict: bool = True
+    ema: bool = True
     freeze_bn: bool = False
     recalibrate_bn: bool = False
     out: str | Path | None = None

@@ -25,7 +25,7 @@ from reslab.runs.run import Run
 from reslab.spec import Conv, Network, walk
 from reslab.spec.serialize import decode_network
 from reslab.training.batchnorm import all_norms
-from reslab.weights import match, transfer
+from reslab.weights import match, shards, transfer
 from reslab.weights.schemes import classifier_path
 
 
@@ -107,7 +107,13 @@ def _convert_to_rgb(by_name: dict[str, Any], net: Network) -> None:
             kernel.assign(np.flip(keras.ops.convert_to_numpy(kernel), 2).copy())
 
 
-def start(weights: str | Path, net: Network) -> Start:
+def start(
+    weights: str | Path,
+    net: Network,
+    scheme: str = "auto",
+    ema: bool = True,
+    strict: bool = True,
+) -> Start:
     """Open weights: a file, another run's folder or model, or a published name.
 
     If the weights are of a library's variant of the network (keras.applications has the stride in
@@ -117,13 +123,13 @@ def start(weights: str | Path, net: Network) -> Start:
     from_run = False
     mean = std = classes = None
     path = Path(weights)
-    if path.is_dir():
+    if path.is_dir() and not shards.in_folder(path):
         path = Run.open(path).model_path
         if not path.exists():
             raise UserError(
                 f"{weights} has no model yet: finish it with `reslab train --resume {weights}`"
             )
-    given = transfer.open_source(path if path.exists() else weights, net.name)
+    given = transfer.open_source(path if path.exists() else weights, net.name, scheme, ema, strict)
     contents, preprocessing = given.contents, given.preprocessing
     if (card := _card(contents.path)) is not None:
         from_run, classes = True, tuple(card["classes"])
@@ -137,12 +143,21 @@ def start(weights: str | Path, net: Network) -> Start:
     scheme = given.scheme
     if scheme == "auto":
         scheme = match.best(walk(net), contents, net.name).scheme.name
-    with contents.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = _digest(contents.parts or (contents.path,))
     lineage = unseen.lineage_of_weights(weights)
     if from_run and lineage is None:  # a model file that left its run
         lineage = Lineage(np.zeros(0, np.uint64), unknown=(str(weights),))
     return Start(str(weights), given, net, scheme, digest, from_run, mean, std, lineage)
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    """The SHA-256 of a file, or of the files of sharded weights one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _card(path: Path) -> dict[str, Any] | None:

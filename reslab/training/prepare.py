@@ -48,7 +48,11 @@ def prepare(
     """Load the data, and fit network and recipe to them; raises UserError for all that is wrong."""
     net, recipe = zoo.network(network), options.resolve_recipe()
     augment.by_stage(recipe.augment)  # before the data are loaded, which may take long
-    start = None if options.weights is None else finetune.start(options.weights, net)
+    start = (
+        None
+        if options.weights is None
+        else finetune.start(options.weights, net, options.scheme, options.ema, options.strict)
+    )
     net = net if start is None else start.network
     if not isinstance(data, Data):
         data = load_data(data, net, recipe, options)

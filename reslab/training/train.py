@@ -45,6 +45,9 @@ def train(
     recipe: str | Path | Recipe | None = None,
     *,
     weights: str | Path | None = None,
+    scheme: str = "auto",
+    strict: bool = True,
+    ema: bool = True,
     freeze_bn: bool = False,
     recalibrate_bn: bool = False,
     out: str | Path | None = None,
@@ -84,6 +87,12 @@ def train(
         weights: Where to start from: a weights file, another run's folder, or a published name
             ("timm/resnet50.a1_in1k"). The head is initialised if the classes are different ones.
             Defaults to new weights.
+        scheme: The library whose names `weights` has: "torchvision", "timm", "keras", "keras_hub"
+            or "reslab". "auto" detects it.
+        strict: Whether all tensors of `weights` must match. If False, those with equal names and
+            shapes are loaded, and a note lists the others.
+        ema: Whether averages over training steps (EMA, SWA) are taken, where `weights` has both
+            them and the weights of the last step.
         freeze_bn: Freeze batch norm: keep the running statistics, scale and shift of `weights`.
         recalibrate_bn: Measure batch norm's statistics again after the training, over all training
             images.

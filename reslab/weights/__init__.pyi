@@ -2,9 +2,9 @@ from .conversion import compare as compare
 from .conversion import convert as convert
 from .preprocessing import Preprocessing as Preprocessing
 from .pretrained import create as create
+from .saving import save as save
 from .stacked import flatten as flatten
 from .stacked import stack as stack
 from .transfer import About as About
 from .transfer import about as about
 from .transfer import load as load
-from .transfer import save as save

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from reslab import zoo
 from reslab.core.errors import UserError
 from reslab.spec import Layer, Network, walk
 from reslab.spec.transforms import with_classes
-from reslab.weights import files, match, transfer
+from reslab.weights import files, match, saving, transfer
 from reslab.weights.match import Fit
 from reslab.weights.schemes import scheme
+
+log = logging.getLogger("reslab.weights")
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,14 @@ class WeightFile:
         return {m.ours: m.to_ours(self.fit.arrays[n]) for n, m in self.fit.mappings.items()}
 
 
-def open_file(path: str | Path, network: str | None = None, named: str = "auto") -> WeightFile:
+def open_file(
+    path: str | Path, network: str | None = None, named: str = "auto", ema: bool = True
+) -> WeightFile:
     """Open a weight file and match it with a network, by default the one in its note.
 
     Raises UserError if the file does not fit the network, or any network of the zoo.
     """
-    source = transfer.open_source(path, network or "", named)
+    source = transfer.open_source(path, network or "", named, ema)
     contents = source.contents
     if network is None and source.network is None:
         net, fit = match.identify(contents)
@@ -81,6 +86,7 @@ def convert(
     to: str,
     network: str | None = None,
     named: str = "auto",
+    ema: bool = True,
 ) -> WeightFile:
     """Convert a weight file to the names and the format of another library.
 
@@ -95,6 +101,8 @@ def convert(
         network: The name of the network. Default: the one in the file's note, else the first
             network of the zoo with the same tensors.
         named: The library whose names `source` has; "auto" detects it.
+        ema: Whether averages over training steps (EMA, SWA) are taken, where the file has both
+            them and the weights of the last step.
 
     Returns:
         The opened source file, a `WeightFile`.
@@ -103,16 +111,18 @@ def convert(
         UserError: The file cannot be read, fits no network, or the library has no such network;
             or `path` cannot be written.
     """
-    opened = open_file(source, network, named)
+    opened = open_file(source, network, named, ema)
+    for remark in opened.source.contents.remarks:
+        log.warning(remark)
     info = transfer.About(opened.network, opened.source.preprocessing, opened.source.classes)
     if str(path).endswith(".keras"):
         raise UserError(
             f"{path} would be a whole model: use reslab.create with weights, then model.save"
         )
-    note = transfer.make_note(info, to)
+    note = saving.make_note(info, to)
     if opened.identified:
         del note["network"]  # networks with other strides have the same tensors
-    transfer.write_weights(path, opened.layers, opened.arrays, to, note)
+    saving.write_weights(path, opened.layers, opened.arrays, to, note)
     return opened
 
 

@@ -51,10 +51,11 @@ def read_keras(path: Path) -> tuple[dict[str, np.ndarray], Any]:
             limits.check_archive(path, file)
             weights = io.BytesIO(file.read("model.weights.h5"))
             note = json.loads(file.read(KERAS_NOTE)) if KERAS_NOTE in file.namelist() else {}
-            stacked_units = _stacks(json.loads(file.read("config.json")))
+            config = json.loads(file.read("config.json"))
+            stacked_units, names = _stacks(config), names_of_groups(config)
     except (zipfile.BadZipFile, zlib.error, OSError, RecursionError, NotImplementedError, *DAMAGE):
         raise UserError(f"{path} is not a .keras file, or is damaged") from None
-    arrays, h5_note = _read(path, weights, stacked_units)
+    arrays, h5_note = _read(path, weights, stacked_units, names)
     return arrays, note or h5_note
 
 
@@ -70,7 +71,10 @@ def _stacks(config: Any) -> dict[str, stacks.Stack]:
 
 
 def _read(
-    path: Path, file: Path | IO[bytes], stacked_units: Mapping[str, stacks.Stack] | None = None
+    path: Path,
+    file: Path | IO[bytes],
+    stacked_units: Mapping[str, stacks.Stack] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, np.ndarray], Any]:
     import h5py
 
@@ -81,7 +85,11 @@ def _read(
             keras_3 = any(
                 name in root for name in ("layers", "vars", "_layer_checkpoint_dependencies")
             )
-            arrays = _read_keras_3(root, stacked_units or {}) if keras_3 else _read_by_layer(root)
+            arrays = (
+                _read_keras_3(root, stacked_units or {}, names or {})
+                if keras_3
+                else _read_by_layer(root)
+            )
             return arrays, note
     except UserError as error:
         text = str(error)
@@ -91,7 +99,28 @@ def _read(
         raise UserError(f"{path} is not a Keras weight file, or is damaged: {text}") from None
 
 
-def _read_keras_3(root: Any, stacked_units: Mapping[str, stacks.Stack]) -> dict[str, np.ndarray]:
+def names_of_groups(config: Any, prefix: str = "") -> dict[str, str]:
+    """The names of layers by their groups in the weights, from the configuration of a model.
+
+    As Keras names the groups: `layers/conv2d_3` is the fourth layer of the class Conv2D.
+    """
+    layers = config.get("config", {}).get("layers", []) if isinstance(config, dict) else []
+    counts: Counter[str] = Counter()
+    names: dict[str, str] = {}
+    for layer in layers:
+        kind = str(layer["class_name"]).rpartition(">")[2]
+        kind = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", kind))
+        kind = re.sub(r"([a-z])([A-Z])", r"\1_\2", kind).lower()
+        group = f"{prefix}layers/{kind}" + (f"_{counts[kind]}" if counts[kind] else "")
+        counts[kind] += 1
+        names[group] = str(layer["config"]["name"])
+        names |= names_of_groups(layer, f"{group}/")
+    return names
+
+
+def _read_keras_3(
+    root: Any, stacked_units: Mapping[str, stacks.Stack], names: Mapping[str, str]
+) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
 
     def visit(path: str, item: Any) -> None:
@@ -102,7 +131,9 @@ def _read_keras_3(root: Any, stacked_units: Mapping[str, stacks.Stack]) -> dict[
         if last != "vars":
             raise UserError(f"{path} is not where Keras stores weights")
         kind = parent.rpartition("/")[2]
-        name = root[group].attrs.get("name", parent)  # older files have no names: see `groups`
+        # older files have no names: see `groups`
+        key = parent.replace("_layer_checkpoint_dependencies", "layers")
+        name = root[group].attrs.get("name") or names.get(key, key)
         if kind.startswith(("seed_generator", "normalization")):
             return
         if name in stacked_units:

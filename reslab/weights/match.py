@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,6 +26,7 @@ from reslab.weights.schemes import (
 )
 
 MAX_LISTED = 3  # tensors listed in an error message
+MAX_WRAPPERS = 6  # modules around a network
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,28 @@ class Fit:
     """The variables of a network under a scheme, and the arrays of a file.
 
     `mappings` and `arrays` are by the library's current names; ignored arrays are left out.
-    `head` has the names of the classifier's tensors.
+    `head` has the names of the classifier's tensors. `prefixes` are those that wrappers had put
+    before the names; several mean that the file has several copies of the network.
     """
 
     scheme: Scheme
     mappings: Mapping[str, VariableMapping]
     arrays: Mapping[str, np.ndarray]
     head: frozenset[str]
+    prefixes: tuple[str, ...] = ("",)
 
     @property
     def matches(self) -> int:
         """The number of names that the network and the file have in common."""
         return len(self.mappings.keys() & self.arrays.keys())
+
+    @property
+    def fitting(self) -> int:
+        """The number of the network's tensors that the file has with the same shape."""
+        return sum(
+            name in self.arrays and self.arrays[name].shape == mapping.their_shape
+            for name, mapping in self.mappings.items()
+        )
 
     @property
     def classes(self) -> int | None:
@@ -80,14 +92,41 @@ def fit(scheme: Scheme, layers: Sequence[Layer], contents: Contents) -> Fit:
     file_arrays = contents.arrays
     if contents.nameless and not scheme.torch:
         file_arrays = _name_by_order(scheme, layers, mappings, file_arrays)
-    arrays = {
-        renamed: array
-        for name, array in file_arrays.items()
-        if not _ignored(scheme, renamed := scheme.rename(name))
-    }
+    renamed = {scheme.rename(name): array for name, array in file_arrays.items()}
+    unwrapped, prefixes = unwrap(renamed, mappings, "." if scheme.torch else "/")
+    arrays = {name: a for name, a in unwrapped.items() if not _ignored(scheme, name, a)}
     head_path = classifier_path(layers)
     head = {name for name, m in mappings.items() if m.ours.rpartition("/")[0] == head_path}
-    return Fit(scheme, mappings, arrays, frozenset(head))
+    return Fit(scheme, mappings, arrays, frozenset(head), prefixes)
+
+
+def unwrap(
+    arrays: Mapping[str, np.ndarray], names: Collection[str], separator: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The arrays without the prefix that a wrapper put before the names of a network.
+
+    Trainers make the network a part of their own module: `backbone.layer1.0.conv1.weight`, and
+    often the classifier a part of another: `head.fc.weight`.
+    """
+    parts = {name: name.split(separator) for name in arrays}
+    by_prefix: dict[str, dict[str, str]] = {"": {}}
+    for name, words in parts.items():
+        for i in range(min(len(words), MAX_WRAPPERS)):
+            if (end := separator.join(words[i:])) in names:
+                prefix = separator.join([*words[:i], ""])
+                by_prefix.setdefault(prefix, {})[name] = end
+    prefix = max(by_prefix, key=lambda p: (len(by_prefix[p]), -len(p)))
+    if not prefix:
+        return dict(arrays), ("",)
+    copies = [p for p, ends in by_prefix.items() if 10 * len(ends) > 9 * len(by_prefix[prefix])]
+    ends = dict(by_prefix[prefix])
+    ends |= {n: n.removeprefix(prefix) for n in arrays if n.startswith(prefix)}
+    missing = Counter(end for other in by_prefix.values() for end in other.values())
+    for other in by_prefix.values():
+        for name, end in other.items():
+            if missing[end] == 1 and name not in ends and end not in ends.values():
+                ends[name] = end
+    return {ends.get(name, name): array for name, array in arrays.items()}, tuple(sorted(copies))
 
 
 def _name_by_order(
@@ -122,8 +161,14 @@ def _reject_nameless(contents: Contents) -> None:
     if contents.nameless:
         raise UserError(
             f"{contents.path} does not name its layers: give scheme 'keras' or 'keras_hub', and "
-            "they are read in that library's order"
+            "they are read in that library's order (--scheme on the command line)"
         )
+
+
+def _library_of(network: str) -> str | None:
+    """The scheme of the library whose variant a network is: "keras" for keras_resnet50."""
+    libraries = [name for name in schemes() if network.startswith(f"{name}_")]
+    return max(libraries, key=len, default=None)
 
 
 def best(layers: Sequence[Layer], contents: Contents, network: str) -> Fit:
@@ -131,6 +176,8 @@ def best(layers: Sequence[Layer], contents: Contents, network: str) -> Fit:
 
     Raises UserError if no scheme matches any.
     """
+    if contents.nameless and (library := _library_of(network)):
+        return fit(schemes()[library], layers, contents)
     _reject_nameless(contents)
     fits = []
     for scheme in schemes().values():
@@ -143,9 +190,23 @@ def best(layers: Sequence[Layer], contents: Contents, network: str) -> Fit:
         first = ", ".join(list(contents.arrays)[:MAX_LISTED])
         raise UserError(
             f"{contents.path} has no tensor of {network} under the names of any library: its "
-            f"tensors are {first}"
+            f"tensors are {first}{twin(contents, network)}"
+        )
+    if len(best_fit.prefixes) > 1:
+        raise UserError(
+            f"{contents.path} has the tensors of {network} {len(best_fit.prefixes)} times, under "
+            f"{' and '.join(best_fit.prefixes)}: save one of them to a file of its own"
         )
     return best_fit
+
+
+def twin(contents: Contents, network: str) -> str:
+    """The end of a message: the network of the zoo that the file fits, if there is another one."""
+    try:
+        other, _ = identify(contents)
+    except UserError:
+        return ""
+    return "" if other.name == network else f"; it fits {other.name}: use that network"
 
 
 def identify(contents: Contents) -> tuple[Network, Fit]:
@@ -180,9 +241,12 @@ def mismatch(
     """The error for a file that does not fit the network."""
     more = len(differences) - MAX_LISTED
     rest = f"; and {more} more" if more > 0 else ""
+    advice = twin(contents, network)
+    if not advice and 2 * candidate.fitting > len(candidate.mappings):
+        advice = "; strict=False (--no-strict) loads what fits and leaves the rest"
     return UserError(
         f"{contents.path} does not fit {network} ({candidate.scheme.name} names): "
-        f"{'; '.join(differences[:MAX_LISTED])}{rest}"
+        f"{'; '.join(differences[:MAX_LISTED])}{rest}{advice}"
     )
 
 
@@ -203,7 +267,9 @@ def functional_difference(trained: Network, target: Network) -> str:
     return ""
 
 
-def _ignored(scheme: Scheme, name: str) -> bool:
+def _ignored(scheme: Scheme, name: str, array: np.ndarray) -> bool:
+    if not array.ndim and array.dtype.kind in "iub":  # a counter
+        return True
     return name.startswith(scheme.ignored) or name.endswith(scheme.ignored)
 
 

@@ -14,7 +14,7 @@ from reslab.models import build
 from reslab.spec import Network, walk
 from reslab.weights import match, transfer
 from reslab.weights.preprocessing import Preprocessing
-from reslab.weights.schemes import scheme
+from reslab.weights.schemes import scheme as scheme_named
 
 log = logging.getLogger("reslab.weights")
 
@@ -31,6 +31,9 @@ def create(
     stacked: bool = False,
     remat: bool = False,
     name: str | None = None,
+    scheme: str = "auto",
+    strict: bool = True,
+    ema: bool = True,
 ) -> keras.Model:
     """Create a Keras model of a network, with or without pretrained weights.
 
@@ -65,6 +68,11 @@ def create(
         name: The name of the model. Default: the network's. Two models of one network need
             different names if both are called inside one outer model, where each is one layer.
             The names of their own layers do not change.
+        scheme: The library whose names the weights have, as in `reslab.weights.load`.
+        strict: Whether all tensors of the weights must match. If False, those with equal names and
+            shapes are loaded, and a warning lists the others.
+        ema: Where a file has averages of the weights over training steps (EMA, SWA) besides those
+            of the last step: whether to take the averages.
 
     Returns:
         A `keras.Model` with input (n, *input_shape) and output (n, classes) of logits; with `top`
@@ -93,7 +101,7 @@ def create(
     if weights is None:
         return build_model(network, classes, input_shape)
     requested = zoo.network(network)
-    source = transfer.open_source(weights, requested.name)
+    source = transfer.open_source(weights, requested.name, scheme, ema, strict)
     net = transfer.library_variant(source, requested)
     if net is not requested:
         log.warning("%s belongs to %s: that network is built", weights, net.name)
@@ -121,4 +129,4 @@ def _classes(net: Network, source: transfer.Source) -> int | None:
     layers = walk(net)
     if source.scheme == "auto":
         return match.best(layers, source.contents, net.name).classes
-    return match.fit(scheme(source.scheme), layers, source.contents).classes
+    return match.fit(scheme_named(source.scheme), layers, source.contents).classes

@@ -12,11 +12,16 @@ MAX_INDEX = 2**26  # bytes; the index of the largest public models has a few MB
 NAMES = "model.safetensors", "pytorch_model.bin", "model.pth", "model.weights.h5"
 
 
-def main_file(folder: Path) -> Path:
-    """The index or the weight file in a folder. Raises UserError if there is none, or several."""
+def in_folder(folder: Path) -> list[Path]:
+    """The indices in a folder, or the weight file under one of the usual names."""
     indices = sorted(p for p in folder.iterdir() if p.name.endswith(INDEX))
     safe = [p for p in indices if p.name.endswith(f".safetensors{INDEX}")]
-    choices = safe or indices or [folder / name for name in NAMES if (folder / name).is_file()][:1]
+    return safe or indices or [folder / name for name in NAMES if (folder / name).is_file()][:1]
+
+
+def main_file(folder: Path) -> Path:
+    """The index or the weight file in a folder. Raises UserError if there is none, or several."""
+    choices = in_folder(folder)
     if len(choices) == 1:
         return choices[0]
     if choices:

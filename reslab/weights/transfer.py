@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,21 @@ import keras
 import numpy as np
 
 from reslab import zoo
+from reslab.acceleration.keras_internals import flatten_layers
 from reslab.core.errors import UserError
-from reslab.models import saved, stacked
+from reslab.models import stacked
 from reslab.models.build import allow_depth, variables
 from reslab.spec import Layer, Network, walk
-from reslab.spec.serialize import decode_network, encode_network
+from reslab.spec.serialize import decode_network
 from reslab.spec.transforms import with_classes
-from reslab.weights import files, h5, keras_order, match
+from reslab.weights import files, match
 from reslab.weights.files import Contents
-from reslab.weights.layer_paths import parse_layer_paths
 from reslab.weights.match import Fit
 from reslab.weights.preprocessing import Preprocessing, decode
-from reslab.weights.schemes import RESLAB, classifier_path, map_variables, scheme, strides_in_1x1
+from reslab.weights.schemes import classifier_path, scheme, strides_in_1x1
 
 log = logging.getLogger("reslab.weights")
+MAX_LEFT = 20  # tensors listed in a warning
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def layers_of(model: keras.Model, net: Network) -> list[Layer]:
 
     Raises UserError if a variable of the model does not belong to the network.
     """
+    _reject_quantised(model)
     allow_depth(net)
     shape = tuple(model.input_shape[1:])
     size = (shape[1], shape[2], shape[0]) if channels_first(model) else shape
@@ -92,6 +94,8 @@ def layers_of(model: keras.Model, net: Network) -> list[Layer]:
         for name, v in variables(model).items()
         if not name.endswith("seed_generator_state")
     }
+    for name in adapter_variables(shapes):
+        del shapes[name]
     layers = walk(net, size)
     for layer in layers:
         for name, expected in {**layer.weights, **layer.state}.items():
@@ -106,6 +110,25 @@ def layers_of(model: keras.Model, net: Network) -> list[Layer]:
             "network with network=NAME"
         )
     return layers
+
+
+def adapter_variables(names: Iterable[str]) -> set[str]:
+    """Those of the names `layer/variable` that belong to adapters (LoRA)."""
+    return {name for name in names if name.rpartition("/")[2].startswith("lora_kernel_")}
+
+
+def adapted_layers(model: keras.Model) -> list[Any]:
+    """The layers with adapters (LoRA), whose `kernel` is the sum of kernel and adapter."""
+    return [layer for layer in flatten_layers(model) if getattr(layer, "lora_enabled", False)]
+
+
+def _reject_quantised(model: keras.Model) -> None:
+    for layer in flatten_layers(model):
+        if mode := getattr(layer, "quantization_mode", None):
+            raise UserError(
+                f"{layer.name} is quantised to {mode}, and no library's names stand for that: save "
+                "or load the weights before model.quantize, or save the whole model with model.save"
+            )
 
 
 def channels_first(model: keras.Model) -> bool:
@@ -125,7 +148,8 @@ def channels_first(model: keras.Model) -> bool:
 class Source:
     """The arrays to load, their naming scheme, and what is known of them.
 
-    `network` is the one that the weights were trained for; None if it is not known.
+    `network` is the one that the weights were trained for; None if it is not known. `strict`:
+    whether all tensors of the file and of the network must match.
     """
 
     contents: Contents
@@ -133,9 +157,12 @@ class Source:
     network: Network | None
     preprocessing: Preprocessing | None
     classes: tuple[str, ...] | None
+    strict: bool = True
 
 
-def open_source(name: str | Path, network: str, scheme: str = "auto") -> Source:
+def open_source(
+    name: str | Path, network: str, scheme: str = "auto", ema: bool = True, strict: bool = True
+) -> Source:
     """Open a weight file, or weights published for the network ("keras/imagenet").
 
     Raises UserError if there are none, or they cannot be read or downloaded.
@@ -150,15 +177,16 @@ def open_source(name: str | Path, network: str, scheme: str = "auto") -> Source:
             zoo.network(published.network),
             published.preprocessing,
             published.classes,
+            strict,
         )
-    contents = files.read(name)
+    contents = files.read(name, ema)
     note = contents.note
     try:
         net = decode_network(note["network"]) if "network" in note else None
         preprocessing = decode(note["preprocessing"]) if "preprocessing" in note else None
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    return Source(contents, scheme, net, preprocessing, _class_names(note))
+    return Source(contents, scheme, net, preprocessing, _class_names(note), strict)
 
 
 def library_variant(source: Source, network: Network) -> Network:
@@ -184,21 +212,29 @@ def load(
     source: str | Path,
     scheme: str = "auto",
     network: str | Network | None = None,
+    strict: bool = True,
+    ema: bool = True,
 ) -> keras.Model:
     """Load weights into a model: from a file, or published by another library.
 
     If the weights have another number of classes than the model, the classifier keeps its values,
-    and a warning says so.
+    and a warning says so. If the model has no classifier, tensors of the file that are outside of
+    its network, such as those of another head, are left, and a warning lists them.
 
     Args:
         model: A model of `reslab.create`, or any Keras model with the same variables.
-        source: The path of a weight file (`.safetensors`, `.pth`, `.pt`, `.keras`, `.weights.h5`
-            or `.h5`), or the name of published weights, such as "torchvision/IMAGENET1K_V2",
+        source: The path of a weight file (`.safetensors`, `.pth`, `.pt`, `.ckpt`, `.bin`, `.tar`,
+            `.keras`, `.weights.h5` or `.h5`), of the index of a sharded one or its folder; or the
+            name of published weights, such as "torchvision/IMAGENET1K_V2",
             "timm/resnet50.a1_in1k" or "keras/imagenet".
         scheme: The library whose names the file has: "torchvision", "timm", "keras"
             (keras.applications), "keras_hub" or "reslab". "auto" detects it.
         network: The name of the model's network, or a `Network`. Needed only for a model that
             cannot be identified, see `about`.
+        strict: Whether all tensors must match. If False, those with equal names and shapes are
+            loaded, and a warning lists the others.
+        ema: Where a file has averages of the weights over training steps (EMA, SWA) besides those
+            of the last step: whether to take the averages. A warning says what was taken.
 
     Returns:
         The same model. `about(model)` has the preprocessing and class names of the weights.
@@ -208,7 +244,7 @@ def load(
             then unchanged.
     """
     info = about(model, network)
-    return assign_weights(model, info, open_source(source, info.network.name, scheme))
+    return assign_weights(model, info, open_source(source, info.network.name, scheme, ema, strict))
 
 
 def assign_weights(
@@ -234,13 +270,18 @@ def assign_weights(
     model_variables = variables(model)
     absent = {name for name, m in fit.mappings.items() if m.ours not in model_variables}
     skipped = _skipped_head(fit, absent)
-    if differences := fit.differences(missing_ok=absent | skipped, extra_ok=absent | skipped):
+    left = skipped | _left_in_file(fit, absent)
+    differences = fit.differences(missing_ok=absent | left, extra_ok=absent | left)
+    if differences and (source.strict or not fit.fitting):
         raise _mismatch(contents, net, layers, fit, differences)
     for sentence in _warnings(fit, skipped, source, net, layers):
         warn(sentence)
+    for sentence in _remarks(source, fit, left - skipped, differences):
+        warn(sentence)
     arrays: dict[str, np.ndarray] = {}
     for name, mapping in fit.mappings.items():
-        if name not in absent and name not in skipped:
+        fits = name in fit.arrays and fit.arrays[name].shape == mapping.their_shape
+        if name not in absent and name not in skipped and fits:
             arrays[mapping.ours] = mapping.to_ours(fit.arrays[name])
     stacked.assign(model_variables, arrays)
     same_classes = len(source.classes or ()) == net.classes and not skipped
@@ -262,6 +303,42 @@ def _warnings(
             f"{net.name} strides in a 1x1 convolution (v1), the networks of {fit.scheme.library} "
             "in the 3x3 (v1.5): the weights fit, but may have been trained for the other variant"
         )
+
+
+def _left_in_file(fit: Fit, absent: set[str]) -> set[str]:
+    """Tensors of a file that follow the network: those of another head, for a model without one.
+
+    A tensor whose name starts as those of the network do (`layer5`, `conv6_x`) is not among them:
+    the file is then of another network.
+    """
+    if not fit.head <= absent:
+        return set()
+    stems = {_stem(name) for name in fit.mappings if name not in fit.head}
+    return {n for n in fit.arrays if n not in fit.mappings and _stem(n) not in stems}
+
+
+def _stem(name: str) -> str:
+    return re.split(r"[./_\d]", name, maxsplit=1)[0]
+
+
+def _remarks(source: Source, fit: Fit, left: set[str], differences: list[str]) -> Iterator[str]:
+    """What the reader of the file has to say, and the tensors that were not loaded."""
+    contents = source.contents
+    yield from contents.remarks
+    if contents.nameless:
+        yield f"{contents.path} does not name its layers: read in the order of {fit.scheme.library}"
+    if left:
+        yield f"{contents.path}: left what follows the network: {_listed(sorted(left))}"
+    if differences:
+        yield (
+            f"{contents.path}: {fit.fitting} of {len(fit.mappings)} tensors of the network are "
+            f"loaded, the others are initialised; {_listed(differences, '; ')}"
+        )
+
+
+def _listed(items: Sequence[str], separator: str = ", ") -> str:
+    more = len(items) - MAX_LEFT
+    return separator.join(items[:MAX_LEFT]) + (f"{separator}and {more} more" if more > 0 else "")
 
 
 def _skipped_head(fit: Fit, absent: set[str]) -> set[str]:
@@ -300,82 +377,3 @@ def _mismatch(
             f"scheme={other.scheme.name!r}"
         )
     return match.mismatch(contents, net.name, fit, differences)
-
-
-# Saving -----------------------------------------------------------------------------------------
-
-
-def save(
-    model: keras.Model,
-    path: str | Path,
-    scheme: str = "reslab",
-    network: str | Network | None = None,
-) -> None:
-    """Save a model's weights under the names of a library.
-
-    All formats but `.pth` also store the network, the preprocessing and the class names. The file
-    is written atomically.
-
-    Args:
-        model: A model of `reslab.create`, or any Keras model with the same variables.
-        path: The file to write. Its suffix selects the format: `.safetensors`, `.pth`, `.pt`,
-            `.weights.h5`, `.h5`, or `.keras` for the whole model.
-        scheme: The library whose names the file has: "reslab", "torchvision", "timm", "keras"
-            (keras.applications) or "keras_hub". A `.keras` file has reslab's names.
-        network: The name of the model's network, or a `Network`. Needed only for a model that
-            cannot be identified, see `about`.
-
-    Raises:
-        UserError: The library has no such network, or the file cannot be written.
-    """
-    info = about(model, network)
-    layers = layers_of(model, info.network)
-    arrays = stacked.read(variables(model))
-    path = Path(path)
-    if path.name.endswith(".keras"):
-        if scheme != RESLAB.name:
-            raise UserError(
-                f"a .keras file holds a whole model, under reslab's names; for {scheme} names "
-                "write .weights.h5 or .safetensors"
-            )
-        saved.save(model, path, make_note(info, scheme), h5.KERAS_NOTE)
-        return
-    as_built = scheme == RESLAB.name and not stacked.holders(model)
-    layer_order = [layer.name for layer in model.layers] if as_built else None
-    write_weights(path, layers, arrays, scheme, make_note(info, scheme), layer_order)
-
-
-def write_weights(
-    path: str | Path,
-    layers: Sequence[Layer],
-    arrays: Mapping[str, np.ndarray],
-    scheme_name: str,
-    note: Mapping[str, Any],
-    layer_order: Sequence[str] | None = None,
-) -> None:
-    """Write reslab's arrays (by `layer/variable`) under the names of a library.
-
-    `layer_order` has the layer paths in the order of the Keras model, if it is known.
-    """
-    target = scheme(scheme_name)
-    by_layer: dict[str, dict[str, np.ndarray]] = {}
-    for name, mapping in map_variables(target, layers).items():
-        if mapping.ours in arrays:
-            layer = mapping.ours.rpartition("/")[0]
-            by_layer.setdefault(layer, {})[name] = mapping.to_theirs(arrays[mapping.ours])
-    if str(path).endswith(".h5"):  # Keras reads layers by their order
-        order = layer_order or keras_order.by_depth(layers, shortcut_first=target is not RESLAB)
-        by_layer = {layer: by_layer[layer] for layer in order if layer in by_layer}
-    named = {name: array for group in by_layer.values() for name, array in group.items()}
-    nest = partial(target.nest, parse_layer_paths(layers)) if target.nest else None
-    files.write(path, named, note, nest)
-
-
-def make_note(info: About, scheme_name: str) -> dict[str, Any]:
-    """The note that a weight file carries: scheme, network, preprocessing and class names."""
-    note: dict[str, Any] = {"scheme": scheme_name, "network": encode_network(info.network)}
-    if info.preprocessing:
-        note["preprocessing"] = info.preprocessing.encode()
-    if info.classes:
-        note["classes"] = list(info.classes)
-    return note
