@@ -15,7 +15,9 @@ from reslab.cli.output import echo, print_json
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True)
 @click.option(
-    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes per image."
+    "--top",
+    type=click.IntRange(min=1),
+    help="Classes per image.  [default: 3; of several labels all above their thresholds]",
 )
 @click.option(
     "--weights", metavar="W", help="timm/NAME, torchvision/VERSION, keras/imagenet, or a file."
@@ -33,7 +35,7 @@ from reslab.cli.output import echo, print_json
 def predict(
     model: Path,
     images: tuple[str, ...],
-    top: int,
+    top: int | None,
     weights: str | None,
     scheme: str,
     strict: bool,
@@ -65,7 +67,7 @@ def predict(
             f"{guess['class']} {100 * guess['probability']:.1f} %"
             for guess in result["predictions"]
         )
-        echo(f"{result['file']}: {', '.join(guesses)}")
+        echo(f"{result['file']}: {', '.join(guesses) or 'no label'}")
 
 
 def _paths(name: str) -> list[str]:

@@ -17,7 +17,7 @@ from reslab.core.errors import UserError, short, unknown, written
 from reslab.core.records import Amount, Count
 from reslab.spec.catalogue import sources
 
-from . import content, duplicates, folds
+from . import content, duplicates, folds, python
 from .dataset import CLASSIFICATION, ArraySplit, Data, Parts
 from .images import Size, resize_array, sides
 from .sources import cifar, files, folder, idx, table
@@ -29,7 +29,7 @@ FOLDER_SIZE = 224  # the default side of the images of a folder, in pixels
 
 
 def load(
-    source: str | os.PathLike[str],
+    source: Any,
     *,
     size: Size | None = None,
     channels: int | None = None,
@@ -55,6 +55,8 @@ def load(
     Args:
         source: a name that `reslab list` shows, or the path of a folder of class folders, of a
             table (CSV or Parquet) of files and labels, of IDX files, or of CIFAR's binary files.
+            Also data in Python: (images, labels), PyTorch's and Keras's data sets and other
+            iterables, or {"train": ..., "validation": ..., "test": ..., "classes": names} of them.
         size: side of the square images in pixels, or (height, width). None: `folder_size` for
             folders, unchanged for all other sources.
         channels: 1 (grey) or 3 (RGB). None: 3 for folders, unchanged for all other sources.
@@ -116,6 +118,15 @@ def load(
         near_duplicates,
     )
     chosen = table.Columns.of(columns or {})
+    if not isinstance(source, str | os.PathLike):
+        if group is not None or chosen.given():
+            raise UserError(
+                "--group and the columns of tables are for files, and these data have none"
+            )
+        arguments: dict[str, Any] = {"size": size, "channels": channels, "validation": validation}
+        arguments |= {"test": test, "seed": seed, "folder_size": folder_size}
+        made = python.load(source, **arguments)
+        return made if images is None else sample(made, images)
     if group is not None and chosen.group is not None:
         raise UserError("--group and --group-column both name groups: leave one out")
     parts, place = _read(os.fspath(source), size, channels, wanted, chosen)

@@ -1,22 +1,19 @@
 """What a reader of a result should be warned of, and what to try (no Keras).
 
 Cautions are computed from stored values, so that old runs have them too. The module of the task in
-`BY_TASK` has the functions that depend on what is learnt.
+`result_module` has the functions that depend on what is learnt.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 from reslab.evaluation import unseen
-from reslab.evaluation.tasks.registry import task_name
+from reslab.evaluation.tasks.registry import result_module
 from reslab.plots.format import interval, percent
 from reslab.weights.registry import TORCHVISION
-
-BY_TASK = {"classification": "reslab.evaluation.tasks.chance"}
 
 # Fewer updates rarely leave the error of guessing: of new weights, and of trained ones that adapt.
 # All trainings of 60 steps in bench/results/small-sets.json left it.
@@ -61,12 +58,18 @@ def of_evaluation(
     """The cautions that concern an evaluation: no better than chance, or too few images."""
     if evaluation is None:
         return
-    task = import_module(BY_TASK[task_name(info)])
-    error, n, split = task.error(evaluation), evaluation["n"], evaluation.get("split", "test")
-    what = "error" if split == "all" else f"{split} error"
+    task = result_module(info)
+    error, n, split = task.main(evaluation), evaluation["n"], evaluation.get("split", "test")
+    if error["value"] is None:  # no image has a label
+        return
+    what = task.MEASURE if split == "all" else f"{split} {task.MEASURE}"
     measured = f"{percent(error['value'], n)} ({interval(error, n)})"
     reached = [(name, rate) for name, rate in task.baselines(info, evaluation)]
-    reached = [(name, rate) for name, rate in reached if error["high"] >= rate]
+    reached = [
+        (name, rate)
+        for name, rate in reached
+        if (error["low"] <= rate if task.HIGHER_IS_BETTER else error["high"] >= rate)
+    ]
     images = f"{n:,} image" if n == 1 else f"{n:,} images"
     if reached:
         name, rate = reached[0]
@@ -75,9 +78,10 @@ def of_evaluation(
             f"({percent(rate, n)}). Try {_tries(info, log)}"
         )
     elif (width := error["high"] - error["low"]) > WIDEST:
+        needed = _needed(error["value"], n) if task.IS_RATE else _rounded(n * (width / AIM) ** 2)
         yield (
             f"{images} are too few for a reliable {what}: the interval is "
-            f"{100 * width:.0f} points wide. About {_needed(error['value'], n)} images narrow it "
+            f"{100 * width:.0f} points wide. About {needed} images narrow it "
             f"to {100 * AIM:.0f} points"
         )
 
@@ -85,7 +89,10 @@ def of_evaluation(
 def _needed(rate: float, n: int) -> str:
     """How many images give an interval of width `AIM`, to two digits."""
     centre = (rate + Z2 / (2 * n)) / (1 + Z2 / n)
-    images = 4 * Z2 * centre * (1 - centre) / AIM**2
+    return _rounded(4 * Z2 * centre * (1 - centre) / AIM**2)
+
+
+def _rounded(images: float) -> str:
     digits = 10 ** max(0, math.floor(math.log10(images)) - 1)
     return f"{math.ceil(images / digits) * digits:,}"
 
@@ -148,7 +155,7 @@ def _training_losses(
 
 def _divergence(info: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The largest loss of training or validation, if it is far above that of guessing."""
-    task = import_module(BY_TASK[task_name(info)])
+    task = result_module(info)
     guessing = task.loss_of_guessing(info)
     losses = [(line, "validation", line.get("val_loss")) for line in log if line["kind"] == "epoch"]
     losses += [(line, "training", loss) for line, loss in _training_losses(log)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import keras
 import numpy as np
@@ -38,7 +39,7 @@ class Classifier:
         self.classes = classes or tuple(f"class {i}" for i in range(count))
         self.run = inference(self.model, engine, compare)
 
-    def __call__(self, files: Sequence[Path]) -> np.ndarray:
+    def __call__(self, files: Sequence[Path | IO[bytes]]) -> np.ndarray:
         """Probabilities, float32 (n, classes). Raises BadImage for a file that is no image."""
         assert self.preprocessing is not None
         images = np.stack([self.preprocessing.picture(file) for file in files])

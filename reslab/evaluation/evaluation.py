@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Any
 from reslab import data as datasets
 from reslab.core.errors import UserError
 from reslab.core.files import SAFE, write_json
-from reslab.data import Data, Split
+from reslab.data import Data, Split, python
 from reslab.data.sources import table
 from reslab.evaluation import unseen
 from reslab.evaluation.recorded_data import reload
@@ -22,7 +23,7 @@ from reslab.runs.run import Run
 
 def evaluate(
     run: Run | str | Path,
-    data: Data | str | Path | None = None,
+    data: Any = None,
     keep_seen: bool = False,
     columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -34,9 +35,9 @@ def evaluate(
 
     Args:
         run: A `Run`, or the path of its folder.
-        data: Other data with the same classes: a source as in `reslab.data.load`, or loaded data.
-            Its test set is read, or all of it if it has none. The result goes to
-            `evaluation-NAME.json` in the run's folder.
+        data: Other data with the same classes: a source as in `reslab.data.load`, data in Python
+            such as (images, labels), or loaded data. Its test set is read, or all of it if it has
+            none. The result goes to `evaluation-NAME.json` in the run's folder.
         keep_seen: Keep images that the weights were trained on. By default, images of other data
             are left out if the run was trained on them, and all images that an ancestor was
             trained on: the run that the weights come from, and its own ancestors.
@@ -72,7 +73,7 @@ def store(run: Run, result: dict[str, Any], own_data: bool, then: str = SAFE) ->
 
 def compute(
     run: Run,
-    data: Data | str | Path | None = None,
+    data: Any = None,
     keep_seen: bool = False,
     columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def evaluate_on(run: Run, data: Data, own_data: bool, keep_seen: bool = False) -
     task.check(data, card, str(run.path))
     name, split = _split(data, own_data)
     split, seen = unseen.leave_out_seen(run, split, data, own_data, keep_seen)
-    result = task.evaluate(model, split, data)
+    result = task.evaluate(model, split, data, card)
     result |= {
         "seen": seen,
         "split": name,
@@ -128,10 +129,19 @@ def _readings(run: Run, now: str) -> dict[str, Any]:
     }
 
 
-def _load(data: Data | str | Path, card: dict[str, Any], columns: Mapping[str, str] | None) -> Data:
+def _load(data: Any, card: dict[str, Any], columns: Mapping[str, str] | None) -> Data:
     if isinstance(data, Data):
         return data
     height, width, channels = card["image_shape"]
+    if not isinstance(data, str | os.PathLike):
+        return python.load(
+            data,
+            size=(height, width),
+            channels=channels,
+            validation=0,
+            test=0,
+            classes=card["classes"],
+        )
     return datasets.load(
         data,
         size=(height, width),

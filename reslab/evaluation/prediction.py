@@ -1,19 +1,17 @@
-"""Predictions for image files, from a run, a model file or published weights."""
+"""Predictions for images, from a run, a model file or published weights."""
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reslab import zoo
-from reslab.core.errors import UserError, written
+from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
-from reslab.data import images as pictures
+from reslab.evaluation.inputs import Input, inputs
 from reslab.evaluation.tasks.registry import task, task_of
 from reslab.runs.run import Run
 
@@ -24,49 +22,27 @@ BATCH = 32
 MANY = 8 * BATCH  # from this number of images on, it pays to time the engines
 
 
-def files(names: str | Path | Iterable[str | Path]) -> list[Path]:
-    """The images at these paths; a folder stands for all images in it and in its subfolders.
-
-    Raises UserError for a path that does not exist, and for a folder without images.
-    """
-    images: list[Path] = []
-    for name in [names] if isinstance(names, str | os.PathLike) else names:
-        if not os.fspath(name):
-            raise UserError("the name of an image is empty")
-        path = Path(written(os.fspath(name)))
-        if path.is_dir():
-            inside = pictures.listed(path)
-            if not inside and (others := pictures.unread(path)):
-                raise UserError(f"{path} has {others}")
-            if not inside:
-                raise UserError(f"there are no images in {path}")
-            images += inside
-        elif path.exists():
-            images.append(path)
-        else:
-            raise UserError(f"there is no image {path}")
-    if not images:
-        raise UserError("no images were given")
-    return images
-
-
 def predict(
     model: str | Path | Run,
-    images: str | Path | Iterable[str | Path],
-    top: int = 3,
+    images: Any,
+    top: int | None = None,
     weights: str | Path | None = None,
     engine: str = "auto",
     scheme: str = "auto",
     strict: bool = True,
     ema: bool = True,
 ) -> list[dict[str, Any]]:
-    """Predict the classes of image files.
+    """Predict the classes of images.
 
     Args:
         model: A run, the path of its folder, or a model file that reslab wrote. With `weights`, the
             name of a network.
-        images: Image files, or folders with images; one path or several.
-        top: The number of classes to return for each image.
+        images: One image or several: paths of files or folders, addresses (https only, at most
+            64 MiB), encoded files as bytes or as open binary files, Pillow images, or arrays
+            (h, w), (h, w, c) or (n, h, w, c) in 0..255, or floats in 0..1. A data set (PyTorch's
+            map-style, Keras's `PyDataset`) gives its images.
+        top: The number of classes to return for each image. None: 3; for a model of several labels
+            all labels above their thresholds.
         weights: Published weights ("timm/resnet50.a1_in1k") or a weights file, for the named
             network.
         engine: What runs the network, as in `reslab.inference`: "auto", "openvino", "onnxruntime"
@@ -76,7 +52,8 @@ def predict(
 
     Returns:
         For each image `{"file": path, "predictions": [{"class": name, "probability": p}, ...]}`
-        with the most probable class first and p from 0 to 1.
+        with the most probable class first and p from 0 to 1. The file of an image without a path is
+        "image 0" and so on. Several labels have their "threshold" too.
 
     Raises:
         UserError: The model or an image cannot be read, or the engine is not installed.
@@ -89,28 +66,29 @@ def predict(
         zoo.network(str(model))
     else:
         path = model.model_path if isinstance(model, Run) else _model_path(Path(model))
-    paths = files(images)
-    for image in paths:
-        _check(image)
-    how = engine, len(paths) >= MANY
-    kind, classes, outputs = (
+    given = inputs(images)
+    for image in given:
+        image.check()
+    how = engine, len(given) >= MANY
+    kind, card, outputs = (
         _whole(path, *how)
         if path
         else _pretrained(str(model), weights or "", scheme, strict, ema, *how)
     )
     results: list[dict[str, Any]] = []
-    for start in range(0, len(paths), BATCH):
-        part = paths[start : start + BATCH]
+    for start in range(0, len(given), BATCH):
+        part = given[start : start + BATCH]
         for image, output in zip(part, outputs(part), strict=True):
-            predictions = kind.predictions(output, classes, top)
-            results.append({"file": str(image), "predictions": predictions})
+            predictions = kind.predictions(output, card, top)
+            results.append({"file": image.name, "predictions": predictions})
     return results
 
 
-Outputs = Callable[[Sequence[Path]], np.ndarray]  # one row for each file
+Card = Mapping[str, Any]
+Outputs = Callable[[Sequence[Input]], np.ndarray]  # one row for each image
 
 
-def _whole(path: Path, engine: str, compare: bool) -> tuple[Task, Sequence[str], Outputs]:
+def _whole(path: Path, engine: str, compare: bool) -> tuple[Task, Card, Outputs]:
     from reslab.engines import inference
     from reslab.models import saved
     from reslab.models.preprocess import Preprocess
@@ -119,10 +97,10 @@ def _whole(path: Path, engine: str, compare: bool) -> tuple[Task, Sequence[str],
     run = inference.inference(model, engine, compare)
     preprocess = Preprocess.of_card(card)
 
-    def outputs(part: Sequence[Path]) -> np.ndarray:
-        return np.asarray(run(preprocess(part)), "float32")
+    def outputs(part: Sequence[Input]) -> np.ndarray:
+        return np.asarray(run(preprocess([image.content for image in part])), "float32")
 
-    return task_of(card), card["classes"], outputs
+    return task_of(card), card, outputs
 
 
 def _pretrained(
@@ -133,7 +111,7 @@ def _pretrained(
     ema: bool,
     engine: str,
     compare: bool,
-) -> tuple[Task, Sequence[str], Outputs]:
+) -> tuple[Task, Card, Outputs]:
     from reslab.evaluation.classifier import Classifier
     from reslab.weights.pretrained import create
 
@@ -146,7 +124,11 @@ def _pretrained(
         ema=ema,
     )
     classifier = Classifier(pretrained, weights, engine, compare)
-    return task(), classifier.classes, classifier
+
+    def outputs(part: Sequence[Input]) -> np.ndarray:
+        return classifier([image.open() for image in part])
+
+    return task(), {"classes": classifier.classes}, outputs
 
 
 def _model_path(path: Path) -> Path:
@@ -162,12 +144,3 @@ def _model_path(path: Path) -> Path:
     if path.is_dir():
         raise UserError(f"{path} is not a run: there is no run.json in it")
     return path
-
-
-def _check(image: Path) -> None:
-    try:
-        with warnings.catch_warnings():  # Pillow warns of damage before it raises an error
-            warnings.simplefilter("ignore")
-            pictures.check(image)
-    except pictures.BadImage as error:
-        raise UserError(f"{image} cannot be read: {error}") from None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reslab.evaluation.tasks.base import Task
 
 SURE = 0.5  # a confidence above this one: the model prefers one class to all others together
+PARTS = {"train": "training"}  # what the parts are called
 WEAK = 0.3  # a model that contradicts more of the labels says little about them
 A_PART = 16  # suspects of a part that are kept, the surest ones
 BLOCK = 256  # of whole blocks, so that no other shape of a batch has to be compiled
@@ -69,7 +70,8 @@ def find(
 
     Returns:
         `"sure"`: the confidence above which a mistake counts. `"parts"`: for each part the images
-        examined ("n") of those there are ("of"), the mistakes among them ("wrong") and the sure
+        examined ("n") of those there are ("of"; of several labels per image the labels, beside
+        "images"), the mistakes among them ("wrong") and the sure
         ones ("sure"). `"suspects"`: the surest mistakes of each part with "split", "index", "file",
         "true", "predicted", "confidence" and "png", the most confident ones first.
     """
@@ -82,7 +84,7 @@ def find(
         parts.append({"split": name, "n": len(positions), "of": len(split), **counts})
         suspects += [{"split": name, **row} for row in rows[:A_PART]]
     suspects.sort(key=lambda row: -row["confidence"])
-    return {"sure": SURE, "parts": parts, "suspects": suspects}
+    return {"sure": task.sure, "parts": parts, "suspects": suspects}
 
 
 def is_weak(stored: Mapping[str, Any]) -> bool:
@@ -97,7 +99,7 @@ def sentence(stored: Mapping[str, Any]) -> str:
     if not n or is_weak(stored):
         return ""
     parts = " and ".join(
-        f"{part['n']:,} {'training' if part['split'] == 'train' else part['split']}"
+        f"{part.get('images', part['n']):,} {PARTS.get(part['split'], part['split'])}"
         for part in stored["parts"]
     )
     labels = "1 label" if n == 1 else f"{n:,} labels"

@@ -76,7 +76,7 @@ class Preprocess:
             elif hasattr(image, "read"):
                 file = io.BytesIO(image.read())
             else:
-                return self._view(_picture(image, name))
+                return self._view(picture(image, name))
             return pictures.read_view(file, (height, width), channels, margin=self.margin)
         except pictures.BadImage as error:
             raise UserError(f"{name} cannot be read: {error}") from None
@@ -106,7 +106,7 @@ def _is_one(images: Any) -> bool:
     return isinstance(images, one) or hasattr(images, "read") or not hasattr(images, "__iter__")
 
 
-def _picture(image: Any, name: str) -> Picture:
+def picture(image: Any, name: str) -> Picture:
     """A Pillow image in mode L or RGB, from a Pillow image or an array."""
     from PIL import Image, ImageOps
 

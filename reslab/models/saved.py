@@ -45,11 +45,18 @@ WEIGHT_SUFFIXES = (
 MAX_LAYERS = 100_000  # nested more deeply, Python and JSON readers run out of stack
 
 
-def end_to_end(net: keras.Model, shape: tuple[int, int, int], mean: Any, std: Any) -> keras.Model:
+def end_to_end(
+    net: keras.Model,
+    shape: tuple[int, int, int],
+    mean: Any,
+    std: Any,
+    activation: str = "softmax",
+) -> keras.Model:
     """A model from images (n, height, width, channels) in 0..255 to probabilities (n, classes).
 
     `net` maps normalised images to logits, in NHWC or NCHW. `mean` and `std` normalise the images;
-    they are in units of 0..255 and broadcastable to `shape`.
+    they are in units of 0..255 and broadcastable to `shape`. `activation` is "softmax", or
+    "sigmoid" for several labels per image.
     """
     mean, std = (np.broadcast_to(np.asarray(a, "float32"), shape) for a in (mean, std))
     per_channel = all(np.ptp(a, axis=(0, 1)).max() == 0 for a in (mean, std))
@@ -62,7 +69,11 @@ def end_to_end(net: keras.Model, shape: tuple[int, int, int], mean: Any, std: An
     if net.input_shape[1:] != shape:
         x = layers.Permute((3, 1, 2), name="to_channels_first")(x)
     uncompiled = keras.Model(net.input, net.output, name=net.name)
-    x = layers.Softmax(name="probabilities", dtype="float32")(uncompiled(x))
+    if activation == "softmax":
+        last: Any = layers.Softmax(name="probabilities", dtype="float32")
+    else:
+        last = layers.Activation(activation, name="probabilities", dtype="float32")
+    x = last(uncompiled(x))
     return keras.Model(inputs, x, name=f"{net.name}_whole")
 
 
@@ -121,9 +132,17 @@ def _is_card(card: Any) -> bool:
             and all(isinstance(n, int) and n > 0 for n in (height, width, channels))
             and channels in (1, 3)
             and "view" in card
+            and ("thresholds" not in card or _fit(card["thresholds"], card["classes"]))
         )
     except (TypeError, KeyError, ValueError, AttributeError, UserError):
         return False
+
+
+def _fit(thresholds: Any, classes: Any) -> bool:
+    """Whether there is a threshold for each class."""
+    return len(thresholds) == len(classes) and all(
+        isinstance(value, int | float) and 0 <= value <= 1 for value in thresholds
+    )
 
 
 def load_with_card(path: Path) -> tuple[keras.Model, dict[str, Any]]:

@@ -186,8 +186,10 @@ def _dotted(points: int) -> dict[str, Any]:
     return {} if points > 2 else {"mode": "lines+markers" if points == 2 else "markers", **marker}
 
 
-def error_dots(runs: Sequence[tuple[str, int, Mapping[str, float]]], chart_id: str) -> Chart:
-    """Chart a dot for each run: (name, number of its colour, error with its interval).
+def result_dots(
+    runs: Sequence[tuple[str, int, Mapping[str, float]]], measure: str, chart_id: str
+) -> Chart:
+    """Chart a dot for each run: (name, number of its colour, result with its interval).
 
     The whole name stands above its dot, so that long ones are neither cut nor broken.
     """
@@ -211,7 +213,9 @@ def error_dots(runs: Sequence[tuple[str, int, Mapping[str, float]]], chart_id: s
     sentences = "; ".join(f"{name} {100 * r['value']:.2f} %" for name, _, r in runs)
     longest = max(len(name) for name, *_ in runs)
     style = f"height: {3 + 2.8 * len(runs):.1f}rem; min-width: {0.47 * longest + 2:.0f}rem"
-    return Chart(chart_id, figure, f"Test error of each run with its interval: {sentences}.", style)
+    return Chart(
+        chart_id, figure, f"Test {measure} of each run with its interval: {sentences}.", style
+    )
 
 
 def _ends(errors: Sequence[Mapping[str, float]]) -> tuple[float, float]:

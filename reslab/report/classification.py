@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reslab.core.records import check_record
+from reslab.plots.format import interval, percent
 from reslab.report import evaluation_charts
 from reslab.report.thumbnails import thumbnail
 from reslab.runs.records import ClassificationEvaluation
@@ -87,3 +88,13 @@ def _others(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
         for mistake in evaluation["mistakes"]
         if (mistake["true"], mistake["predicted"]) not in shown
     ]
+
+
+def tiles(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Names, figures and small print of the results beside the main one."""
+    n = evaluation["n"]
+    entries = []
+    if top5 := evaluation["top5_error"]:
+        entries.append(("top-5 error", percent(top5["value"], n), interval(top5, n)))
+    balanced, accuracy = (percent(evaluation[k], n) for k in ("balanced_accuracy", "accuracy"))
+    return [*entries, ("balanced accuracy", balanced, f"accuracy {accuracy}")]

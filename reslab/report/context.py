@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from reslab.core.errors import DAMAGE, UserError
 from reslab.evaluation.cautions import cautions
+from reslab.evaluation.tasks import registry
 from reslab.plots import format, plotly, run_charts
 from reslab.plots.run_charts import Curves
 from reslab.report import schedule, seeds, suspects, tasks
@@ -68,6 +69,7 @@ def page_context(runs: Sequence[RunLike], folds: Mapping[str, Any] | None = None
             (s["evaluation"]["readings"] for s in sections if s["evaluation"]), default=1
         ),
         "sections": sections,
+        "measure": _measure(sections),
         "rates": _rates(sections),
         "charts": _shared_charts(sections),
         "seeds": over_seeds,
@@ -146,7 +148,8 @@ def _content(run: RunLike, number: int, name: str) -> dict[str, Any]:
         "notes": log.notes,
         "status": info["status"],
         "epochs": _epochs(len(log.epochs), info["recipe"].get("epochs") or None),
-        "chosen": _chosen(info["chosen_epoch"], log, data["counts"]["validation"]),
+        "measure": registry.result_module(info).MEASURE,
+        "chosen": _chosen(info, log, data["counts"]["validation"]),
         "seconds": log.seconds or format.seconds_between(info["started"], info["finished"]),
         "evaluation": _evaluation(run, evaluation, data, f"run-{number}") if evaluation else None,
         "suspects": _suspects(run, data),
@@ -205,12 +208,14 @@ def _network(run: RunLike) -> dict[str, Any]:
     }
 
 
-def _chosen(epoch: int | None, log: _Log, n: int | None) -> dict[str, Any] | None:
-    """The chosen epoch with its error on the n validation images."""
+def _chosen(info: Mapping[str, Any], log: _Log, n: int | None) -> dict[str, Any] | None:
+    """The chosen epoch with its main result on the n validation images."""
+    epoch = info["chosen_epoch"]
     if epoch is None:
         return None
-    error = next((row.get("val_error") for row in log.epochs if row["epoch"] == epoch), None)
-    return {"epoch": epoch, "error": error, "n": n}
+    name = f"val_{registry.result_module(info).LOGGED}"
+    result = next((row.get(name) for row in log.epochs if row["epoch"] == epoch), None)
+    return {"epoch": epoch, "result": result, "n": n}
 
 
 def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,12 +235,19 @@ def _evaluation(
     """The evaluation as the task of the run shows it, and the template that does."""
     module = tasks.module(run.info)
     shown = module.evaluation(run.path / "evaluation.json", evaluation, data, id)
-    return {**shown, "template": module.TEMPLATE}
+    main = registry.result_module(run.info).main(shown)
+    return {**shown, "main": main, "tiles": module.tiles(shown), "template": module.TEMPLATE}
 
 
 def _suspects(run: RunLike, data: Mapping[str, Any]) -> dict[str, Any] | None:
     stored = run.suspects
     return suspects.shown(run.path / "suspects.json", stored, data) if stored else None
+
+
+def _measure(sections: Sequence[Mapping[str, Any]]) -> str:
+    """What the main results of all runs measure; "" if they measure different things."""
+    measures = {section["measure"] for section in sections}
+    return measures.pop() if len(measures) == 1 else ""
 
 
 # ------------------------------------------------------------------------------------- charts
@@ -253,11 +265,13 @@ def _shared_charts(sections: Sequence[Mapping[str, Any]]) -> dict[str, plotly.Ch
         charts["rate"] = run_charts.rate(curves, "curves-rate")
     nets = [section["network"]["name"] for section in sections]
     by_net = len(set(nets)) == len(nets)  # shorter than the runs' names, if it distinguishes them
-    test_errors = [
-        (s["network"]["name"] if by_net else s["name"], s["number"], s["evaluation"]["top1_error"])
+    test_results = [
+        (s["network"]["name"] if by_net else s["name"], s["number"], s["evaluation"]["main"])
         for s in sections
-        if s["evaluation"] and s["evaluation"]["split"] == "test"
+        if s["evaluation"]
+        and s["evaluation"]["split"] == "test"
+        and s["evaluation"]["main"]["low"] is not None
     ]
-    if len(test_errors) > 1:
-        charts["tests"] = run_charts.error_dots(test_errors, "test-errors")
+    if len(test_results) > 1 and (measure := _measure(sections)):
+        charts["tests"] = run_charts.result_dots(test_results, measure, "test-errors")
     return charts

@@ -69,14 +69,14 @@ def confusion(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
             "text": _counted(counts, diagonal),
         },
     ]
-    figure = {"data": traces, "layout": _square(names)}
+    figure = {"data": traces, "layout": square(names)}
     pixels = 330 if k <= MAX_CLASSES_WITH_COUNTS else 90 + 13 * k
     widest = 40 if k <= MAX_CLASSES_WITH_COUNTS else max(46, (110 + 15 * k) / 16)
     style = f"min-width: {pixels}px; max-width: {widest:.0f}rem; aspect-ratio: 1"
     return Chart(chart_id, figure, _description(evaluation, k), style)
 
 
-def _square(names: Sequence[str]) -> dict[str, Any]:
+def square(names: Sequence[str], across: str = "predicted", down: str = "true") -> dict[str, Any]:
     """A layout with the same names on both axes and square cells."""
     k = len(names)
     few = k <= MAX_CLASSES_WITH_COUNTS
@@ -88,9 +88,9 @@ def _square(names: Sequence[str]) -> dict[str, Any]:
         "showgrid": False,
         "linecolor": "--clear",
     }
-    angle = 0 if max(map(len, names)) <= 2 else -45 if few else -90
-    x = axis("predicted", **ticks, tickangle=angle, range=[-0.5, k - 0.5], constrain="domain")
-    y = axis("true", **ticks, range=[k - 0.5, -0.5], scaleanchor="x", constrain="domain")
+    angle = 0 if max(map(len, names), default=0) <= 2 else -45 if few else -90
+    x = axis(across, **ticks, tickangle=angle, range=[-0.5, k - 0.5], constrain="domain")
+    y = axis(down, **ticks, range=[k - 0.5, -0.5], scaleanchor="x", constrain="domain")
     return layout(x, y, margin={"l": 30, "r": 6, "t": 6, "b": 30})
 
 

@@ -14,6 +14,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from reslab.evaluation import intervals
+from reslab.evaluation.tasks.registry import result_module
 from reslab.plots.format import digits
 from reslab.runs.options import RECORDED
 
@@ -72,7 +73,8 @@ class SeedGroup:
         failed: The runs whose training failed.
         unfinished: The runs that are not finished or not evaluated.
         split: The part of the data that was evaluated: "test", or "validation" without a test set.
-        errors: The errors of the evaluated runs; None if there are none.
+        errors: The main results of the evaluated runs; None if there are none.
+        measure: What they measure, such as "error".
     """
 
     numbers: tuple[int, ...]
@@ -81,6 +83,7 @@ class SeedGroup:
     unfinished: int
     split: str
     errors: SeedErrors | None
+    measure: str = "error"
 
     @property
     def sentence(self) -> str:
@@ -88,10 +91,10 @@ class SeedGroup:
         notes = [f"{self.failed} failed"] if self.failed else []
         notes += [f"{self.unfinished} not finished"] if self.unfinished else []
         if self.errors is None:
-            return f"no error to average: {', '.join(notes)}"
+            return f"no {self.measure} to average: {', '.join(notes)}"
         n = len(self.errors.values)
         basis = f"mean ± sd, n = {n} seeds" if n > 1 else "n = 1 seed"
-        return f"{self.split} error {self.errors.text} ({', '.join([basis, *notes])})"
+        return f"{self.split} {self.measure} {self.errors.text} ({', '.join([basis, *notes])})"
 
 
 def identity(run: RunLike) -> str:
@@ -130,8 +133,9 @@ def _group(runs: Sequence[RunLike], by_seed: Mapping[int, int]) -> SeedGroup:
     measured = {_measured_on(evaluation) for evaluation in evaluations}
     errors = None
     if len(measured) == 1:  # else they are of different images, whose errors have no mean
-        values = tuple(float(e["top1_error"]["value"]) for e in evaluations)
-        errors = SeedErrors(values, int(evaluations[0]["n"]))
+        results = [result_module(chosen[0].info).main(e)["value"] for e in evaluations]
+        if all(isinstance(value, int | float) for value in results):
+            errors = SeedErrors(tuple(map(float, results)), int(evaluations[0]["n"]))
     return SeedGroup(
         numbers=tuple(by_seed[seed] for seed in seeds),
         seeds=tuple(seeds),
@@ -139,6 +143,7 @@ def _group(runs: Sequence[RunLike], by_seed: Mapping[int, int]) -> SeedGroup:
         unfinished=len(chosen) - failed - len(evaluations),
         split=str(evaluations[0]["split"]) if errors else "test",
         errors=errors,
+        measure=result_module(chosen[0].info).MEASURE,
     )
 
 
@@ -176,12 +181,12 @@ def table(runs: Sequence[RunLike], sections: Sequence[Mapping[str, Any]]) -> dic
 
 
 def _validation(sections: Sequence[Mapping[str, Any]]) -> SeedErrors | None:
-    """The validation errors of the chosen epochs."""
-    chosen = [s["chosen"] for s in sections if s["chosen"] and s["chosen"]["error"] is not None]
+    """The main results of the chosen epochs on the validation images."""
+    chosen = [s["chosen"] for s in sections if s["chosen"] and s["chosen"]["result"] is not None]
     sizes = {c["n"] for c in chosen}
     if not chosen or len(sizes) > 1:
         return None
-    return SeedErrors(tuple(float(c["error"]) for c in chosen), int(sizes.pop() or 0))
+    return SeedErrors(tuple(float(c["result"]) for c in chosen), int(sizes.pop() or 0))
 
 
 def _differences(runs: Sequence[RunLike], rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -199,10 +204,15 @@ def _differences(runs: Sequence[RunLike], rows: Sequence[Mapping[str, Any]]) -> 
         mean, low, high = (100 * value for value in (result.mean, result.low, result.high))
         points = f"{mean:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}"
         text = {
-            "higher": "The test error of {a} is higher than that of {b}",
-            "lower": "The test error of {a} is lower than that of {b}",
-            "not decided": "Whether {a} or {b} has the lower test error is not decided",
-        }[result.verdict].format(a=_label(other, rows), b=_label(first, rows))
+            "higher": "The test {m} of {a} is higher than that of {b}",
+            "lower": "The test {m} of {a} is lower than that of {b}",
+            "not decided": "Whether {a} or {b} has the {better} test {m} is not decided",
+        }[result.verdict].format(
+            a=_label(other, rows),
+            b=_label(first, rows),
+            m=first["group"].measure,
+            better="lower" if first["group"].measure == "error" else "higher",
+        )
         sentences.append(f"{text} (difference {points}).")
     return sentences
 
@@ -216,6 +226,7 @@ def _same_images(
         one.get("checksum") == two.get("checksum")
         and _split_options(one) == _split_options(two)
         and first["group"].errors.images == other["group"].errors.images
+        and first["group"].measure == other["group"].measure
     )
 
 

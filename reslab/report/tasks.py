@@ -8,9 +8,12 @@ from typing import Any
 
 from reslab.evaluation.tasks.registry import task_name
 
-MODULES = {"classification": "reslab.report.classification"}
+MODULES = {
+    "classification": "reslab.report.classification",
+    "multilabel": "reslab.report.multilabel",
+}
 
 
 def module(info: Mapping[str, Any]) -> Any:
-    """Return the module for a run; it has `TEMPLATE` and `evaluation`."""
+    """Return the module for a run; it has `TEMPLATE`, `evaluation` and `tiles`."""
     return import_module(MODULES[task_name(info)])

@@ -67,6 +67,8 @@ class RunInfo(TypedDict):
     started: NotRequired[Moment | None]
     finished: NotRequired[Moment | None]
     chosen_epoch: NotRequired[Count | None]
+    thresholds: NotRequired[list[Fraction]]
+    thresholds_chosen: NotRequired[list[str]]
     params: NotRequired[Count | None]
     multiply_adds: NotRequired[Count | None]
     machine: NotRequired[dict[str, Plain]]
@@ -103,6 +105,7 @@ class EpochLine(TypedDict):
     train_error: NotRequired[AnyNumber]
     val_loss: NotRequired[AnyNumber]
     val_error: NotRequired[AnyNumber]
+    val_mean_average_precision: NotRequired[AnyNumber]
 
 
 class StepsLine(TypedDict):
@@ -222,13 +225,71 @@ class ClassificationEvaluation(Evaluation):
     mistakes: NotRequired[list[Mistake]]
 
 
-EVALUATIONS: Mapping[str, Any] = {"classification": ClassificationEvaluation}
+class UndefinedInterval(TypedDict):
+    """A result and its 95 % interval; None where there is nothing to measure it on."""
+
+    value: Fraction | None
+    low: Fraction | None
+    high: Fraction | None
+
+
+LabelRow = TypedDict(  # the results of one label; "class" is a word of Python
+    "LabelRow",
+    {
+        "class": str,
+        "n": Count,
+        "predicted": Count,
+        "threshold": Fraction,
+        "average_precision": UndefinedInterval,
+        "precision": UndefinedInterval,
+        "recall": UndefinedInterval,
+        "f1": UndefinedInterval,
+    },
+)
+LabelMistake = TypedDict(
+    "LabelMistake",
+    {
+        "class": str,
+        "labels": list[str],
+        "index": Count,
+        "file": NotRequired[str | None],
+        "true": str,
+        "predicted": str,
+        "confidence": AnyNumber,
+        "png": NotRequired[str | None],
+    },
+)
+
+
+class MultilabelEvaluation(Evaluation):
+    """What evaluation.json holds for several labels per image."""
+
+    mean_average_precision: UndefinedInterval
+    micro_f1: UndefinedInterval
+    macro_f1: UndefinedInterval
+    exact_match: Interval
+    label_error: Fraction
+    without_label: Count
+    without_prediction: Count
+    absent: list[str]
+    classes: list[str]
+    per_label: list[LabelRow]
+    cooccurrence: list[list[Count]]
+    curves: list[list[list[Fraction]]]
+    mistakes: NotRequired[list[LabelMistake]]
+
+
+EVALUATIONS: Mapping[str, Any] = {
+    "classification": ClassificationEvaluation,
+    "multilabel": MultilabelEvaluation,
+}
 
 
 class SuspectsPart(TypedDict):
     """The images of a part that were examined for wrong labels."""
 
     split: str
+    images: NotRequired[Count]
     n: Count
     of: Count
     wrong: Count
@@ -256,8 +317,12 @@ class TrainedOn(TypedDict):
 
 
 def problem_of(evaluation: Mapping[str, Any]) -> str:
-    """What does not fit together in an evaluation of a classification; "" if all does."""
+    """What does not fit together in an evaluation; "" if all does."""
     n = len(evaluation["classes"])
+    if "per_label" in evaluation:
+        lengths = {len(evaluation[name]) for name in ("per_label", "curves", "cooccurrence")}
+        lengths |= {len(row) for row in evaluation["cooccurrence"]}
+        return "" if lengths == {n} else f"its tables do not have {n} rows, one for each label"
     if len(evaluation["per_class"]) != n:
         return f"{len(evaluation['per_class'])} rows in 'per_class' for {n} classes"
     if [len(row) for row in evaluation["confusion"]] != [n] * n:

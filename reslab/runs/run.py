@@ -157,7 +157,7 @@ class Run:
         then = f"`reslab evaluate {self.path}` replaces it"
         task = str(self.info.get("task", "classification"))
         stored = self._stored("evaluation.json", EVALUATIONS.get(task, Evaluation), then)
-        if stored and task == "classification" and (problem := problem_of(stored)):
+        if stored and task in EVALUATIONS and (problem := problem_of(stored)):
             raise UserError(f"{self.path / 'evaluation.json'} is damaged: {problem}; {then}")
         return stored
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from reslab.core.errors import UserError
 from reslab.data import Data
+from reslab.evaluation.tasks.registry import DEFAULT, task_name
 from reslab.models import build
 from reslab.models.stacked import slices
 from reslab.runs.run import Run
@@ -19,9 +20,19 @@ from reslab.studies.trained import LoadedRun, load_run
 MAX_NAME = 180  # bytes of run names in the name of a study; file systems allow 255 in all
 
 
+def open_run(run: Run | str | Path) -> Run:
+    """Open a run. Raises UserError if it is none, or if it has several labels per image."""
+    opened = run if isinstance(run, Run) else Run.open(run)
+    if task_name(opened.info) != DEFAULT:
+        raise UserError(
+            f"{opened.path} has several labels per image, and studies are for one class per image"
+        )
+    return opened
+
+
 def open_runs(runs: Sequence[Run | str | Path]) -> list[Run]:
     """Open the runs. Raises UserError if there are none, or if two have the same name."""
-    opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    opened = [open_run(run) for run in runs]
     if not opened:
         raise UserError("no runs: name one or more folders written by `reslab train`")
     names = [run.name for run in opened]

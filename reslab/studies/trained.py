@@ -14,6 +14,7 @@ from reslab.core.errors import UserError, unknown
 from reslab.core.files import read_arrays
 from reslab.core.rng import Stream
 from reslab.data import Data, Normalization, Split, to_layout
+from reslab.data.dataset import CLASSIFICATION
 from reslab.evaluation import recorded_data
 from reslab.models import build, saved, stacked
 from reslab.runs.run import Run
@@ -87,6 +88,7 @@ def load_run(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     data = data or recorded_data.reload(run)
+    refuse_several_labels(data)
     model = new_model(run.network)
     loaded = LoadedRun(run, model, sample(data, normalization_of(run), model, images, split, seed))
     arrays = weights(run, checkpoint)
@@ -96,6 +98,15 @@ def load_run(
         )
     loaded.assign({name: arrays[name] for name in loaded.variables()})
     return loaded
+
+
+def refuse_several_labels(data: Data) -> None:
+    """Raise UserError for data with several labels per image: studies measure a softmax."""
+    if data.task != CLASSIFICATION:
+        raise UserError(
+            f"{data.name} has several labels per image, and studies are for one class per image: "
+            "give other data"
+        )
 
 
 def new_model(network: Network) -> keras.Model:

@@ -15,6 +15,7 @@ import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.data import Normalization
+from reslab.data.dataset import CLASSIFICATION
 from reslab.evaluation import unseen
 from reslab.models import saved, stacked
 from reslab.models.build import variables
@@ -40,6 +41,7 @@ class Start:
         mean: Mean of the images that the weights were trained on, RGB in 0..255, float32 (1, 1, c)
             or (h, w, c); None if it is not known. `std` likewise.
         lineage: The training images of the run that wrote them; None if no run wrote them.
+        task: The task that the head was trained for.
     """
 
     source_name: str
@@ -51,6 +53,7 @@ class Start:
     mean: np.ndarray | None = None
     std: np.ndarray | None = None
     lineage: Lineage | None = None
+    task: str = CLASSIFICATION
 
     @property
     def info(self) -> dict[str, Any]:
@@ -69,11 +72,14 @@ class Start:
             mean = mean.mean((0, 1), keepdims=True)
         return Normalization(mean, std)
 
-    def fill(self, model: keras.Model, net: Network, classes: Sequence[str]) -> list[str]:
+    def fill(
+        self, model: keras.Model, net: Network, classes: Sequence[str], task: str = CLASSIFICATION
+    ) -> list[str]:
         """Assign the weights to the model's variables; return notes on what was not assigned.
 
-        The head keeps its new weights if the file has another number of classes, or if a run wrote
-        it for other classes. Raises UserError if the file does not fit.
+        The head keeps its new weights if the file has another number of classes, if a run wrote it
+        for other classes, or if it was trained for another task. Raises UserError if the file does
+        not fit.
         """
         notes: list[str] = []
         head = f"{classifier_path(walk(net))}/"
@@ -84,12 +90,12 @@ class Start:
         transfer.assign_weights(model, transfer.about(model, net), self.source, notes.append)
         pretrained_classes = self.source.classes or ()
         same_number = len(pretrained_classes) == len(classes)
-        if self.from_run and same_number and pretrained_classes != tuple(classes):
+        other_classes = self.from_run and same_number and pretrained_classes != tuple(classes)
+        if other_classes or self.task != task:
             for name, array in new_head.items():
                 by_name[name].assign(array)
-            notes.append(
-                f"{self.source_name} has other classes: the head ({head[:-1]}) is initialised"
-            )
+            what = "other classes" if self.task == task else f"another task, {self.task}"
+            notes.append(f"{self.source_name} has {what}: the head ({head[:-1]}) is initialised")
         if self.source.preprocessing and self.source.preprocessing.order == "bgr":
             _convert_to_rgb(by_name, net)
         return notes
@@ -120,7 +126,7 @@ def start(
     the first 1x1), the result's `network` is that variant. Raises UserError if there are no such
     weights, or they are of another network.
     """
-    from_run = False
+    from_run, task = False, CLASSIFICATION
     mean = std = classes = None
     path = Path(weights)
     if path.is_dir() and not shards.in_folder(path):
@@ -132,7 +138,7 @@ def start(
     given = transfer.open_source(path if path.exists() else weights, net.name, scheme, ema, strict)
     contents, preprocessing = given.contents, given.preprocessing
     if (card := _card(contents.path)) is not None:
-        from_run, classes = True, tuple(card["classes"])
+        from_run, classes, task = True, tuple(card["classes"]), card.get("task", task)
         given = replace(given, network=decode_network(card["network"]), classes=classes)
         mean, std = _normalization(contents.path)
     elif preprocessing is not None:
@@ -147,7 +153,7 @@ def start(
     lineage = unseen.lineage_of_weights(weights)
     if from_run and lineage is None:  # a model file that left its run
         lineage = Lineage(np.zeros(0, np.uint64), unknown=(str(weights),))
-    return Start(str(weights), given, net, scheme, digest, from_run, mean, std, lineage)
+    return Start(str(weights), given, net, scheme, digest, from_run, mean, std, lineage, task)
 
 
 def _digest(paths: Sequence[Path]) -> str:

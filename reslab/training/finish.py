@@ -74,8 +74,10 @@ def _save_model(training: Training) -> None:
     model = training.main_model
     if summary.depth(run.network) <= memory.FLAT_FILE:
         model = stacked_weights.flatten(model)
-    shape = training.data.image_shape
-    model = saved.end_to_end(model, shape, normalization.mean, normalization.std)
+    task, data = training.task, training.data
+    run.save(**task.decisions(training.main_model, data, normalization, training.recipe.batch))
+    mean, std = normalization.mean, normalization.std
+    model = saved.end_to_end(model, data.image_shape, mean, std, task.activation)
     saved.save(model, run.model_path, card(run))
 
 

@@ -174,8 +174,9 @@ class Folds(Several):
             return None
         keep_seen = bool(self.info["options"].get("keep_seen"))
         split, seen = unseen.leave_out_seen(runs[0], data.test, data, True, keep_seen)
-        model = averaged([saved.load_with_card(run.model_path)[0] for run in runs])
-        result: Mapping[str, Any] = task_of(runs[0].info).evaluate(model, split, data)
+        task, loaded = task_of(runs[0].info), [saved.load_with_card(r.model_path) for r in runs]
+        model, card = averaged([m for m, _ in loaded]), task.card_of_mean([c for _, c in loaded])
+        result: Mapping[str, Any] = task.evaluate(model, split, data, card)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         evaluation = {
             **result,

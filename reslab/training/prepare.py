@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from reslab import data as datasets
 from reslab import zoo
 from reslab.core.errors import UserError
 from reslab.data import Data, augment
+from reslab.data.dataset import MULTILABEL
 from reslab.evaluation import unseen
 from reslab.evaluation.tasks.base import Task
 from reslab.evaluation.tasks.registry import task
@@ -21,6 +21,13 @@ from reslab.runs.recipe import Recipe
 from reslab.spec import Network, summary
 from reslab.training import finetune, memory
 
+TOLD = {  # facts about the data that a person should know before the training
+    "labels": "labels",
+    "python": "data in Python",
+    "images_from": "images are taken from",
+    "unlabelled_rows": "rows without a label, left out",
+    "unused_column": "unused column",
+}
 BYTES = {"float32": 4, "mixed": 2}  # of an activation
 
 
@@ -42,9 +49,7 @@ class Preparation:
     loaded: Data
 
 
-def prepare(
-    network: str | Network, data: str | Path | Data, options: TrainingOptions
-) -> Preparation:
+def prepare(network: str | Network, data: Any, options: TrainingOptions) -> Preparation:
     """Load the data, and fit network and recipe to them; raises UserError for all that is wrong."""
     net, recipe = zoo.network(network), options.resolve_recipe()
     augment.by_stage(recipe.augment)  # before the data are loaded, which may take long
@@ -77,11 +82,11 @@ def prepare(
     if start is not None and start.lineage is not None:
         lineage = start.lineage.child(lineage.trained)
     notes += check_seen(data, lineage, options)
-    return Preparation(net, data, recipe, task(), start, building, lineage, notes, loaded)
+    return Preparation(net, data, recipe, task(data.task), start, building, lineage, notes, loaded)
 
 
 def load_data(
-    source: str | Path, net: Network, recipe: Recipe, options: TrainingOptions | None = None
+    source: Any, net: Network, recipe: Recipe, options: TrainingOptions | None = None
 ) -> Data:
     """Load the data for a network; folders of images get the network's own size by default."""
     options = options or TrainingOptions()
@@ -131,7 +136,7 @@ def check_seen(data: Data, lineage: Lineage, options: TrainingOptions) -> list[s
 
 def fit_network(network: Network, data: Data) -> Network:
     """The network for the images and the classes of these data."""
-    return task().network_for(network, data)
+    return task(data.task).network_for(network, data)
 
 
 def fit_recipe(recipe: Recipe, data: Data) -> tuple[Recipe, list[str]]:
@@ -142,6 +147,9 @@ def fit_recipe(recipe: Recipe, data: Data) -> tuple[Recipe, list[str]]:
     notes = []
     if skipped := data.facts.get("skipped"):
         notes.append(_skipped(skipped))
+    notes += [f"{name}: {data.facts[key]}" for key, name in TOLD.items() if data.facts.get(key)]
+    if data.task == MULTILABEL and (absent := _absent(data)):
+        notes.append(f"no training image has these labels, which cannot be learned: {absent}")
     if "flip" in recipe.augment and not data.facts.get("mirrors", True):
         kept = tuple(step for step in recipe.augment if step != "flip")
         recipe = replace(recipe, augment=kept)
@@ -150,6 +158,13 @@ def fit_recipe(recipe: Recipe, data: Data) -> tuple[Recipe, list[str]]:
         notes.append(f"the batch is all {n:,} training images: there are no {recipe.batch:,}")
         recipe = replace(recipe, batch=n)
     return recipe, notes
+
+
+def _absent(data: Data) -> str:
+    """The names of the labels that no training image has."""
+    return ", ".join(
+        name for name, n in zip(data.classes, data.train.labels.sum(0), strict=True) if n == 0
+    )
 
 
 def _skipped(skipped: list[dict[str, Any]]) -> str:

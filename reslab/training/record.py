@@ -9,12 +9,15 @@ import keras
 
 from reslab.core import environment
 from reslab.data import Data
+from reslab.evaluation.tasks.registry import DEFAULT
 from reslab.runs import recipe as recipes
 from reslab.runs.options import TrainingOptions
 from reslab.runs.run import Run
 from reslab.spec import summary
 from reslab.spec.serialize import encode_network
 from reslab.training.prepare import Preparation
+
+OF_TASK = "task", "thresholds"  # entries of run.json that the card of the model has too
 
 
 def run_info(prepared: Preparation, options: TrainingOptions) -> dict[str, Any]:
@@ -45,6 +48,7 @@ def run_info(prepared: Preparation, options: TrainingOptions) -> dict[str, Any]:
         "finished": None,
         "status": "running",
         "chosen_epoch": None,
+        **({} if prepared.task.name == DEFAULT else {"task": prepared.task.name}),
         **options.record(
             weights=prepared.start and prepared.start.info,
             stacked=prepared.building.stacked,
@@ -69,6 +73,7 @@ def card(run: Run) -> dict[str, Any]:
         "view": info["data"]["facts"].get("view"),
         "data": info["data"]["name"],
         "network": info["network"],
+        **{name: info[name] for name in OF_TASK if name in info},
     }
 
 

@@ -16,7 +16,7 @@ from reslab.core.errors import UserError
 from reslab.core.files import read_arrays, write_arrays, writing
 from reslab.core.interrupts import interrupt, on_signals
 from reslab.core.progress import Watch
-from reslab.data import Data, Normalization
+from reslab.data import Data, Normalization, python
 from reslab.evaluation import recorded_data
 from reslab.report import page
 from reslab.runs import recipe as recipes
@@ -41,7 +41,7 @@ Callbacks = Sequence[keras.callbacks.Callback]
 
 def train(
     network: str | Network,
-    data: str | Path | Data,
+    data: Any,
     recipe: str | Path | Recipe | None = None,
     *,
     weights: str | Path | None = None,
@@ -81,7 +81,8 @@ def train(
 
     Args:
         network: A name from `reslab list`, or a description (`reslab.Network`).
-        data: A source as in `reslab.data.load` (a name or a folder), or loaded data.
+        data: A source as in `reslab.data.load`: a name, a folder, a table, or data in Python such
+            as (images, labels); or loaded data.
         recipe: A name, a .toml file or a `Recipe`. Defaults to "fine-tune" with `weights`, else to
             "quick".
         weights: Where to start from: a weights file, another run's folder, or a published name
@@ -147,7 +148,7 @@ def train(
 @on_signals(interrupt)
 def train_with(
     network: str | Network,
-    data: str | Path | Data,
+    data: Any,
     options: TrainingOptions,
     callbacks: Callbacks = (),
     watch: Watch | None = None,
@@ -182,7 +183,7 @@ def resume(
     *,
     epochs: float | None = None,
     out: str | Path | None = None,
-    data: Data | None = None,
+    data: Any = None,
     callbacks: Callbacks = (),
     watch: Watch | None = None,
 ) -> Run:
@@ -196,7 +197,8 @@ def resume(
         epochs: The length of a new run that starts from this finished one: with its network, data
             and options, and its recipe rescaled to the new length. Defaults to no new run.
         out: The folder of that new run, as in `train`.
-        data: The run's data, if they were made in Python or are loaded already.
+        data: The run's data, if they were made in Python (the same as in `train`) or are loaded
+            already. They are compared with the run's checksum.
         callbacks: Keras callbacks, as in `train`. They begin with `on_train_begin` and continue
             with the epoch in which the run was interrupted.
         watch: Gets the progress; see `reslab.core.progress.Watch`.
@@ -220,7 +222,7 @@ def resume(
         return _resume(Run.open(path), data, callbacks, watch)
 
 
-def _resume(run: Run, data: Data | None, callbacks: Callbacks, watch: Watch | None) -> Run:
+def _resume(run: Run, data: Any, callbacks: Callbacks, watch: Watch | None) -> Run:
     """`resume` of a run that no other process trains."""
     if run.info["status"] == "done":  # by another process, a moment ago
         return run
@@ -281,7 +283,7 @@ def _begin(run: Run, prepared: Preparation, callbacks: Callbacks, watch: Watch |
     notes = [*plan.notes(training), *prepared.notes]
     if start is not None:
         notes.append(f"weights of {start.source_name} ({start.scheme} names)")
-        notes += start.fill(training.main_model, run.network, data.classes)
+        notes += start.fill(training.main_model, run.network, data.classes, data.task)
     if pretrained:
         notes.append("images are normalised with the mean and std of the pretrained weights")
     notes += finetune.frozen_notes(recipe, run.network, training.model, training.total_steps)
@@ -306,8 +308,10 @@ def _normalization(run: Run, data: Data) -> Normalization:
         return datasets.normalization(data.train, run.info["recipe"]["standardise"])
 
 
-def _check_data(run: Run, data: Data) -> Data:
+def _check_data(run: Run, data: Any) -> Data:
     expected = run.info["data"]
+    if not isinstance(data, Data):
+        data = python.again(data, expected["provenance"], expected["classes"])
     if (data.checksum, sizes(data)) != (expected["checksum"], expected["counts"]):
         raise UserError(
             f"{run.path} was started with other data: {expected['name']}, {expected['counts']}"

@@ -24,10 +24,14 @@ class Task(ABC):
         name: Its name in run.json.
         metric: The name of its metric in the log, as in "train_error" and "val_error". It is a
             mean over images, and lower is better.
+        activation: The activation of a whole model's outputs: "softmax" or "sigmoid".
+        sure: The confidence above which `suspects` describes a mistake.
     """
 
     name: str
     metric: str
+    activation: str
+    sure: float
 
     @abstractmethod
     def network_for(self, network: Network, data: Data) -> Network:
@@ -84,9 +88,24 @@ class Task(ABC):
     def check(self, data: Data, card: Mapping[str, Any], run: str) -> None:
         """Raise UserError if these data do not fit a model with this card."""
 
+    def decisions(
+        self, model: keras.Model, data: Data, normalization: Normalization, batch: int
+    ) -> dict[str, Any]:
+        """What is chosen on the validation images after the training.
+
+        The entries are stored in run.json and in the card of the model file.
+        """
+        return {}
+
+    def card_of_mean(self, cards: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """The card of a model whose outputs are the means of those of several models."""
+        return cards[0]
+
     @abstractmethod
-    def evaluate(self, model: keras.Model, split: Split, data: Data) -> dict[str, Any]:
-        """What evaluation.json holds of a whole model on a split of raw images."""
+    def evaluate(
+        self, model: keras.Model, split: Split, data: Data, card: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What evaluation.json holds of a whole model with this card on a split of raw images."""
 
     @abstractmethod
     def suspects(
@@ -101,7 +120,8 @@ class Task(ABC):
         """Count the mistakes among these images of a split, and describe the sure ones.
 
         Returns:
-            The counts "wrong" and "sure", and the surest mistakes as in suspects.json.
+            The counts "wrong" and "sure", and the surest mistakes as in suspects.json. With
+            several labels per image, "n" and "of" are counts of labels, and "images" of images.
         """
 
     @abstractmethod
@@ -114,6 +134,12 @@ class Task(ABC):
 
     @abstractmethod
     def predictions(
-        self, output: np.ndarray, classes: Sequence[str], top: int
+        self, output: np.ndarray, card: Mapping[str, Any], top: int | None
     ) -> list[dict[str, Any]]:
-        """What `predict` returns for one image, from the model's output for it."""
+        """What `predict` returns for one image, from the model's output for it.
+
+        Args:
+            output: Of one image, float (classes,).
+            card: The card of the model; "classes" are the names.
+            top: The number of predictions; None for the usual ones.
+        """

@@ -6,6 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+MEASURE = "error"
+HIGHER_IS_BETTER = False
+IS_RATE = True  # of images, so that more images narrow its interval as those of a rate
+LOGGED = "error"  # in the lines of epochs, with "val_" before it
+
 
 def baselines(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Names and errors: of guessing, and of always naming the largest class of the training part.
@@ -29,7 +34,7 @@ def loss_of_guessing(info: Mapping[str, Any]) -> float:
     return math.log(max(2, len(info["data"]["classes"])))
 
 
-def error(evaluation: Mapping[str, Any]) -> Mapping[str, float]:
-    """The main error of an evaluation: "value", "low" and "high"."""
+def main(evaluation: Mapping[str, Any]) -> Mapping[str, float]:
+    """The main result of an evaluation: "value", "low" and "high"."""
     rate: Mapping[str, float] = evaluation["top1_error"]
     return rate

@@ -16,13 +16,14 @@ from reslab.data.splits import named_weights
 from reslab.evaluation.metrics import classification_metrics, sample_mistakes
 from reslab.evaluation.pictures import png
 from reslab.evaluation.scoring import outputs, score, softmax
-from reslab.evaluation.suspects import A_PART, surest_mistakes
+from reslab.evaluation.suspects import A_PART, SURE, surest_mistakes
 from reslab.evaluation.tasks.base import Targets, Task
 from reslab.plots.format import interval, percent
 from reslab.runs.recipe import Recipe
 from reslab.spec import Network
 from reslab.spec.transforms import with_classes
 
+TOP = 3  # classes that `predict` returns
 MISTAKES = 48  # wrong predictions whose pictures are kept for the report
 
 
@@ -31,6 +32,8 @@ class Classification(Task):
 
     name = "classification"
     metric = "error"
+    activation = "softmax"
+    sure = SURE
 
     def network_for(self, network: Network, data: Data) -> Network:
         return replace(with_classes(network, len(data.classes)), input_shape=data.image_shape)
@@ -89,7 +92,9 @@ class Classification(Task):
             difference = _difference(data.classes, card["classes"])
             raise UserError(f"{data.name} has other classes than {run}: {difference}")
 
-    def evaluate(self, model: keras.Model, split: Split, data: Data) -> dict[str, Any]:
+    def evaluate(
+        self, model: keras.Model, split: Split, data: Data, card: Mapping[str, Any]
+    ) -> dict[str, Any]:
         probabilities = outputs(model, split)
         result = classification_metrics(probabilities, split.labels, data.classes)
         return {**result, "mistakes": _mistakes(probabilities, split, data.classes)}
@@ -136,10 +141,11 @@ class Classification(Task):
         return lines
 
     def predictions(
-        self, output: np.ndarray, classes: Sequence[str], top: int
+        self, output: np.ndarray, card: Mapping[str, Any], top: int | None
     ) -> list[dict[str, Any]]:
-        """The `top` most probable classes, most probable first."""
-        best = np.argsort(-output, kind="stable")[:top]
+        """The `top` most probable classes, 3 by default, most probable first."""
+        best = np.argsort(-output, kind="stable")[: TOP if top is None else top]
+        classes = card["classes"]
         return [{"class": classes[i], "probability": float(output[i])} for i in best]
 
 

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from reslab.evaluation.tasks.base import Task
 
 DEFAULT = "classification"  # the task of a run whose run.json names none
-TASKS = {"classification": "reslab.evaluation.tasks.classification"}
+TASKS = {
+    "classification": "reslab.evaluation.tasks.classification",
+    "multilabel": "reslab.evaluation.tasks.multilabel",
+}
+RESULTS = {  # modules without Keras: the main result of an evaluation, and what chance reaches
+    "classification": "reslab.evaluation.tasks.chance",
+    "multilabel": "reslab.evaluation.tasks.multilabel_chance",
+}
 
 
 def task(name: str = DEFAULT) -> Task:
@@ -34,3 +41,8 @@ def task_name(info: Mapping[str, Any]) -> str:
 def task_of(info: Mapping[str, Any]) -> Task:
     """The task of a run with this run.json, or of a model with this card."""
     return task(task_name(info))
+
+
+def result_module(info: Mapping[str, Any]) -> Any:
+    """The module of `RESULTS` for a run with this run.json."""
+    return import_module(RESULTS[task_name(info)])

@@ -10,6 +10,7 @@ from typing import Any
 from reslab.core.errors import UserError, unknown
 from reslab.runs.run import Run
 from reslab.studies.folder import default_path
+from reslab.studies.runs import open_run
 
 GRIDS = {1: 51, 2: 25}  # by dimension: 51 as in the paper; 25 x 25 takes minutes on 2 CPU cores
 IMAGES = 1000
@@ -98,4 +99,4 @@ class Settings:
 
 
 def open_runs(runs: Sequence[Run | str | Path]) -> tuple[Run, ...]:
-    return tuple(run if isinstance(run, Run) else Run.open(run) for run in runs)
+    return tuple(open_run(run) for run in runs)

@@ -73,6 +73,7 @@ def measure_twins(
     _check(net, chosen, seeds, images, steps)
     if not isinstance(data, Data):
         data = prepare.load_data(data, net, chosen)
+    trained.refuse_several_labels(data)
     net = prepare.fit_network(net, data)
     summary.counts(net)  # raises UserError where the images are too small for the network
     chosen, _ = prepare.fit_recipe(chosen, data)

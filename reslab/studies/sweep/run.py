@@ -30,7 +30,7 @@ from reslab.studies.sweep import results
 from reslab.studies.sweep.nets import Case
 from reslab.studies.sweep.plan import Cases
 from reslab.studies.sweep.settings import Terms
-from reslab.studies.trained import new_model, normalization_of
+from reslab.studies.trained import new_model, normalization_of, refuse_several_labels
 from reslab.training import prepare
 from reslab.training.train import resume, train
 
@@ -95,6 +95,7 @@ def _load(terms: Terms, case: Case, recipe: Recipe) -> Data:
     data = terms.data
     if not isinstance(data, Data):
         data = prepare.load_data(data, case.network, recipe)
+    refuse_several_labels(data)
     if data.test is None:
         raise UserError(f"{data.name} has no test images: choose data with a test set")
     if data.validation is not None:

@@ -1,0 +1,144 @@
+"""What `predict` takes as images: paths, folders, addresses, bytes, pictures, arrays, data sets."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib import error, request
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from reslab.core.errors import UserError, written
+from reslab.data import images as pictures
+from reslab.data import python, python_pixels
+from reslab.models.preprocess import picture
+
+MOST_BYTES = 64 * 2**20  # of a picture behind an address
+TIMEOUT = 20.0  # seconds without an answer
+ENCODED = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True)
+class Input:
+    """One image: a file, or the bytes of one. `name` is its path, its address or its number."""
+
+    name: str
+    content: Path | bytes
+
+    def open(self) -> Path | io.BytesIO:
+        """What readers of pictures take."""
+        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
+
+    def check(self) -> None:
+        """Raise UserError if the image cannot be read."""
+        try:
+            pictures.check(self.open())
+        except pictures.BadImage as bad:
+            raise UserError(f"{self.name} cannot be read: {bad}") from None
+
+
+def inputs(images: Any) -> list[Input]:
+    """The images that a user gives to `predict`.
+
+    Raises:
+        UserError: A path does not exist, a folder has no images, an address cannot be read, or
+            something is not an image.
+    """
+    found = list(_inputs(images, "image 0"))
+    if not found:
+        raise UserError("no images were given")
+    return found
+
+
+def files(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """The images at these paths; a folder stands for all images in it and in its subfolders.
+
+    Raises UserError for a path that does not exist, and for a folder without images.
+    """
+    paths: list[Path] = []
+    for name in names:
+        if not os.fspath(name):
+            raise UserError("the name of an image is empty")
+        path = Path(written(os.fspath(name)))
+        if path.is_dir():
+            inside = pictures.listed(path)
+            if not inside and (others := pictures.unread(path)):
+                raise UserError(f"{path} has {others}")
+            if not inside:
+                raise UserError(f"there are no images in {path}")
+            paths += inside
+        elif path.exists():
+            paths.append(path)
+        else:
+            raise UserError(f"there is no image {path}")
+    if not paths:
+        raise UserError("no images were given")
+    return paths
+
+
+def _inputs(images: Any, name: str) -> Iterator[Input]:
+    from PIL import Image
+
+    if isinstance(images, str) and urlsplit(images).scheme in ("http", "https"):
+        yield Input(images, _downloaded(images))
+    elif isinstance(images, str | os.PathLike):
+        yield from (Input(str(path), path) for path in files([images]))
+    elif isinstance(images, ENCODED):
+        yield Input(name, bytes(images))
+    elif hasattr(images, "read"):
+        yield Input(str(getattr(images, "name", None) or name), _read(images, name))
+    elif isinstance(images, Image.Image):
+        yield Input(name, _png(images, name))
+    elif images is None or isinstance(images, Mapping) or np.isscalar(images):
+        raise UserError(
+            f"{name} is {'None' if images is None else f'a {type(images).__name__}'}; give a path, "
+            "bytes, a Pillow image or an array"
+        )
+    elif python_pixels.is_array(images):
+        arrays = python.pixels(images)
+        for i, array in enumerate(arrays):
+            yield Input(f"image {i}" if len(arrays) > 1 else name, _png(array, name))
+    elif python.is_dataset(images) or isinstance(images, Iterable):
+        for i, image in enumerate(python.items(images)):
+            yield from _inputs(image, f"image {i}")
+    else:
+        raise UserError(
+            f"{name} is a {type(images).__name__}; give a path, bytes, a Pillow image or an array"
+        )
+
+
+def _read(file: Any, name: str) -> bytes:
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise UserError(f"{name} is a text file: open it in binary mode, such as open(path, 'rb')")
+    return content
+
+
+def _png(image: Any, name: str) -> bytes:
+    out = io.BytesIO()
+    picture(image, name).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def _downloaded(address: str) -> bytes:
+    """The picture at an address, of at most `MOST_BYTES`; only https, which proves the sender."""
+    if urlsplit(address).scheme != "https":
+        raise UserError(f"{address} is not encrypted: give an address that begins with https://")
+    try:
+        with request.urlopen(address, timeout=TIMEOUT) as answer:
+            if urlsplit(answer.geturl()).scheme != "https":
+                raise UserError(f"{address} leads to {answer.geturl()}, which is not encrypted")
+            content: bytes = answer.read(MOST_BYTES + 1)
+    except error.HTTPError as problem:
+        raise UserError(f"cannot read {address}: {problem.code} {problem.reason}") from None
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "reason", None) or problem
+        raise UserError(f"cannot read {address}: {reason}") from None
+    if len(content) > MOST_BYTES:
+        raise UserError(f"{address} has more than {MOST_BYTES // 2**20} MiB: download it first")
+    return content
