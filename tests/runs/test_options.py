@@ -11,7 +11,7 @@ import pytest
 
 import reslab
 from reslab.cli.main import cli
-from reslab.cli.options import TABLE_COLUMNS
+from reslab.cli.options import SEVERAL_LABELS, TABLE_COLUMNS
 from reslab.cli.train import train as command
 from reslab.core.errors import UserError
 from reslab.runs.options import RECORDED, TrainingOptions
@@ -40,6 +40,8 @@ def test_the_command_line_agrees_with_the_dataclass() -> None:
         del defaults[name]
     for kind in TABLE_COLUMNS:  # together they are `columns`
         assert defaults.pop(f"{kind}_column") is None
+    for what in SEVERAL_LABELS:
+        assert defaults.pop(f"label_{what}") is None
     assert defaults.keys() == FIELDS.keys() - {"columns"}
     for repeated in ("changes", "class_weights"):  # --set and --class-weight
         assert defaults.pop(repeated) == ()
