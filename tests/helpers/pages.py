@@ -153,7 +153,8 @@ def make_data(folder: Path) -> None:
     """Make the files that the pages use: photos by class, photos without one, a small data set.
 
     `photos/` has three classes of 24 pictures, which differ by colour; `new-photos/` and
-    `photo.jpg` are pictures of no known class; `small/` are IDX files.
+    `photo.jpg` are pictures of no known class; `small/` are IDX files; `tags.csv` is a table of the
+    pictures in `images/` with several labels.
     """
     tiny.folder(folder / "small", train=96, test=24)
     rng = np.random.default_rng(0)
@@ -165,6 +166,21 @@ def make_data(folder: Path) -> None:
     for i in range(4):
         _picture(rng, i % len(CLASSES)).save(folder / "new-photos" / f"{i}.jpg")
     _picture(rng, 0).save(folder / "photo.jpg")
+    _make_tags(folder)
+
+
+def _make_tags(folder: Path) -> None:
+    """A table of pictures whose labels are their bright colours."""
+    rng = np.random.default_rng(1)
+    (folder / "images").mkdir()
+    rows = ["image,tags"]
+    for i in range(60):
+        bright = rng.integers(0, 2, 3)
+        pixels = rng.integers(0, 100, (24, 24, 3)) + 120 * bright
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / f"{i:03d}.png")
+        names = [name for name, on in zip(("red", "green", "blue"), bright, strict=True) if on]
+        rows.append(f"{i:03d},{'|'.join(names)}")
+    (folder / "tags.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def _picture(rng: np.random.Generator, colour: int) -> Image.Image:
