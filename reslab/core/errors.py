@@ -37,6 +37,13 @@ def short(value: Any, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def one_line(error: object, most: int = 200) -> str:
+    """The text of another library's error as one printable line, cut where it is long."""
+    text = " ".join(str(error).split())
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Make the error for an unknown name; it suggests the most similar known one.
 

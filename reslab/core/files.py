@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reslab.core import records
-from reslab.core.errors import UserError
+from reslab.core.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -95,8 +95,7 @@ def read_arrays(
     except FileNotFoundError:
         raise UserError(f"{path} is not there: nothing to go on from") from None
     except (SafetensorError, OSError, KeyError, ValueError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not a checkpoint of reslab: {reason}") from None
+        raise UserError(f"{path} is not a checkpoint of reslab: {one_line(error)}") from None
 
 
 SAFE = "nothing written before is lost, `reslab train --resume RUN` goes on from it"

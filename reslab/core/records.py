@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from reslab.core.errors import UserError
+from reslab.core.errors import UserError, one_line, short
 
 MOST_FILE = 256 * 2**20  # bytes of a JSON file
 MOST_MEMORY = 2**30  # bytes that parsed JSON may take, by `_memory`
@@ -50,7 +50,7 @@ def parse(content: bytes | str) -> Any:
     except UnicodeDecodeError as error:
         raise Damaged(f"byte {error.start} is not UTF-8") from None
     except ValueError as error:  # no JSON, or a number of thousands of digits
-        raise Damaged(" ".join(str(error).split())) from None
+        raise Damaged(one_line(error)) from None
     odd_text = b"\\ud" in content or b"\\uD" in content
     _check_all(value, odd_text or _LONG_NUMBER.search(content) is not None)
     return value
@@ -111,10 +111,10 @@ def check(value: Any, record: Any) -> None:
         msgspec.convert(value, record)
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$")
-        where = path.rstrip("`").lstrip(".")
+        where = short(path.rstrip("`").lstrip("."))
         text = text.replace("Object missing required field", "it has no").replace("`", "'")
         text = text[0].lower() + text[1:]
-        raise Damaged(f"{text} in {where!r}" if where else text) from None
+        raise Damaged(f"{text} in {where}" if path else text) from None
 
 
 def read_json(file: Path, record: Any = Any, then: str = "restore it from a copy") -> Any:

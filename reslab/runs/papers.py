@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reslab.core.errors import UserError, short, unknown
+from reslab.core.errors import UserError, one_line, short, unknown
 from reslab.runs.fields import set_fields
 from reslab.runs.recipe import Recipe
 from reslab.runs.sizing import sized
@@ -122,7 +122,7 @@ def _toml(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise UserError(f"{path} is not a recipe: its brackets are nested too deep") from None
     except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
-        raise UserError(f"{path} is not TOML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is not TOML: {one_line(error)}") from None
 
 
 def recipe(

@@ -155,14 +155,14 @@ class Bin(TypedDict):
     low: Fraction
     high: Fraction
     n: Count
-    confidence: AnyNumber | None
-    accuracy: AnyNumber | None
+    confidence: Fraction | None
+    accuracy: Fraction | None
 
 
 class Calibration(TypedDict):
     """How far confidence and accuracy differ."""
 
-    ece: AnyNumber | None
+    ece: Fraction | None
     bins: list[Bin]
 
 
@@ -182,7 +182,7 @@ class Mistake(TypedDict):
     file: NotRequired[str | None]
     true: str
     predicted: str
-    confidence: AnyNumber
+    confidence: Fraction
     png: NotRequired[str | None]
 
 

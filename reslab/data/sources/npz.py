@@ -7,6 +7,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterable
+from tokenize import TokenError
 
 import numpy as np
 from numpy.lib import format as npy
@@ -31,7 +32,7 @@ def read(content: bytes, names: Iterable[str]) -> dict[str, np.ndarray]:
         raise
     except (
         *(OSError, ValueError, KeyError, TypeError, EOFError, SyntaxError, OverflowError),
-        *(MemoryError, RuntimeError, AttributeError, zlib.error, zipfile.BadZipFile),
+        *(MemoryError, RuntimeError, AttributeError, zlib.error, zipfile.BadZipFile, TokenError),
     ) as error:
         raise Damaged(f"no .npz file of {', '.join(names)}: {type(error).__name__}") from None
 

@@ -1,0 +1,1 @@
+"""A seeded fuzzer of every reader of files; `scripts/fuzz` runs it."""
