@@ -1,4 +1,4 @@
-"""Damage to the content of a file: to its bytes, and to what they mean where the format is known."""
+"""Damage to the content of a file: to its bytes, and to its values where the format is known."""
 
 from __future__ import annotations
 
