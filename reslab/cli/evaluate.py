@@ -8,11 +8,17 @@ import click
 
 from reslab.cli.options import as_json, backend, table_columns, use_backend
 from reslab.cli.output import echo, print_json
+from reslab.core.errors import UserError
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", metavar="SOURCE", help="Other data of the same classes.")
+@click.option(
+    "--data",
+    metavar="SOURCE",
+    help="Other data with some or all of the classes; or the new place of the run's data.",
+)
+@click.option("--skip-bad", is_flag=True, help="Skip images of SOURCE that cannot be read.")
 @click.option("--keep-seen", is_flag=True, help="Keep images that the weights were trained on.")
 @table_columns
 @as_json
@@ -20,6 +26,7 @@ from reslab.cli.output import echo, print_json
 def evaluate(
     run: Path,
     data: str | None,
+    skip_bad: bool,
     keep_seen: bool,
     as_json: bool,
     backend: str | None,
@@ -34,7 +41,13 @@ def evaluate(
     from reslab.evaluation.cautions import cautions
     from reslab.evaluation.tasks.registry import task_of
 
-    result = evaluation.compute(opened, data, keep_seen, columns)
+    with opened.only_writer():
+        result = evaluation.compute(opened, data, keep_seen, columns, skip_bad)
+        failure = None
+        try:  # before it is printed: who reads the output may be gone
+            evaluation.store(opened, result, "the result is printed above, but not stored")
+        except UserError as error:
+            failure = error
     warnings = cautions(opened.info, result, opened.log())
     if as_json:
         shown = {key: value for key, value in result.items() if key != "mistakes"}
@@ -42,6 +55,8 @@ def evaluate(
     else:
         task = task_of(opened.info)
         lines = [task.sentence(result), *task.details(result)]
+        lines += [f"note: {note}" for note in result["notes"]]
+        lines += [f"skipped: {each['file']} ({each['why']})" for each in result["skipped"]]
         echo("\n".join([*lines, *(f"caution: {warning}" for warning in warnings)]))
-    then = "the result is printed above, but not stored"  # as with a run on a read-only disk
-    evaluation.store(opened, result, own_data=data is None, then=then)
+    if failure is not None:  # as with a run on a read-only disk
+        raise failure

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from reslab.cli.drawing_options import out_stem, print_files
-from reslab.cli.options import as_json, backend, field_and_value, load_tensorflow, use_backend
+from reslab.cli.options import (
+    as_json,
+    backend,
+    field_and_value,
+    load_tensorflow,
+    size,
+    use_backend,
+)
 from reslab.cli.output import echo, print_json
 
 
@@ -21,7 +28,12 @@ from reslab.cli.output import echo, print_json
 )
 @click.option("--weights", metavar="SOURCE", help="Start from these weights.")
 @click.option("--batch", type=int, metavar="B", help="Images per step.")
-@click.option("--size", type=int, metavar="PIXELS", help="Side of the images.")
+@click.option(
+    "--size",
+    metavar="PIXELS",
+    callback=lambda context, parameter, text: size(text),
+    help="Side of the images; or HxW, such as 96x160.",
+)
 @click.option("--images", type=int, metavar="N", help="Train on a sample of N images.")
 @click.option("--seed", type=int, default=0, show_default=True, help="As for `reslab train`.")
 @click.option("--low", type=float, default=1e-5, show_default=True, help="The first rate.")

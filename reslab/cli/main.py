@@ -11,6 +11,7 @@ import click
 
 import reslab
 from reslab.cli.ablate import ablate
+from reslab.cli.advice import with_owners
 from reslab.cli.chart import chart
 from reslab.cli.degradation import degradation
 from reslab.cli.draw import draw
@@ -93,12 +94,13 @@ def main(args: list[str] | None = None) -> None:
     accept_all_characters()
     if args is None and not sys.warnoptions:  # a process of its own: no warning beside the line
         warnings.simplefilter("ignore")
+    words = sys.argv[1:] if args is None else args
     try:
-        for word in sys.argv[1:] if args is None else args:
+        for word in words:
             written(word)
         cli.main(args, prog_name="reslab", standalone_mode=False)
     except UserError as error:
-        _fail(str(error))
+        _fail(with_owners(str(error), cli, words))
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         _fail(f"{error.format_message().rstrip('.')} (see `{_help(context)}`)")

@@ -129,6 +129,19 @@ def load_tensorflow() -> None:
         os.close(devnull)
 
 
+def size(text: str | None) -> int | tuple[int, int] | None:
+    """The argument of `--size`: PIXELS, or HEIGHTxWIDTH."""
+    if text is None:
+        return None
+    try:
+        numbers = [int(number) for number in text.lower().replace("\u00d7", "x").split("x")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        raise UserError(f"--size {text}: give the side in pixels, or --size HEIGHTxWIDTH")
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
 def field_and_value(text: str) -> tuple[str, str]:
     """Split `field=value`, the argument of `--set`."""
     field, equals, value = text.partition("=")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -30,6 +31,7 @@ from reslab.cli.output import echo, print_json
     show_default=True,
     help="What runs the network; auto takes the fastest one installed.",
 )
+@click.option("--skip-bad", is_flag=True, help="Skip files that cannot be read.")
 @as_json
 @backend
 def predict(
@@ -41,6 +43,7 @@ def predict(
     strict: bool,
     ema: bool,
     engine: str,
+    skip_bad: bool,
     as_json: bool,
     backend: str | None,
 ) -> None:
@@ -57,7 +60,16 @@ def predict(
     use_backend(backend)
     paths = [path for name in images for path in _paths(name)]
     results = prediction.predict(
-        model, paths, top=top, weights=weights, engine=engine, scheme=scheme, strict=strict, ema=ema
+        model,
+        paths,
+        top=top,
+        weights=weights,
+        engine=engine,
+        scheme=scheme,
+        strict=strict,
+        ema=ema,
+        skip_bad=skip_bad,
+        note=partial(echo, err=True),
     )
     if as_json:
         print_json(results)

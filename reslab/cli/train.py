@@ -20,6 +20,7 @@ from reslab.cli.options import (
     class_and_weight,
     field_and_value,
     load_tensorflow,
+    size,
     table_columns,
     use_backend,
     weight_options,
@@ -37,7 +38,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--data", metavar="SOURCE", help="A name of `reslab list`, or a folder.")
+@click.option(
+    "--data",
+    metavar="SOURCE",
+    help="A name of `reslab list`, or a folder. With --resume: where the data are now.",
+)
 @click.option(
     "--recipe",
     metavar="R",
@@ -62,7 +67,24 @@ if TYPE_CHECKING:
 )
 @click.option("--epochs", type=float, metavar="N", help="Length; the schedule is rescaled to it.")
 @click.option("--batch", type=int, metavar="B", help="Images per step.")
-@click.option("--size", type=int, metavar="PIXELS", help="Side of the images.")
+@click.option(
+    "--size",
+    metavar="PIXELS",
+    callback=lambda context, parameter, text: size(text),
+    help="Side of the images; or HxW, such as 96x160.",
+)
+@click.option("--channels", type=int, metavar="C", help="1: grey images; 3: RGB.")
+@click.option(
+    "--validation",
+    type=float,
+    metavar="X",
+    help="Validation images: a fraction or a number; 0 for none.  [default: the recipe's]",
+)
+@click.option(
+    "--test",
+    metavar="X",
+    help="Test images: a fraction, a number, none, or a folder.  [default: the data's, or 0.2]",
+)
 @click.option("--images", type=int, metavar="N", help="Train on a sample of N images.")
 @click.option(
     "--precision",
@@ -167,7 +189,7 @@ def train(
     read once, at the end.
     """
     if resumed is not None:
-        if others := _given(context) - {"resumed", "backend", "epochs", "out"}:
+        if others := _given(context) - {"resumed", "backend", "epochs", "out", "data"}:
             labels = ", ".join(LABELS.get(name, name) for name in sorted(others))
             raise UserError(f"--resume DIR takes no other options: the run has its {labels}")
         use_backend(backend or _backend_of(resumed))
@@ -190,7 +212,7 @@ def train(
     with TrainingBar() as bar:
         try:
             if resumed is not None:
-                result = _resume(resumed, options["epochs"], options["out"], bar.watch())
+                result = _resume(resumed, data, options["epochs"], options["out"], bar.watch())
             else:
                 result = _train(str(name), str(data), chosen, seeds, folds, bar.watch())
         except Interrupted as stop:
@@ -220,7 +242,10 @@ def _train(
     return training.train_with(name, data, options, watch=watch)
 
 
-def _resume(path: Path, epochs: float | None, out: Path | None, watch: Watch) -> Result:
+def _resume(
+    path: Path, data: str | None, epochs: float | None, out: Path | None, watch: Watch
+) -> Result:
+    from reslab.evaluation import recorded_data
     from reslab.training import folds, seeds
     from reslab.training import train as training
 
@@ -228,6 +253,8 @@ def _resume(path: Path, epochs: float | None, out: Path | None, watch: Watch) ->
         SEEDS_FILE: seeds.resume_seeds,
         FOLDS_FILE: folds.resume_folds,
     }
+    if data is not None:
+        recorded_data.move(path, data)
     for file, resume_several in several.items():
         if (path / file).exists():
             if epochs is not None or out is not None:

@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import math
-import os
 import stat
-from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from reslab.core.errors import written
 from reslab.core.rng import Stream
+
+from . import formats
+from .formats import BadImage
+from .scale import SIXTEEN_BITS, GreyScale, Values, to_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
     from .augment import Augmentation
 
-# Formats that are read, by content. Formats that start a program (EPS) are not among them.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM")
-_SUFFIXES = ".jpg .jpeg .jpe .jfif .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm"
-SUFFIXES = frozenset(_SUFFIXES.split())
-# Image formats that are not read, but that users may have.
-UNREAD = frozenset(
-    [
-        ".heic",
-        ".heif",
-        ".avif",
-        ".jxl",
-        ".jp2",
-        ".svg",
-        ".psd",
-        ".dng",
-        ".cr2",
-        ".cr3",
-        ".nef",
-        ".arw",
-    ]
-)
-IGNORED = ("__MACOSX", "@eaDir")  # folders that other systems create
 MARGIN = 256 / 224  # the centre view scales a picture to this multiple of the size, then crops
 BACKGROUND = (255, 255, 255)  # of transparent pixels: most cut-outs are made for a white page
 
@@ -49,42 +30,9 @@ BACKGROUND = (255, 255, 255)  # of transparent pixels: most cut-outs are made fo
 Size = int | tuple[int, int]  # the side of a square, or (height, width)
 
 
-class BadImage(Exception):
-    """The file is not a complete picture. The message says why."""
-
-
 def sides(size: Size) -> tuple[int, int]:
     """(height, width)."""
     return (size, size) if isinstance(size, int) else size
-
-
-def listed(folder: Path) -> list[Path]:
-    """The pictures in a folder and its subfolders, by suffix, sorted, without hidden files.
-
-    Raises:
-        UserError: a name is not UTF-8.
-    """
-    paths = sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES)
-    for path in paths:
-        written(str(path))
-    return paths
-
-
-def unread(folder: Path) -> str:
-    """Such as "12 .heic files, which are not read: convert them to JPEG", or an empty string."""
-    kinds = Counter(path.suffix.lower() for path in _files(folder))
-    kind, n = max(((k, kinds[k]) for k in sorted(UNREAD)), key=lambda pair: pair[1])
-    if n == 0:
-        return ""
-    which, them = ("file", "it") if n == 1 else ("files", "them")
-    verb = "is" if n == 1 else "are"
-    return f"{n} {kind} {which}, which {verb} not read: convert {them} to JPEG"
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, subfolders, files in os.walk(folder):
-        subfolders[:] = [d for d in subfolders if d[0] != "." and d not in IGNORED]
-        yield from (Path(parent, f) for f in files if f[0] != ".")
 
 
 def regular(path: Path) -> Path:
@@ -98,38 +46,51 @@ def regular(path: Path) -> Path:
     return path
 
 
-def open_picture(file: Path | IO[bytes], at_least: int = 0) -> Picture:
+def open_picture(
+    file: Path | IO[bytes], at_least: int = 0, scale: GreyScale | None = None
+) -> Picture:
     """Decode a picture to mode L or RGB with 8 bits for each channel.
 
-    Of an animation, the first frame is used. The EXIF orientation is applied. 16-bit values are
-    divided by 257. Transparent pixels become white. With `at_least` the JPEG decoder may reduce
-    the picture as long as its shorter side keeps twice that many pixels.
+    Of an animation, the first frame is used. The EXIF orientation is applied. `scale` is that of
+    values with more than 8 bits. Transparent pixels become white. With `at_least` the JPEG decoder
+    may reduce the picture as long as its shorter side keeps twice that many pixels.
 
     Raises:
         BadImage: the file is not a picture, is truncated, or is a decompression bomb.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    with _problems():
+        return plain(_decoded(file, at_least), scale)
 
-    if isinstance(file, Path):
-        regular(file)
-    Image.init()  # the first call registers all FORMATS
+
+def check(file: Path | IO[bytes], at_least: int = 1) -> tuple[Picture, str]:
+    """Read a file to its end, as training does.
+
+    JPEG data are decoded at an eighth of the size, which checks all of the entropy coding at
+    little cost.
+
+    Returns:
+        The picture with 8 bits, which may be reduced, and `str(Values)` of the grey values of a
+        picture with more bits, else "".
+
+    Raises:
+        BadImage: training could not use the file.
+    """
+    with _problems():
+        picture = _decoded(file, at_least)
+        if not _is_deep(picture):
+            return plain(picture), ""
+        values = Values.of(np.asarray(picture))
+        scale = SIXTEEN_BITS if values.kind == SIXTEEN_BITS.kind else values.scale()
+        return plain(picture, scale), str(values)
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    """Turn every error about a file into a BadImage."""
     try:
-        with Image.open(file, formats=FORMATS) as opened:
-            width, height = opened.size
-            limit = Image.MAX_IMAGE_PIXELS
-            if limit and width * height > limit:
-                raise BadImage(f"a decompression bomb: {width}x{height} pixels")
-            if at_least and opened.format in ("JPEG", "MPO"):
-                scale = max(1, min(width, height) // (2 * at_least))
-                opened.draft("", (width // scale, height // scale))
-            opened.load()
-            return plain(ImageOps.exif_transpose(opened))
+        yield
     except BadImage:
         raise
-    except UnidentifiedImageError:
-        raise BadImage("not an image that can be read") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BadImage("a decompression bomb") from None
     # On damaged data Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error,
     # IndexError and more.
     except Exception as error:
@@ -137,13 +98,42 @@ def open_picture(file: Path | IO[bytes], at_least: int = 0) -> Picture:
         raise BadImage(first_line) from error
 
 
-def plain(picture: Picture) -> Picture:
-    """Convert a picture of any mode to mode L or RGB."""
+def _decoded(file: Path | IO[bytes], at_least: int) -> Picture:
+    """The picture in its own mode, upright."""
+    if isinstance(file, Path):
+        regular(file)
+    try:
+        return _decoded_once(file, at_least)
+    except ValueError as error:
+        if not formats.has_too_much_text(error):
+            raise
+    content = formats.without_text(formats.reread(file).getvalue())
+    return _decoded_once(io.BytesIO(content), at_least)
+
+
+def _decoded_once(file: Path | IO[bytes], at_least: int) -> Picture:
+    from PIL import ImageOps
+
+    with formats.opened(file, at_least) as picture:
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+
+
+def _is_deep(picture: Picture) -> bool:
+    """Whether the picture has values of more than 8 bits."""
+    return picture.mode.startswith("I") or picture.mode == "F"
+
+
+def plain(picture: Picture, scale: GreyScale | None = None) -> Picture:
+    """Convert a picture of any mode to mode L or RGB.
+
+    Raises ValueError if it has values of more than 8 bits that are not on the scale.
+    """
     from PIL import Image
 
     mode = picture.mode
-    if mode.startswith("I") or mode == "F":
-        return Image.fromarray(_to_bytes(np.asarray(picture), mode))
+    if _is_deep(picture):
+        return Image.fromarray(to_bytes(np.asarray(picture), scale))
     if mode == "La":
         return plain(picture.convert("LA"))
     if mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
@@ -154,31 +144,6 @@ def plain(picture: Picture) -> Picture:
     if mode in ("L", "RGB"):
         return picture
     return picture.convert("L" if mode == "1" else "RGB")
-
-
-def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
-    """uint8 from 16-bit grey (also in 32-bit containers) or from floats in 0..1 or 0..255."""
-    if mode == "F":
-        if not np.isfinite(values).all():
-            raise ValueError("it has pixels that are not finite")
-        top = 1.0 if values.max(initial=0) <= 1 else 255.0
-        return np.rint(np.clip(values, 0, top) * (255 / top)).astype(np.uint8)
-    wide = values.astype(np.int64)
-    if wide.min(initial=0) < 0 or wide.max(initial=0) > 65535:
-        raise ValueError("its grey values are not in 0..65535")
-    return ((wide + 128) // 257).astype(np.uint8)
-
-
-def check(file: Path | IO[bytes], at_least: int = 1) -> Picture:
-    """Read a file to its end, as training does; return the picture, which may be reduced.
-
-    JPEG data are decoded at an eighth of the size, which checks all of the entropy coding at
-    little cost.
-
-    Raises:
-        BadImage: training could not use the file.
-    """
-    return open_picture(file, at_least)
 
 
 def to_array(picture: Picture, channels: int) -> np.ndarray:
@@ -204,13 +169,14 @@ def read_view(
     augmentation: Augmentation | None = None,
     stream: Stream | None = None,
     margin: bool = True,
+    scale: GreyScale | None = None,
 ) -> np.ndarray:
     """Read the `view` of a file: uint8 (height, width, channels), for training and prediction.
 
     Raises:
         BadImage: the file cannot be decoded.
     """
-    picture = open_picture(file, at_least=needed(size, augmentation))
+    picture = open_picture(file, needed(size, augmentation), scale)
     return to_array(view(picture, size, augmentation, stream, margin), channels)
 
 
@@ -280,7 +246,7 @@ def _area(width: int, height: int, least: float, stream: Stream) -> Box:
 
 
 def resize_array(images: np.ndarray, size: Size | None, channels: int) -> np.ndarray:
-    """Scale the centre of each image: uint8 (n, h, w, c) to (n, height, width, channels)."""
+    """GreyScale the centre of each image: uint8 (n, h, w, c) to (n, height, width, channels)."""
     from PIL import Image
 
     high, wide = images.shape[1:3] if size is None else sides(size)

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Any
 
 import numpy as np
-from msgspec import Meta
 
 from reslab.core import records
 from reslab.core.errors import UserError, short, unknown, written
-from reslab.core.records import Amount, Count
 from reslab.spec.catalogue import sources
 
-from . import content, duplicates, folds, python
-from .dataset import CLASSIFICATION, ArraySplit, Data, Parts
-from .images import Size, resize_array, sides
+from . import class_names, content, duplicates, folds, python
+from .dataset import CLASSIFICATION, Data, Parts
+from .images import Size, sides
+from .in_memory import arrays
+from .provenance import Provenance
+from .scale import GreyScale
 from .sources import cifar, files, folder, idx, table
 from .sources.download import home_expanded
 from .splits import amount, counts, random_sample
 
+NAMES = {name for name, _ in sources()}
 SPLITS = content.CONTENT, content.STRATIFIED
+TEST = 0.2  # the default part of a folder that becomes the test part
 FOLDER_SIZE = 224  # the default side of the images of a folder, in pixels
 
 
@@ -36,7 +39,7 @@ def load(
     validation: float = 0.1,
     seed: int = 0,
     skip_bad: bool = False,
-    test: float | None = 0.2,
+    test: float | str | os.PathLike[str] | None = TEST,
     cache: str | os.PathLike[str] | None = None,
     folder_size: int = FOLDER_SIZE,
     margin: bool = True,
@@ -45,6 +48,8 @@ def load(
     group: str | None = None,
     near_duplicates: bool | None = None,
     columns: Mapping[str, str] | None = None,
+    classes: Sequence[str] | None = None,
+    scale: Mapping[str, Any] | None = None,
 ) -> Data:
     """Load a data set by name, or from a folder.
 
@@ -66,7 +71,8 @@ def load(
         seed: of the random splits, and of the images of glyphs.
         skip_bad: leave out damaged images of a folder. False: they are an error.
         test: the fraction or number of images of a folder without a test part that becomes the
-            test part; 0 or None for none.
+            test part; 0, "none" or None for none. Or the path of other data, with the same classes,
+            that are the test part.
         cache: folder of downloads. None: $RESLAB_CACHE, or else the user's cache folder.
         folder_size: size of the images of a folder if `size` is None.
         margin: whether the pictures of a folder are scaled to 256/224 of the size and lose the
@@ -104,40 +110,39 @@ def load(
         raise UserError(f"channels is {channels!r}; give 1 (grey) or 3 (RGB)")
     size = _checked(size)
     at = Path(cache) if cache is not None else None
+    test, test_source = _test(test)
     wanted = files.Wanted(
         folder_size if size is None else size,
         channels or 3,
         validation,
         seed,
         skip_bad,
-        test or 0,
+        test,
         at,
         margin,
         split,
         group,
         near_duplicates,
+        GreyScale.of(scale),
+        None if classes is None else tuple(classes),
     )
     chosen = table.Columns.of(columns or {})
     if not isinstance(source, str | os.PathLike):
-        if group is not None or chosen.given():
-            raise UserError(
-                "--group and the columns of tables are for files, and these data have none"
-            )
-        arguments: dict[str, Any] = {"size": size, "channels": channels, "validation": validation}
-        arguments |= {"test": test, "seed": seed, "folder_size": folder_size}
-        made = python.load(source, **arguments)
+        made = _in_python(source, size, channels, wanted, chosen)
         return made if images is None else sample(made, images)
     if group is not None and chosen.group is not None:
         raise UserError("--group and --group-column both name groups: leave one out")
     parts, place = _read(os.fspath(source), size, channels, wanted, chosen)
+    if test_source is not None:
+        parts = _with_test(parts, test_source, size, channels, wanted, chosen)
+    if classes is not None:
+        parts = class_names.match(parts, classes, "the model")
     parts = _with_validation(parts, validation, seed, split)
-    options: dict[str, Any] = {
-        "size": size,
-        "channels": channels,
-        "validation": validation,
-        "seed": seed,
-    }
-    options |= {"skip_bad": skip_bad, "test": test, "folder_size": folder_size, "margin": margin}
+    options: dict[str, Any] = {"size": size, "channels": channels, "validation": validation}
+    options |= {"seed": seed, "skip_bad": skip_bad, "test": test_source or test}
+    options |= {"folder_size": folder_size, "margin": margin}
+    options |= {"classes": list(classes)} if classes is not None else {}
+    options |= {"scale": scale} if scale is not None else {}
     provenance = {"source": place, **options}
     if isinstance(parts.train, files.FileSplit):
         provenance |= {"split": split, "group": group, "near_duplicates": near_duplicates}
@@ -148,24 +153,68 @@ def load(
     return data if images is None else sample(data, images)
 
 
-class Provenance(TypedDict):
-    """The arguments of `load`, and the fold, as a run keeps them."""
+def _in_python(
+    source: Any,
+    size: Size | None,
+    channels: int | None,
+    wanted: files.Wanted,
+    columns: table.Columns,
+) -> Data:
+    if wanted.group is not None or columns.given():
+        raise UserError("--group and the columns of tables are for files, and these data have none")
+    return python.load(
+        source,
+        size=size,
+        channels=channels,
+        validation=wanted.validation,
+        test=wanted.test,
+        seed=wanted.seed,
+        folder_size=sides(wanted.size)[0],  # matters if there is no size
+        classes=wanted.known,
+    )
 
-    source: str
-    size: NotRequired[Count | list[Count] | None]
-    channels: NotRequired[Count | None]
-    validation: NotRequired[Amount]
-    seed: NotRequired[int]
-    skip_bad: NotRequired[bool]
-    test: NotRequired[Amount | None]
-    folder_size: NotRequired[Count]
-    margin: NotRequired[bool]
-    images: NotRequired[Count | None]
-    split: NotRequired[str]
-    group: NotRequired[str | None]
-    near_duplicates: NotRequired[bool | None]
-    columns: NotRequired[dict[str, Any]]
-    fold: NotRequired[Annotated[list[Count], Meta(min_length=2, max_length=2)]]
+
+def _test(test: float | str | os.PathLike[str] | None) -> tuple[float, str | None]:
+    """The size of a test part to split off, and the source of one that is given."""
+    if test is None or test == "none":
+        return 0, None
+    if not isinstance(test, str | os.PathLike):
+        return test, None
+    try:
+        return float(os.fspath(test)), None
+    except ValueError:
+        name = os.fspath(test)
+        return 0, name if name in NAMES else str(home_expanded(written(name)).absolute())
+
+
+def _with_test(
+    parts: Parts,
+    source: str,
+    size: Size | None,
+    channels: int | None,
+    wanted: files.Wanted,
+    columns: table.Columns,
+) -> Parts:
+    """The parts with the test part, or all images, of other data as the test part."""
+    if parts.test is not None:
+        raise UserError(f"{parts.name} has a test part: leave out --test {source}")
+    scale = getattr(parts.train, "scale", None)
+    given = replace(wanted, validation=0, test=0, known=parts.classes, scale=scale)
+    other, _ = _read(source, size, channels, given, columns)
+    other = class_names.match(other, parts.classes, parts.name)
+    test = other.train if other.test is None else other.test
+    if test.image_shape != parts.train.image_shape:
+        raise UserError(
+            f"{source} has images of {test.image_shape}, and {parts.name} of "
+            f"{parts.train.image_shape}: set --size and --channels"
+        )
+    identical = int(np.isin(test.digests, parts.train.digests).sum())
+    facts = {**parts.facts, "identical_in_train_and_test": identical}
+    skipped = [*parts.facts.get("skipped", ()), *other.facts.get("skipped", ())]
+    facts |= {"skipped": skipped} if skipped else {}
+    facts["split"] = f"{parts.facts['split']}; test: {source}"
+    checksum = hashlib.sha256(f"{parts.checksum} {other.checksum}".encode()).hexdigest()
+    return replace(parts, test=test, checksum=checksum, facts=facts)
 
 
 def from_provenance(provenance: Mapping[str, Any]) -> Data:
@@ -234,7 +283,13 @@ def _checked(size: Any) -> Size | None:
 
 def _data(parts: Parts, provenance: dict[str, Any]) -> Data:
     splits = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    tallies = {k: counts(s.labels, parts.classes) for k, s in splits.items() if s is not None}
+    given = {part: split for part, split in splits.items() if split is not None}
+    tallies = {part: counts(split.labels, parts.classes) for part, split in given.items()}
+    missing = {
+        part: [name for name, count in tally.items() if count == 0]
+        for part, tally in tallies.items()
+        if not all(tally.values())
+    }
     return Data(
         name=parts.name,
         source=provenance["source"],
@@ -244,7 +299,11 @@ def _data(parts: Parts, provenance: dict[str, Any]) -> Data:
         validation=parts.validation,
         test=parts.test,
         checksum=parts.checksum,
-        facts={**parts.facts, "counts": tallies},
+        facts={
+            **parts.facts,
+            "counts": tallies,
+            **({"missing_classes": missing} if missing else {}),
+        },
         provenance=provenance,
         task=parts.task,
     )
@@ -268,11 +327,11 @@ def _read(
     if source == "glyphs":
         from .sources import glyphs
 
-        return _arrays(glyphs.load(wanted.seed, cache), size, channels), source
+        return arrays(glyphs.load(wanted.seed, cache), size, channels, wanted.known), source
     if source in idx.SETS:
-        return _arrays(idx.load_known(source, cache), size, channels), source
+        return arrays(idx.load_known(source, cache), size, channels, wanted.known), source
     if source in cifar.SETS:
-        return _arrays(cifar.load_known(source, cache), size, channels), source
+        return arrays(cifar.load_known(source, cache), size, channels, wanted.known), source
     path = home_expanded(written(source)).absolute()
     if not path.exists():
         if len(Path(source).parts) > 1 or source.startswith((".", "~")):
@@ -280,7 +339,7 @@ def _read(
         names = [name for name, _ in sources() if name.islower()]
         raise UserError(f"{unknown('data source', source, names)} (nor is there a folder {path})")
     if cifar.recognise(path):
-        return _arrays(cifar.load_path(path), size, channels), str(path)
+        return arrays(cifar.load_path(path), size, channels, wanted.known), str(path)
     if is_table and not path.is_dir():
         return table.load(path, columns, wanted), str(path)
     if not path.is_dir():
@@ -289,42 +348,8 @@ def _read(
             ".tsv or .parquet)"
         )
     if idx.is_folder(path):
-        return _arrays(idx.load_folder(path), size, channels), str(path)
+        return arrays(idx.load_folder(path), size, channels, wanted.known), str(path)
     return folder.load(path, wanted), str(path)
-
-
-def _arrays(parts: Parts, size: Size | None, channels: int | None) -> Parts:
-    """Check and convert data in memory, and compute their checksum."""
-    splits = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    arrays = {k: s for k, s in splits.items() if isinstance(s, ArraySplit)}
-    for part, split in arrays.items():
-        sizes = np.bincount(split.labels, minlength=len(parts.classes))
-        if (sizes == 0).any():
-            missing = parts.classes[int(np.argmin(sizes))]
-            raise UserError(f"{parts.name}: the {part} part has no image of class {missing!r}")
-    if len(parts.classes) < 2:
-        raise UserError(f"{parts.name} has {len(parts.classes)} class; at least two are needed")
-    checksum = _checksum(parts.classes, arrays)
-    converted: dict[str, Any] = {k: _convert(s, size, channels) for k, s in arrays.items()}
-    return replace(parts, checksum=checksum, **converted)
-
-
-def _checksum(classes: tuple[str, ...], splits: dict[str, ArraySplit]) -> str:
-    digest = hashlib.sha256(repr(classes).encode())
-    for part, split in splits.items():
-        digest.update(f"{part}{split.array.shape}".encode())
-        digest.update(np.ascontiguousarray(split.array).data)
-        digest.update(split.labels.astype("<i4").tobytes())
-    return digest.hexdigest()
-
-
-def _convert(split: ArraySplit, size: Size | None, channels: int | None) -> ArraySplit:
-    height, width, depth = split.image_shape
-    if channels in (None, depth) and (size is None or sides(size) == (height, width)):
-        return split
-    digests = content.array_digests(split.array)
-    resized = resize_array(split.array, size, channels or depth)
-    return replace(split, array=resized, row_digests=digests)
 
 
 def _with_validation(parts: Parts, validation: float, seed: int, split: str) -> Parts:

@@ -20,8 +20,9 @@ from reslab.core.files import write_cache
 from reslab.data.sources.download import cache_dir
 
 from . import duplicates, images
+from .formats import BadImage
 
-_FORMAT = 4  # raise it when `images.check` or `duplicates.perceptual_hash` changes
+_FORMAT = 5  # raise it when `images.check` or `duplicates.perceptual_hash` changes
 _TICK = 0.02  # seconds; file systems of Linux set times in steps of 4 to 10 ms
 _SHOW_FROM = 500  # files; fewer get no progress bar
 
@@ -36,7 +37,8 @@ class Verdict:
     each change, and `inode` differs where a file was replaced. All four agree for a file whose
     content is the same, without reading it.
 
-    `perceptual_hash` is empty for a bad image, and if it was not asked for.
+    `perceptual_hash` is empty for a bad image, and if it was not asked for. `values` are the grey
+    values of an image with more than 8 bits, see `scale.Values`; else empty.
     """
 
     size: int
@@ -46,6 +48,7 @@ class Verdict:
     sha256: str
     problem: str
     perceptual_hash: str = ""
+    values: str = ""
 
     @property
     def stat(self) -> Stat:
@@ -71,10 +74,7 @@ def inspect(
     ]
     _wait_for_a_tick(max((stats[name][2] for name in changed), default=0))
     with warnings.catch_warnings():
-        from PIL import Image
-
         warnings.simplefilter("ignore")  # such as odd metadata: only the pixels matter
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             checked = pool.map(lambda name: _check(root / name, stats[name], hashes), changed)
             cached.update(zip(changed, _with_progress(checked, len(changed)), strict=True))
@@ -104,15 +104,15 @@ def _check(path: Path, stat: Stat, hashes: bool) -> Verdict:
         content = images.regular(path).read_bytes()
     except OSError as error:
         return Verdict(*stat, "", error.strerror or "cannot be read")
-    except images.BadImage as error:
+    except BadImage as error:
         return Verdict(*stat, "", str(error))
     digest = hashlib.sha256(content).hexdigest()
     try:
-        picture = images.check(io.BytesIO(content), duplicates.PIXELS if hashes else 1)
-    except images.BadImage as error:
+        picture, values = images.check(io.BytesIO(content), duplicates.PIXELS if hashes else 1)
+    except BadImage as error:
         return Verdict(*stat, digest, str(error))
     perceptual_hash = duplicates.perceptual_hash(picture) if hashes else ""
-    return Verdict(*stat, digest, "", perceptual_hash)
+    return Verdict(*stat, digest, "", perceptual_hash, values)
 
 
 def _with_progress(verdicts: Iterable[Verdict], total: int) -> Iterator[Verdict]:

@@ -12,9 +12,10 @@ from typing import Any
 from reslab import data as datasets
 from reslab.core.errors import UserError
 from reslab.core.files import SAFE, write_json
-from reslab.data import Data, Split, python
+from reslab.data import Data, Split, class_names, notes, python
+from reslab.data.dataset import CLASSIFICATION
 from reslab.data.sources import table
-from reslab.evaluation import unseen
+from reslab.evaluation import recorded_data, unseen
 from reslab.evaluation.recorded_data import reload
 from reslab.evaluation.tasks.registry import task_of
 from reslab.models import saved
@@ -26,6 +27,7 @@ def evaluate(
     data: Any = None,
     keep_seen: bool = False,
     columns: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a run's model on images that it was not trained on.
 
@@ -37,11 +39,14 @@ def evaluate(
         run: A `Run`, or the path of its folder.
         data: Other data with the same classes: a source as in `reslab.data.load`, data in Python
             such as (images, labels), or loaded data. Its test set is read, or all of it if it has
-            none. The result goes to `evaluation-NAME.json` in the run's folder.
+            none. The classes are matched by name, and some may be missing. The result goes to
+            `evaluation-NAME.json` in the run's folder. If it is the place to which the run's own
+            data were moved, the run's own test set is read, and the run remembers the place.
         keep_seen: Keep images that the weights were trained on. By default, images of other data
             are left out if the run was trained on them, and all images that an ancestor was
             trained on: the run that the weights come from, and its own ancestors.
         columns: The columns of a table, as in `reslab.data.load`.
+        skip_bad: Skip images of other data that cannot be read, instead of an error.
 
     Returns:
         What evaluation.json holds: `"n"` (images), `"loss"` (mean cross-entropy in nats),
@@ -50,8 +55,9 @@ def evaluate(
         `"balanced_accuracy"`, `"per_class"`, `"confusion"` (counts; rows are true classes, columns
         predicted ones), `"confused"` (the pairs with most mistakes), `"calibration"` (the expected
         calibration error and its bins), `"mistakes"`, `"classes"`, `"split"`, `"data"`,
-        `"checksum"`, `"when"`, `"command"` and `"seen"` (the `"count"` of images that the weights
-        were trained on, and whether they were `"left_out"`); on the run's own data also
+        `"checksum"`, `"when"`, `"command"`, `"notes"` (what was passed over or is missing),
+        `"skipped"` (files that cannot be read) and `"seen"` (the `"count"` of images that the
+        weights were trained on, and whether they were `"left_out"`); on the run's own data also
         `"readings"` and `"first_read"`.
 
     Raises:
@@ -60,14 +66,14 @@ def evaluate(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     with run.only_writer():  # two evaluations at once would both count one reading
-        result = compute(run, data, keep_seen, columns)
-        store(run, result, own_data=data is None)
+        result = compute(run, data, keep_seen, columns, skip_bad)
+        store(run, result)
     return result
 
 
-def store(run: Run, result: dict[str, Any], own_data: bool, then: str = SAFE) -> None:
+def store(run: Run, result: dict[str, Any], then: str = SAFE) -> None:
     """Write an evaluation into the run's folder; a UserError says what to do `then`."""
-    file = "evaluation.json" if own_data else f"evaluation-{result['data']}.json"
+    file = "evaluation.json" if "readings" in result else f"evaluation-{result['data']}.json"
     write_json(run.path / file, result, then)
 
 
@@ -76,6 +82,7 @@ def compute(
     data: Any = None,
     keep_seen: bool = False,
     columns: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
 ) -> dict[str, Any]:
     """What `evaluate` returns, without writing it."""
     if not run.model_path.exists():
@@ -84,7 +91,9 @@ def compute(
         )
     if data is None:
         return evaluate_on(run, reload(run), own_data=True, keep_seen=keep_seen)
-    other = _load(data, saved.read_card(run.model_path), columns)
+    if not isinstance(data, Data) and (own := recorded_data.moved(run, data)) is not None:
+        return evaluate_on(run, own, own_data=True, keep_seen=keep_seen)
+    other = _load(data, run, saved.read_card(run.model_path), columns, skip_bad)
     return evaluate_on(run, other, own_data=False, keep_seen=keep_seen)
 
 
@@ -92,12 +101,16 @@ def evaluate_on(run: Run, data: Data, own_data: bool, keep_seen: bool = False) -
     """The evaluation on loaded data; `own_data` says whether they are those of the run."""
     task = task_of(run.info)
     model, card = saved.load_with_card(run.model_path)
+    if not own_data and task.name == CLASSIFICATION:
+        data = class_names.match(data, card["classes"], str(run.path))
     task.check(data, card, str(run.path))
     name, split = _split(data, own_data)
     split, seen = unseen.leave_out_seen(run, split, data, own_data, keep_seen)
     result = task.evaluate(model, split, data, card)
     result |= {
         "seen": seen,
+        "notes": _notes(data, own_data, result),
+        "skipped": [] if own_data else data.facts.get("skipped", []),
         "split": name,
         "data": data.name,
         "checksum": data.checksum,
@@ -117,6 +130,13 @@ def _command(run: Run, data: Data, own_data: bool, keep_seen: bool) -> str:
     return shlex.join([*words, "--keep-seen"] if keep_seen else words)
 
 
+def _notes(data: Data, own_data: bool, result: Mapping[str, Any]) -> list[str]:
+    """What a reader should know about the images of an evaluation."""
+    facts = {} if own_data else {k: v for k, v in data.facts.items() if k != "missing_classes"}
+    missing = [row["class"] for row in result.get("per_class", ()) if row.get("n") == 0]
+    return notes.notes({**facts, "missing_classes": {"evaluated": missing}} if missing else facts)
+
+
 def _readings(run: Run, now: str) -> dict[str, Any]:
     """How often the run's test set has been read, and when for the first time."""
     try:
@@ -129,7 +149,13 @@ def _readings(run: Run, now: str) -> dict[str, Any]:
     }
 
 
-def _load(data: Any, card: dict[str, Any], columns: Mapping[str, str] | None) -> Data:
+def _load(
+    data: Any,
+    run: Run,
+    card: dict[str, Any],
+    columns: Mapping[str, str] | None,
+    skip_bad: bool,
+) -> Data:
     if isinstance(data, Data):
         return data
     height, width, channels = card["image_shape"]
@@ -142,6 +168,7 @@ def _load(data: Any, card: dict[str, Any], columns: Mapping[str, str] | None) ->
             test=0,
             classes=card["classes"],
         )
+    classes = card["classes"] if task_of(run.info).name == CLASSIFICATION else None
     return datasets.load(
         data,
         size=(height, width),
@@ -150,6 +177,9 @@ def _load(data: Any, card: dict[str, Any], columns: Mapping[str, str] | None) ->
         test=0,
         margin=bool(card["view"]),
         columns=columns,
+        skip_bad=skip_bad,
+        classes=classes,
+        scale=card.get("scale"),
     )
 
 

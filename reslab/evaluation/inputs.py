@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from reslab.core.errors import UserError, written
+from reslab.data import discovery, python, python_pixels
 from reslab.data import images as pictures
-from reslab.data import python, python_pixels
+from reslab.data.discovery import Kinds
 from reslab.models.preprocess import picture
 
 MOST_BYTES = 64 * 2**20  # of a picture behind an address
@@ -35,28 +36,27 @@ class Input:
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
 
     def check(self) -> None:
-        """Raise UserError if the image cannot be read."""
-        try:
-            pictures.check(self.open())
-        except pictures.BadImage as bad:
-            raise UserError(f"{self.name} cannot be read: {bad}") from None
+        """Raise BadImage if the image cannot be read."""
+        pictures.check(self.open())
 
 
-def inputs(images: Any) -> list[Input]:
-    """The images that a user gives to `predict`.
+def inputs(images: Any, passed: Kinds | None = None) -> list[Input]:
+    """The images that a user gives to `predict`. Counts in `passed` what folders have besides.
 
     Raises:
         UserError: A path does not exist, a folder has no images, an address cannot be read, or
             something is not an image.
     """
-    found = list(_inputs(images, "image 0"))
+    found = list(_inputs(images, "image 0", discovery.Kinds() if passed is None else passed))
     if not found:
         raise UserError("no images were given")
     return found
 
 
-def files(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
+def files(names: Iterable[str | os.PathLike[str]], passed: Kinds) -> list[Path]:
     """The images at these paths; a folder stands for all images in it and in its subfolders.
+
+    Counts in `passed` what is passed over in folders.
 
     Raises UserError for a path that does not exist, and for a folder without images.
     """
@@ -66,12 +66,13 @@ def files(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
             raise UserError("the name of an image is empty")
         path = Path(written(os.fspath(name)))
         if path.is_dir():
-            inside = pictures.listed(path)
-            if not inside and (others := pictures.unread(path)):
-                raise UserError(f"{path} has {others}")
+            others: Kinds = discovery.Kinds()
+            inside = discovery.pictures(path, others)
             if not inside:
-                raise UserError(f"there are no images in {path}")
+                rest = f" ({text})" if (text := discovery.sentence(others)) else ""
+                raise UserError(f"there are no images in {path}{rest}")
             paths += inside
+            passed.update(others)
         elif path.exists():
             paths.append(path)
         else:
@@ -81,13 +82,13 @@ def files(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return paths
 
 
-def _inputs(images: Any, name: str) -> Iterator[Input]:
+def _inputs(images: Any, name: str, passed: Kinds) -> Iterator[Input]:
     from PIL import Image
 
     if isinstance(images, str) and urlsplit(images).scheme in ("http", "https"):
         yield Input(images, _downloaded(images))
     elif isinstance(images, str | os.PathLike):
-        yield from (Input(str(path), path) for path in files([images]))
+        yield from (Input(str(path), path) for path in files([images], passed))
     elif isinstance(images, ENCODED):
         yield Input(name, bytes(images))
     elif hasattr(images, "read"):
@@ -105,7 +106,7 @@ def _inputs(images: Any, name: str) -> Iterator[Input]:
             yield Input(f"image {i}" if len(arrays) > 1 else name, _png(array, name))
     elif python.is_dataset(images) or isinstance(images, Iterable):
         for i, image in enumerate(python.items(images)):
-            yield from _inputs(image, f"image {i}")
+            yield from _inputs(image, f"image {i}", passed)
     else:
         raise UserError(
             f"{name} is a {type(images).__name__}; give a path, bytes, a Pillow image or an array"

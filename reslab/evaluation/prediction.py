@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ import numpy as np
 from reslab import zoo
 from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
+from reslab.data import discovery
+from reslab.data.discovery import Kinds
+from reslab.data.formats import BadImage
 from reslab.evaluation.inputs import Input, inputs
 from reslab.evaluation.tasks.registry import task, task_of
 from reslab.runs.run import Run
@@ -18,6 +22,7 @@ from reslab.runs.run import Run
 if TYPE_CHECKING:
     from reslab.evaluation.tasks.base import Task
 
+log = logging.getLogger("reslab.prediction")
 BATCH = 32
 MANY = 8 * BATCH  # from this number of images on, it pays to time the engines
 
@@ -31,6 +36,8 @@ def predict(
     scheme: str = "auto",
     strict: bool = True,
     ema: bool = True,
+    skip_bad: bool = False,
+    note: Callable[[str], None] = log.info,
 ) -> list[dict[str, Any]]:
     """Predict the classes of images.
 
@@ -49,6 +56,8 @@ def predict(
             or "backend".
         scheme: The library whose names `weights` has, as in `reslab.weights.load`; `strict` and
             `ema` likewise.
+        skip_bad: Skip images that cannot be read, instead of an error.
+        note: Gets lines about files that were skipped or passed over. By default they are logged.
 
     Returns:
         For each image `{"file": path, "predictions": [{"class": name, "probability": p}, ...]}`
@@ -66,9 +75,14 @@ def predict(
         zoo.network(str(model))
     else:
         path = model.model_path if isinstance(model, Run) else _model_path(Path(model))
-    given = inputs(images)
-    for image in given:
-        image.check()
+    passed: Kinds = discovery.Kinds()
+    listed = inputs(images, passed)
+    given = _readable(listed, skip_bad, note)
+    if text := discovery.sentence(passed):
+        note(text)
+    if len(given) < len(listed) or passed:
+        count = len(listed) + sum(n for kind, n in passed.items() if "folder" not in kind)
+        note(f"predicted {len(given):,} of {count:,} files")
     how = engine, len(given) >= MANY
     kind, card, outputs = (
         _whole(path, *how)
@@ -82,6 +96,24 @@ def predict(
             predictions = kind.predictions(output, card, top)
             results.append({"file": image.name, "predictions": predictions})
     return results
+
+
+def _readable(images: Sequence[Input], skip_bad: bool, note: Callable[[str], None]) -> list[Input]:
+    """The images that can be read; raises UserError for others, unless they are skipped."""
+    readable = []
+    for image in images:
+        try:
+            image.check()
+            readable.append(image)
+        except BadImage as error:
+            problem = f"{image.name} cannot be read: {error}"
+            if not skip_bad:
+                rest = "; --skip-bad skips such files" if len(images) > 1 else ""
+                raise UserError(problem + rest) from None
+            note(f"skipped: {problem}")
+    if not readable:
+        raise UserError(f"none of the {len(images):,} images can be read")
+    return readable
 
 
 Card = Mapping[str, Any]

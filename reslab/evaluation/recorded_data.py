@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from reslab import data as datasets
-from reslab.core.errors import UserError
+from reslab.core.errors import DAMAGE, UserError
+from reslab.core.files import FOLDS_FILE, RUN_FILE, SEEDS_FILE, write_json
 from reslab.data import Data
 from reslab.runs.run import Run
 
@@ -24,6 +27,12 @@ def reload_from(path: Path, recorded: Mapping[str, Any]) -> Data:
     """`reload` for a folder that recorded "provenance" and "checksum", and perhaps "facts"."""
     if "source" not in recorded["provenance"]:
         raise UserError(f"the data of {path} were made in Python: pass them there as `data=...`")
+    source = str(recorded["provenance"]["source"])
+    if Path(source).is_absolute() and not Path(source).exists():
+        raise UserError(
+            f"the data of {path} are not at {source} any more: say where they are with `reslab "
+            f"evaluate {path} --data NEW`, or `reslab train --resume {path} --data NEW`"
+        )
     data = datasets.from_provenance(recorded["provenance"])
     if data.checksum != recorded["checksum"]:
         version = data.facts.get("version", 1)  # of glyphs, whose images reslab draws
@@ -37,3 +46,66 @@ def reload_from(path: Path, recorded: Mapping[str, Any]) -> Data:
             f"{data.checksum[:12]}, not {recorded['checksum'][:12]}"
         )
     return data
+
+
+def moved(run: Run, source: str | Path) -> Data | None:
+    """The run's own data, with the same parts, if they are at `source` now; None if they are not.
+
+    The run remembers the place if there is nothing at the old one.
+    """
+    recorded = run.info["data"]
+    old = recorded["provenance"].get("source")
+    if old is None or str(Path(source).expanduser().absolute()) == old:
+        return None
+    with suppress(UserError):
+        data = datasets.from_provenance({**recorded["provenance"], "source": str(source)})
+        if data.checksum == recorded["checksum"]:
+            if not Path(old).exists():
+                _remember(run.path, data)
+                run.info = Run.open(run.path).info
+            return data
+    return None
+
+
+def move(path: Path, source: str | Path) -> None:
+    """Let a run, or all runs of a folder of seeds or folds, read their data from `source` on.
+
+    Raises UserError if the data there are not the same.
+    """
+    file = next((path / f for f in (SEEDS_FILE, FOLDS_FILE) if (path / f).exists()), None)
+    recorded = Run.open(path).info["data"] if file is None else _read(file).get("data", {})
+    if not isinstance(recorded.get("provenance"), dict) or "checksum" not in recorded:
+        raise UserError(f"{path} does not say which data it was trained on")
+    if "source" not in recorded["provenance"]:
+        raise UserError(f"the data of {path} were made in Python: pass them there as `data=...`")
+    data = datasets.from_provenance({**recorded["provenance"], "source": str(source)})
+    if data.checksum != recorded["checksum"]:
+        raise UserError(
+            f"{data.source} is not the data of {path}: it has checksum {data.checksum[:12]}, not "
+            f"{recorded['checksum'][:12]}"
+        )
+    _remember(path, data)
+
+
+def _remember(path: Path, data: Data) -> None:
+    """Write the place of the data into the records of a folder and of the runs in it."""
+    for pattern in (SEEDS_FILE, FOLDS_FILE, RUN_FILE, f"*/{RUN_FILE}"):
+        for file in sorted(path.glob(pattern)):
+            record = _read(file)
+            recorded = record.get("data")
+            if not isinstance(recorded, dict) or recorded.get("checksum") != data.checksum:
+                continue
+            recorded["provenance"]["source"] = data.source
+            if "source" in recorded:
+                recorded["source"] = data.source
+            write_json(file, record)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except DAMAGE as error:
+        raise UserError(f"{file} is damaged: {error}") from None
+    if not isinstance(record, dict):
+        raise UserError(f"{file} is damaged")
+    return record

@@ -12,6 +12,8 @@ import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.data import images as pictures
+from reslab.data.formats import BadImage
+from reslab.data.scale import GreyScale
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -28,17 +30,22 @@ class Preprocess:
     Args:
         image_shape: (height, width, channels) of the model's images.
         margin: Whether the centre is cut out with the usual margin, as from folders of images.
+        scale: The scale of grey values with more than 8 bits in the training; None if there were
+            none: then integers of 0..65535 are read, and floats are refused.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], margin: bool) -> None:
-        self.image_shape, self.margin = image_shape, margin
+    def __init__(
+        self, image_shape: tuple[int, int, int], margin: bool, scale: GreyScale | None = None
+    ) -> None:
+        self.image_shape, self.margin, self.scale = image_shape, margin, scale
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> Preprocess:
         """The one for a model with this card."""
         height, width, channels = card["image_shape"]
         # only images from a folder were cut with a margin
-        return cls((height, width, channels), margin=bool(card["view"]))
+        scale = GreyScale.of(card.get("scale"))
+        return cls((height, width, channels), margin=bool(card["view"]), scale=scale)
 
     def __repr__(self) -> str:
         return f"Preprocess({self.image_shape}, margin={self.margin})"
@@ -76,9 +83,11 @@ class Preprocess:
             elif hasattr(image, "read"):
                 file = io.BytesIO(image.read())
             else:
-                return self._view(picture(image, name))
-            return pictures.read_view(file, (height, width), channels, margin=self.margin)
-        except pictures.BadImage as error:
+                return self._view(picture(image, name, self.scale))
+            return pictures.read_view(
+                file, (height, width), channels, margin=self.margin, scale=self.scale
+            )
+        except BadImage as error:
             raise UserError(f"{name} cannot be read: {error}") from None
 
     def _view(self, picture: Picture) -> np.ndarray:
@@ -106,12 +115,15 @@ def _is_one(images: Any) -> bool:
     return isinstance(images, one) or hasattr(images, "read") or not hasattr(images, "__iter__")
 
 
-def picture(image: Any, name: str) -> Picture:
+def picture(image: Any, name: str, scale: GreyScale | None = None) -> Picture:
     """A Pillow image in mode L or RGB, from a Pillow image or an array."""
     from PIL import Image, ImageOps
 
     if isinstance(image, Image.Image):
-        return pictures.plain(ImageOps.exif_transpose(image))
+        try:
+            return pictures.plain(ImageOps.exif_transpose(image), scale)
+        except ValueError as error:
+            raise UserError(f"{name} cannot be read: {error}") from None
     if not isinstance(image, np.ndarray):
         raise UserError(
             f"{name} is a {type(image).__name__}; give a path, bytes, a Pillow image or an array"

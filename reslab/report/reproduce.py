@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reslab.core.errors import UserError
+from reslab.data.loading import TEST
 from reslab.runs.fields import unread
 from reslab.runs.options import TrainingOptions
 from reslab.runs.papers import RECIPES
@@ -43,7 +44,10 @@ def training_command(path: Path, info: Mapping[str, Any], network: Network) -> s
         return str(info["command"])
     provenance = info.get("data", {}).get("provenance", {})
     options = {k: info[k] for k, default in DEFAULTS.items() if info.get(k, default) != default}
-    options |= {k: provenance[k] for k in ("size", "skip_bad", "group") if provenance.get(k)}
+    names = "size", "channels", "skip_bad", "group"
+    options |= {k: provenance[k] for k in names if provenance.get(k)}
+    if (test := provenance.get("test", TEST)) != TEST:
+        options["test"] = test or "none"
     if info.get("weights"):
         options["weights"] = info["weights"]["source"]
     source = str(provenance.get("source", info.get("data", {}).get("source")))
@@ -117,4 +121,5 @@ def _options(name: str, value: Any) -> list[str]:
         values = [f"{key}={weight:g}" for key, weight in value.items()]
         return [f"--class-weight {shlex.quote(text)}" for text in values]
     option = f"--{name.replace('_', '-')}"
+    value = "x".join(map(str, value)) if isinstance(value, list | tuple) else value
     return [option if value is True else f"{option} {shlex.quote(str(value))}"]

@@ -53,7 +53,10 @@ class TrainingOptions:
     changes: Mapping[str, Any] | None = None
     epochs: float | None = None
     batch: int | None = None
-    size: int | None = None
+    size: int | tuple[int, int] | None = None
+    channels: int | None = None
+    validation: float | None = None
+    test: float | str | None = None
     images: int | None = None
     precision: str = "float32"
     seed: int = 0
@@ -75,7 +78,8 @@ class TrainingOptions:
             raise unknown("precision", self.precision, PRECISIONS)
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed is {self.seed}; give a number from 0 to {2**32 - 1}")
-        for name, others in (("batch", ("batch",)), ("epochs", ("epochs", "steps"))):
+        doubles = ("batch", ("batch",)), ("epochs", ("epochs", "steps"))
+        for name, others in (*doubles, ("validation", ("validation",))):
             for other in others:
                 if getattr(self, name) is not None and other in (self.changes or {}):
                     raise UserError(
@@ -101,12 +105,14 @@ class TrainingOptions:
         """
         default = RECIPE if self.weights is None else FINE_TUNE
         given = dict(self.changes or {})
-        given |= {k: v for k in ("batch", "epochs") if (v := getattr(self, k)) is not None}
+        names = "batch", "epochs", "validation"
+        given |= {k: v for k in names if (v := getattr(self, k)) is not None}
         name = default if self.recipe is None else self.recipe
         recipe = papers.recipe(name, images=images, given=given)
         recipe = set_fields(recipe, self.changes or {})
-        if self.batch is not None:
-            recipe = change(recipe, {"batch": self.batch})
+        for field in ("batch", "validation"):
+            if (value := getattr(self, field)) is not None:
+                recipe = change(recipe, {field: value})
         return recipe if self.epochs is None else recipe.lasting(self.epochs)
 
     def record(self, **decided: Any) -> dict[str, Any]:

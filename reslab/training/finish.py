@@ -88,7 +88,7 @@ def _evaluate(training: Training) -> None:
         return
     try:
         result = evaluation.evaluate_on(run, data, True, training.options.keep_seen)
-        evaluation.store(run, result, own_data=True)
+        evaluation.store(run, result)
     except UserError as error:  # finite weights whose outputs are not finite
         _fail(run, error)
         raise

@@ -18,7 +18,8 @@ SHORTEST = 3  # steps of a rise or a warm-up: a shorter one has no effect
 
 def refuse_without_effect(prepared: Preparation, data: object, options: TrainingOptions) -> None:
     """Raise UserError for a field that is set, and that this network or these data do not read."""
-    changes, recipe, start = options.changes or {}, prepared.recipe, prepared.start
+    changes, recipe, start = dict(options.changes or {}), prepared.recipe, prepared.start
+    changes |= {} if options.validation is None else {"validation": options.validation}
     useless = {}
     if start and start.normalization(prepared.data.image_shape):
         useless["standardise"] = (

@@ -12,6 +12,8 @@ from reslab import zoo
 from reslab.core.errors import UserError
 from reslab.data import Data, augment
 from reslab.data.dataset import MULTILABEL
+from reslab.data.loading import TEST
+from reslab.data.notes import notes as data_notes
 from reslab.evaluation import unseen
 from reslab.evaluation.tasks.base import Task
 from reslab.evaluation.tasks.registry import task
@@ -93,6 +95,8 @@ def load_data(
     return datasets.load(
         source,
         size=options.size,
+        channels=options.channels,
+        test=TEST if options.test is None else options.test,
         validation=recipe.validation,
         skip_bad=options.skip_bad,
         group=options.group,
@@ -144,9 +148,7 @@ def fit_recipe(recipe: Recipe, data: Data) -> tuple[Recipe, list[str]]:
 
     No mirror images for data that must not be mirrored; no batch larger than the training set.
     """
-    notes = []
-    if skipped := data.facts.get("skipped"):
-        notes.append(_skipped(skipped))
+    notes = data_notes(data.facts)
     notes += [f"{name}: {data.facts[key]}" for key, name in TOLD.items() if data.facts.get(key)]
     if data.task == MULTILABEL and (absent := _absent(data)):
         notes.append(f"no training image has these labels, which cannot be learned: {absent}")
@@ -165,10 +167,3 @@ def _absent(data: Data) -> str:
     return ", ".join(
         name for name, n in zip(data.classes, data.train.labels.sum(0), strict=True) if n == 0
     )
-
-
-def _skipped(skipped: list[dict[str, Any]]) -> str:
-    first = f"{skipped[0]['file']} ({skipped[0]['why']})"
-    if len(skipped) == 1:
-        return f"skipped 1 image that cannot be read: {first}"
-    return f"skipped {len(skipped)} images that cannot be read, the first is {first}"

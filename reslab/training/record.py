@@ -71,6 +71,7 @@ def card(run: Run) -> dict[str, Any]:
         "classes": info["data"]["classes"],
         "image_shape": info["data"]["image_shape"],
         "view": info["data"]["facts"].get("view"),
+        "scale": info["data"]["facts"].get("scale"),
         "data": info["data"]["name"],
         "network": info["network"],
         **{name: info[name] for name in OF_TASK if name in info},

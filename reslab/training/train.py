@@ -54,7 +54,10 @@ def train(
     changes: Mapping[str, Any] | None = None,
     epochs: float | None = None,
     batch: int | None = None,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    validation: float | None = None,
+    test: float | str | None = None,
     images: int | None = None,
     precision: str = "float32",
     seed: int = 0,
@@ -102,7 +105,14 @@ def train(
         epochs: The length of the training. The schedule is rescaled to it. Defaults to the
             recipe's.
         batch: Images per step. Defaults to the recipe's.
-        size: The side of the images in pixels, for folders of images. Defaults to the network's.
+        size: The side of the images in pixels, or (height, width). Defaults to the network's for
+            folders of images, and else to the size that they have.
+        channels: 1 for grey images, 3 for RGB. Defaults to RGB for folders of images, and else to
+            what they are.
+        validation: The validation part: a fraction or a number of images, 0 for none. Defaults to
+            the recipe's.
+        test: The test part of a folder without one: a fraction, a number of images, "none", or the
+            path of other data with the same classes. Defaults to a fifth.
         images: Train on a sample of this many training images, drawn evenly from the classes.
         precision: "float32", or "mixed": computes in bfloat16 with float32 weights.
         seed: Determines the first weights, the order of the images and the augmentation;
@@ -198,7 +208,8 @@ def resume(
             and options, and its recipe rescaled to the new length. Defaults to no new run.
         out: The folder of that new run, as in `train`.
         data: The run's data, if they were made in Python (the same as in `train`) or are loaded
-            already. They are compared with the run's checksum.
+            already. They are compared with the run's checksum. Or the place to which they were
+            moved, which the run remembers.
         callbacks: Keras callbacks, as in `train`. They begin with `on_train_begin` and continue
             with the epoch in which the run was interrupted.
         watch: Gets the progress; see `reslab.core.progress.Watch`.
@@ -211,6 +222,9 @@ def resume(
             are not those of the run.
         Interrupted: SIGINT or SIGTERM stopped the run, which was saved (a `KeyboardInterrupt`).
     """
+    if data is not None and not isinstance(data, Data):
+        recorded_data.move(Path(path), data)
+        data = None
     run = Run.open(path)
     if epochs is not None or out is not None:
         return _train_further(run, epochs, out, data, callbacks, watch)
@@ -332,6 +346,12 @@ def run_path(prepared: Preparation, options: TrainingOptions, suffix: str = "") 
     """The folder of the run: the given one, or the first free runs/NETWORK-DATA-RECIPE-N."""
     if options.out is not None:
         return Path(options.out)
+    source = prepared.data.provenance.get("source")
+    if source is not None and Path("runs").resolve().is_relative_to(Path(source).resolve()):
+        raise UserError(
+            f"the default folder runs/ is inside the data folder {source}: name a folder outside "
+            "with --out"
+        )
     names = prepared.network.name, prepared.data.name, prepared.recipe.name
     stem = f"runs/{'-'.join(names)}{suffix}"
     return next(path for n in count(1) if not _exists(path := Path(f"{stem}-{n}")))

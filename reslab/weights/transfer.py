@@ -20,7 +20,7 @@ from reslab.models.build import allow_depth, variables
 from reslab.spec import Layer, Network, walk
 from reslab.spec.serialize import decode_network
 from reslab.spec.transforms import with_classes
-from reslab.weights import files, match
+from reslab.weights import channels, files, match
 from reslab.weights.files import Contents
 from reslab.weights.match import Fit
 from reslab.weights.preprocessing import Preprocessing, decode
@@ -267,6 +267,7 @@ def assign_weights(
         fit = match.best(layers, contents, net.name)
     else:
         fit = match.fit(scheme(source.scheme), layers, contents)
+    fit, notes = channels.adapted(fit, layers)
     model_variables = variables(model)
     absent = {name for name, m in fit.mappings.items() if m.ours not in model_variables}
     skipped = _skipped_head(fit, absent)
@@ -274,7 +275,7 @@ def assign_weights(
     differences = fit.differences(missing_ok=absent | left, extra_ok=absent | left)
     if differences and (source.strict or not fit.fitting):
         raise _mismatch(contents, net, layers, fit, differences)
-    for sentence in _warnings(fit, skipped, source, net, layers):
+    for sentence in [*notes, *_warnings(fit, skipped, source, net, layers)]:
         warn(sentence)
     for sentence in _remarks(source, fit, left - skipped, differences):
         warn(sentence)

@@ -12,12 +12,14 @@ import click
 import pytest
 
 import reslab
+from reslab.cli import advice
 from reslab.cli.main import cli
 from reslab.runs.papers import RECIPES
 
 PACKAGE = Path(reslab.__file__).parent
 OF_OTHERS = {"--porcelain", "--xignore"}  # options of git, and of the code of a paper
-CSS = "reslab/plots/", "reslab/report/evaluation_charts"  # here -- begins the name of a colour
+# Here -- begins the name of a colour.
+CSS = "reslab/plots/", "reslab/report/evaluation_charts", "reslab/report/multilabel_charts"
 COMMAND = re.compile(r"`(reslab [^`]+)`")
 
 
@@ -117,3 +119,52 @@ def test_options_in_messages_exist_somewhere() -> None:
             if not (matches if is_prefix else option in known) and option not in OF_OTHERS:
                 wrong.append(f"{where}: {option}")
     assert not wrong, "\n".join(wrong)
+
+
+def _leaves(group: click.Group, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _leaves(command, (*prefix, name))
+        else:
+            yield (*prefix, name)
+
+
+def _messages() -> list[str]:
+    """The texts of all errors in the code that name an option."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+                "UserError",
+                "_fail",
+            ):
+                for part in ast.walk(node):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        found.append(part.value)
+    return [text for text in found if advice.OPTION.search(text)]
+
+
+def test_no_message_names_an_option_that_the_command_lacks() -> None:
+    """Whatever the command, a message that names another command's option says whose it is."""
+    messages = _messages()
+    assert len(messages) > 30
+    for words in _leaves(cli):
+        command: click.Command = cli
+        for word in words:
+            assert isinstance(command, click.Group)
+            command = command.commands[word]
+        own = {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
+        for message in messages:
+            shown = advice.with_owners(message, cli, [*words, "x"])
+            for option in advice.OPTION.findall(advice.QUOTED.sub("", message)):
+                assert option in own or f"{option} is an option of `reslab " in shown, (
+                    words,
+                    message,
+                )
+
+
+def test_a_message_without_foreign_options_is_unchanged() -> None:
+    for message in ("use --skip-bad", "finish it with `reslab train --resume x`", "plain"):
+        assert advice.with_owners(message, cli, ["evaluate", "x"]) == message
+    shown = advice.with_owners("use --group or --skip-bad", cli, ["predict", "x"])
+    assert shown.startswith("use --group or --skip-bad (--group is an option of `reslab train`")

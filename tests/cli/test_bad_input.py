@@ -158,7 +158,7 @@ def test_a_class_with_too_few_images() -> None:
     message = error_of(*TRAIN, "--data", "pets")
     assert "class 'left'" in message
     assert "2 images" in message
-    assert "add images or remove the class" in message
+    assert "add images, remove the class" in message
 
 
 def decompression_bomb() -> bytes:

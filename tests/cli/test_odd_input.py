@@ -159,10 +159,114 @@ def test_named_pipes_are_refused_without_waiting(trained: Run, thirds: Path) -> 
 def test_image_formats_that_are_not_supported(trained: Run) -> None:
     pictures(Path("pets"))
     for file in Path("pets/left").iterdir():
-        file.rename(file.with_suffix(".HEIC"))
-    expected = "left has 8 .heic files, which are not read: convert them to JPEG"
-    assert expected in error_of(*TRAIN, "pets")
-    assert expected in error_of("predict", trained.path, "pets/left")
+        file.rename(file.with_suffix(".PSD"))
+    expected = "there are no images in"
+    for message in (error_of(*TRAIN, "pets"), error_of("predict", trained.path, "pets/left")):
+        assert expected in message
+        assert "left (passed over: 8 .psd pictures in a format that is not read)" in message
+
+
+def test_files_are_judged_by_their_content(trained: Run) -> None:
+    """A picture with another suffix or without one is read; the rest is counted."""
+    pictures(Path("pets"), ["left"], 4)
+    first, second, *_ = sorted(Path("pets/left").iterdir())
+    first.rename("pets/left/photo")
+    second.rename("pets/left/photo.download")
+    Path("pets/left/notes.txt").write_text("no picture")
+    answer = invoke("predict", trained.path, "pets", "--json")
+    assert len(json.loads(answer.out)) == 4
+    assert "passed over: 1 .txt file" in answer.err
+    assert "predicted 4 of 5 files" in answer.err
+    assert "3 class folders" not in answer.err
+
+
+def test_files_that_cannot_be_read_can_be_skipped_in_all_commands(trained: Run) -> None:
+    pictures(Path("more"), DIGITS, 4)
+    (bad := Path("more/1/bad.png")).write_bytes(b"")
+    for words in (("predict", trained.path, "more"), ("evaluate", trained.path, "--data", "more")):
+        assert "--skip-bad" in error_of(*words)
+        answer = invoke(*words, "--skip-bad")
+        assert answer.code == 0, answer.err
+        assert "bad.png" in answer.out + answer.err
+    assert "predicted 12 of 13 files" in invoke("predict", trained.path, "more", "--skip-bad").err
+    result = reslab.evaluate(trained, "more", skip_bad=True)
+    assert [each["file"] for each in result["skipped"]] == ["1/bad.png"]
+    answer = invoke("predict", trained.path, bad, "--skip-bad")
+    assert answer.code == 2
+    assert "none of the 1 images can be read" in answer.err
+
+
+@pytest.mark.parametrize("classes", [("0", "2"), ("1",)])
+def test_evaluation_on_some_of_the_classes(trained: Run, classes: tuple[str, ...]) -> None:
+    for name in classes:
+        pictures(Path("source"), DIGITS, 4)
+        shutil.copytree(Path("source", name), Path("some", name))
+    result = reslab.evaluate(trained, "some")
+    assert [row["n"] for row in result["per_class"]] == [4 * (d in classes) for d in DIGITS]
+    (note,) = [text for text in result["notes"] if "has no image of" in text]
+    missing = [digit for digit in DIGITS if digit not in classes]
+    assert note.endswith(", ".join(missing))
+    assert note in output_of("evaluate", trained.path, "--data", "some")
+
+
+def test_the_data_were_moved() -> None:
+    pictures(Path("pets"), each=12)
+    output_of(*TRAIN, "pets", "--size", 8)
+    first = Run.open("run").evaluation
+    assert first is not None
+    shutil.move("pets", "elsewhere")
+    assert "--data NEW" in error_of("evaluate", "run")
+    pictures(Path("others"), each=3)
+    assert "is not the data of run" in error_of("train", "--resume", "run", "--data", "others")
+    copied = shutil.copytree("run", "copied")
+    output_of("evaluate", "run", "--data", "elsewhere")  # and the run remembers the place
+    for path, words in (("run", ()), (copied, ("train", "--resume", "copied", "--data"))):
+        if words:
+            output_of(*words, "elsewhere")
+        output_of("evaluate", path)
+        evaluation = Run.open(path).evaluation
+        assert evaluation is not None
+        assert (evaluation["split"], evaluation["n"]) == ("test", first["n"])
+        assert evaluation["readings"] == (3 if path == "run" else 2)
+        assert evaluation["confusion"] == first["confusion"]
+
+
+def test_an_evaluation_is_stored_before_it_is_printed(trained: Run, monkeypatch: Any) -> None:
+    before = Run.open(trained.path).evaluation
+
+    def closed(*args: object, **options: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("reslab.cli.evaluate.echo", closed)
+    monkeypatch.setattr("reslab.cli.main._discard_output", lambda: None)
+    assert invoke("evaluate", trained.path).code == 0
+    after = Run.open(trained.path).evaluation
+    assert before is not None
+    assert after is not None
+    assert after["readings"] == before["readings"] + 1
+
+
+def test_runs_are_not_written_into_the_data_unasked() -> None:
+    pictures(Path("pets"))
+    os.chdir("pets")
+    assert "runs/ is inside the data folder" in error_of("train", "tiny", "--data", ".")
+
+
+def test_the_options_of_the_parts_and_of_the_images() -> None:
+    pictures(Path("pets"), each=12)
+    pictures(Path("tests"), ("left", "right"), 3)
+    words = ["--size", "8x12", "--channels", 1, "--validation", 0, "--test", "tests"]
+    answer = invoke(*TRAIN, "pets", *words)
+    assert answer.code == 0, answer.err
+    info = Run.open("run").info["data"]
+    assert info["image_shape"] == [8, 12, 1]
+    assert info["counts"] == {"train": 36, "test": 6}
+    assert "the test part has no image of 1 class: middle" in answer.err
+    output_of("evaluate", "run")
+    assert "HEIGHTxWIDTH" in error_of(*TRAIN, "pets", "--size", "8x9x3")
+    assert "validation is set twice" in error_of(
+        *TRAIN, "pets", "--validation", 0, "--set", "validation=0"
+    )
 
 
 def test_hidden_files_of_other_systems_are_not_predicted(trained: Run) -> None:

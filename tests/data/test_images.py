@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from reslab.core.rng import Stream
-from reslab.data import augment, images
+from reslab.data import augment, formats, images
+from reslab.data.scale import FLOATS, GreyScale
 
 RNG = np.random.default_rng(0)
 # Four flat quarters, so that no compression or scaling can blur which is where.
@@ -23,10 +24,12 @@ PLACES = {"red": (10, 10), "green": (10, 80), "blue": (55, 10), "grey": (55, 80)
 EXIF_ORIENTATION = 0x0112
 
 
-def opened(picture: Image.Image, suffix: str, path: Path, **options: object) -> np.ndarray:
+def opened(
+    picture: Image.Image, suffix: str, path: Path, scale: GreyScale | None = None, **options: object
+) -> np.ndarray:
     file = path / f"x{suffix}"
     picture.save(file, **options)
-    return images.to_array(images.open_picture(file), 3).astype(int)
+    return images.to_array(images.open_picture(file, scale=scale), 3).astype(int)
 
 
 def assert_quarters(array: np.ndarray, tolerance: int = 8) -> None:
@@ -36,10 +39,16 @@ def assert_quarters(array: np.ndarray, tolerance: int = 8) -> None:
 
 
 @pytest.mark.parametrize(
-    "suffix", [".jpg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".JPEG", ".PNG"]
+    "suffix",
+    [
+        *(".jpg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".JPEG", ".PNG"),
+        pytest.param(
+            ".avif", marks=pytest.mark.skipif(not features.check("avif"), reason="this Pillow")
+        ),
+    ],
 )
 def test_formats(tmp_path, suffix):
-    assert suffix.lower() in images.SUFFIXES
+    assert suffix.lower() in formats.SUFFIXES
     assert_quarters(opened(Image.fromarray(QUARTERS), suffix, tmp_path), 12)
 
 
@@ -96,14 +105,15 @@ def test_sixteen_bits_keep_their_range(tmp_path, suffix):
 
 def test_reals_and_wide_integers(tmp_path):
     ramp = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
-    for scale in (1, 255):
-        array = opened(Image.fromarray(ramp * scale), ".tif", tmp_path)
+    for top in (1, 255, 4095):
+        scale = GreyScale(FLOATS, 0, top)
+        array = opened(Image.fromarray(ramp * top), ".tif", tmp_path, scale)
         np.testing.assert_allclose(array[..., 0], ramp * 255, atol=0.51)
     wide = Image.fromarray((ramp * 65535).astype(np.int32))
     np.testing.assert_allclose(opened(wide, ".tif", tmp_path)[..., 0], ramp * 255, atol=0.51)
     for strange in (ramp * np.nan, (ramp * 2**20).astype(np.int32)):
         Image.fromarray(strange).save(tmp_path / "s.tif")
-        with pytest.raises(images.BadImage):
+        with pytest.raises(formats.BadImage):
             images.check(tmp_path / "s.tif")
 
 
@@ -170,7 +180,7 @@ def test_truncated_files_are_found(kind):
     whole = noise(kind)
     images.check(io.BytesIO(whole))
     for share in (0.0, 0.02, 0.2, 0.5, 0.8, 0.98):
-        with pytest.raises(images.BadImage) as raised:
+        with pytest.raises(formats.BadImage) as raised:
             images.check(io.BytesIO(whole[: int(share * len(whole))]))
         assert "\n" not in str(raised.value)
 
@@ -180,7 +190,7 @@ def test_truncated_progressive_jpeg_is_found():
     picture = Image.fromarray(RNG.integers(0, 256, (200, 200, 3), dtype=np.uint8))
     picture.save(out, "JPEG", progressive=True)
     images.check(io.BytesIO(out.getvalue()))
-    with pytest.raises(images.BadImage):
+    with pytest.raises(formats.BadImage):
         images.check(io.BytesIO(out.getvalue()[: len(out.getvalue()) // 2]))
 
 
@@ -192,9 +202,9 @@ def test_what_is_no_picture(tmp_path):
         b"\x89PNG\r\n\x1a\n",
         b"\0" * 99,
     ):
-        with pytest.raises(images.BadImage):
+        with pytest.raises(formats.BadImage):
             images.check(io.BytesIO(body))
-    with pytest.raises(images.BadImage):
+    with pytest.raises(formats.BadImage):
         images.check(tmp_path / "none.png")
 
 
@@ -206,10 +216,12 @@ def test_the_suffix_may_lie_about_the_format(tmp_path):
 def test_a_decompression_bomb(monkeypatch):
     out = io.BytesIO()
     Image.new("1", (2000, 2000)).save(out, "PNG")
-    for limit in (1_000_000, 3_000_000):  # Pillow raises for the first, would only warn of this
-        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        with pytest.raises(images.BadImage, match="decompression bomb"):
+    for limit in (1_000_000, 3_999_999):
+        monkeypatch.setattr(formats, "MOST_PIXELS", limit)
+        with pytest.raises(formats.BadImage, match="decompression bomb"):
             images.check(io.BytesIO(out.getvalue()))
+    monkeypatch.setattr(formats, "MOST_PIXELS", 4_000_000)
+    images.check(io.BytesIO(out.getvalue()))
 
 
 def test_the_centre_view():

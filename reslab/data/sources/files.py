@@ -27,7 +27,9 @@ from reslab.data.content import (
 )
 from reslab.data.dataset import CLASSIFICATION, MULTILABEL, Parts
 from reslab.data.duplicates import near_pairs
-from reslab.data.images import MARGIN, BadImage, Size, read_view, sides
+from reslab.data.formats import BadImage
+from reslab.data.images import MARGIN, Size, read_view, sides
+from reslab.data.scale import GreyScale, Values, choose
 from reslab.data.scan import Verdict, inspect
 from reslab.data.splits import number, split_by_content, split_off
 
@@ -49,6 +51,9 @@ class Wanted:
     split: str = CONTENT
     group: str | None = None
     near_duplicates: bool = False
+    scale: GreyScale | None = None  # of pictures with more than 8 bits; None: that of the data
+    # The classes of a model that is evaluated on the data: a part of them is enough.
+    known: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class FileSplit:
     size: Size
     channels: int
     margin: bool = True
+    scale: GreyScale | None = None  # of pictures with more than 8 bits
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -130,7 +136,9 @@ class FileSplit:
         """
         path = self.root / self.names[position]
         try:
-            return read_view(path, self.size, self.channels, augmentation, stream, self.margin)
+            return read_view(
+                path, self.size, self.channels, augmentation, stream, self.margin, self.scale
+            )
         except BadImage as error:
             raise UserError(f"{path} changed since it was checked: {error}") from error
 
@@ -179,12 +187,14 @@ def assemble(listing: Listing, wanted: Wanted) -> Parts:
     if bad and not wanted.skip_bad:
         raise UserError(_complaint(root, bad))
     good = {name: v for name, v in verdicts.items() if not v.problem}
+    wanted = replace(wanted, scale=_scale(root, good, wanted))
     keys = _keys(good, listing, wanted)
     splits = {part: _split(root, *both, good, keys, wanted) for part, both in listing.parts.items()}
     facts: dict[str, Any] = {
         "read_from": str(root),
         "skipped": [{"file": name, "why": why} for name, why in sorted(bad.items())],
         "view": _view(wanted),
+        **({"scale": wanted.scale.stored()} if wanted.scale else {}),
         **listing.facts,
     }
     parts = _arranged(listing, splits, wanted, facts)
@@ -192,6 +202,19 @@ def assemble(listing: Listing, wanted: Wanted) -> Parts:
     checksum = hashlib.sha256("\n".join(f"{n}\0{s}" for n, s in checksums).encode()).hexdigest()
     facts["identical_in_train_and_test"] = _identical(parts, verdicts)
     return replace(parts, checksum=checksum)
+
+
+def _scale(root: Path, good: dict[str, Verdict], wanted: Wanted) -> GreyScale | None:
+    """The given scale, or that of the pictures, after all of them were compared with it."""
+    deep = {name: v.values for name, v in good.items() if v.values}
+    try:
+        scale = wanted.scale or choose(deep.values())
+        for name, values in deep.items():
+            if scale is not None and (problem := scale.problem(Values.parse(values))):
+                raise UserError(f"{name}: {problem}")
+    except UserError as error:
+        raise UserError(f"{root}: {error}") from None
+    return scale
 
 
 def _view(wanted: Wanted) -> str | None:
@@ -206,8 +229,8 @@ def _view(wanted: Wanted) -> str | None:
 def _complaint(root: Path, bad: dict[str, str]) -> str:
     shown = "; ".join(f"{name} ({why})" for name, why in sorted(bad.items())[:3])
     more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
-    count = "1 damaged image" if len(bad) == 1 else f"{len(bad)} damaged images"
-    return f"{count} in {root}: {shown}{more}; repair or remove them, or use --skip-bad"
+    count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
+    return f"{count} in {root} cannot be read: {shown}{more}; repair or remove, or use --skip-bad"
 
 
 def _keys(good: dict[str, Verdict], listing: Listing, wanted: Wanted) -> dict[str, np.uint64]:
@@ -245,6 +268,7 @@ def _split(
         wanted.size,
         wanted.channels,
         wanted.margin,
+        wanted.scale,
     )
 
 
@@ -261,13 +285,11 @@ def _arranged(
         facts["split"] += "; the validation part is used as the test part"
     test_size = wanted.test if test is None else 0
     needs = 1 + (test_size > 0) + (wanted.validation > 0 and validation is None)
-    for part, split, least in (
-        ("train", train, needs),
-        ("validation", validation, 1),
-        ("test", test, 1),
-    ):
-        if split is not None and listing.task != MULTILABEL:
-            _enough(root, part if len(splits) > 1 else "", split, classes, least)
+    if wanted.known is None and listing.task != MULTILABEL:
+        _enough(root, "train" if len(splits) > 1 else "", train, classes, needs)
+    for part, split in (("validation", validation), ("test", test)):
+        if split is not None and not len(split):
+            raise UserError(f"the {part} part of {root} has no images: add some, or remove it")
     if test is None:
         split_part, rule = rule_of(wanted.split)
         facts["split"] = f"{rule}, seed {wanted.seed}" if test_size else "no test part"
@@ -286,9 +308,14 @@ def _enough(root: Path, part: str, split: FileSplit, classes: tuple[str, ...], l
     for name, size in zip(classes, np.bincount(split.labels, minlength=len(classes)), strict=True):
         if size < least:
             where = f"the {part} part of {root}" if part else str(root)
+            if least == 1:
+                raise UserError(
+                    f"class {name!r} in {where} has {number(size)}: add some, or remove its folder"
+                )
             raise UserError(
-                f"class {name!r} in {where} has {number(size)}, but the parts need at least"
-                f" {least}: add images or remove the class"
+                f"class {name!r} in {where} has {number(size)}, but the parts need at least "
+                f"{least}: add images, remove the class, or leave out a part with --validation 0 "
+                "or --test none (or --test FOLDER)"
             )
 
 

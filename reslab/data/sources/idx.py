@@ -14,6 +14,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -211,9 +212,7 @@ def load_folder(folder: Path) -> Parts:
             splits[part] = _read_pair(folder, files, sets[0], part, info)
     if "train" not in splits:
         raise UserError(f"{folder} has no training part: train-images-idx3-ubyte is missing")
-    top = max(int(s.labels.max(initial=-1)) for s in splits.values()) + 1
-    named = info is not None and top <= len(info.classes)
-    classes = info.classes if info and named else tuple(str(i) for i in range(top))
+    splits, classes = _named(folder, splits, info)
     facts = {
         "read_from": str(folder),
         "split": f"the parts of the files: {', '.join(splits)}",
@@ -227,6 +226,26 @@ def load_folder(folder: Path) -> Parts:
         splits.get("validation"),
         facts=facts,
     )
+
+
+def _named(
+    folder: Path, splits: dict[str, ArraySplit], info: IdxSet | None
+) -> tuple[dict[str, ArraySplit], tuple[str, ...]]:
+    """The parts with labels from 0 on, and the classes: those of the training part."""
+    values = np.unique(splits["train"].labels)
+    for part, split in splits.items():
+        if len(new := np.setdiff1d(split.labels, values)):
+            raise UserError(
+                f"{folder}: the {part} part has the label {new[0]}, which the training part does "
+                "not have"
+            )
+    known = info is not None and len(values) and values[-1] < len(info.classes)
+    names = info.classes if info and known else [str(i) for i in range(256)]
+    renumbered = {
+        part: replace(split, labels=np.searchsorted(values, split.labels).astype(np.int32))
+        for part, split in splits.items()
+    }
+    return renumbered, tuple(names[value] for value in values)
 
 
 def _read_pair(

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from reslab.core.errors import UserError, unknown, written
 from reslab.data.dataset import MULTILABEL, Parts
-from reslab.data.images import SUFFIXES
+from reslab.data.formats import SUFFIXES
 from reslab.data.sources import table_files, table_labels
 from reslab.data.sources.files import Listing, Wanted, assemble
 from reslab.data.sources.table_files import SUFFIX as SUFFIX

@@ -10,7 +10,8 @@ from PIL import Image
 
 from reslab import data
 from reslab.core.errors import UserError
-from reslab.data import scan
+from reslab.data import discovery, formats, scan
+from reslab.data.notes import notes
 from reslab.data.sources import files
 
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
@@ -112,10 +113,33 @@ def test_what_is_looked_at_and_what_not(tmp_path):
     (root / ".git").mkdir()
     (root / "__MACOSX").mkdir()
     fill(root / "red", {"deeper": 2})
-    (root / "blue" / "linked").symlink_to(root)  # a circle
+    fill(tmp_path / "elsewhere", {"more": 3}, ".jpg")
+    (root / "blue" / "linked").symlink_to(tmp_path / "elsewhere" / "more")
+    (root / "blue" / "again").symlink_to(root / "blue" / "linked")
+    (root / "blue" / "photo").write_bytes((root / "blue" / "000.png").read_bytes())
+    (root / "blue" / "photo.png.part").write_bytes((root / "blue" / "001.png").read_bytes())
+    (root / "green" / "Thumbs.db").write_bytes(b"of Windows")
+    (root / "green" / "lost.lnk").symlink_to(root / "nowhere")
+    (root / "green" / "README").write_text("nothing to see")
+    fill(root / "green", {".ipynb_checkpoints": 2})
+    Image.new("RGB", (8, 8)).save(root / "stray.jpg")
     loaded = data.load(root, size=8)
     assert sum(loaded.facts["counts"]["train"].values()) == len(loaded.train)
-    assert sum(sum(c.values()) for c in loaded.facts["counts"].values()) == 32
+    assert sum(sum(c.values()) for c in loaded.facts["counts"].values()) == 32 + 5
+    assert loaded.facts["passed_over"] == {
+        ".txt file": 1,
+        "broken link": 1,
+        "file without a suffix": 1,
+        "hidden file": 1,
+        "hidden folder": 2,
+        "image outside the class folders": 1,
+        "linked folder that was read already": 1,
+        "system file": 1,
+        "system folder": 1,
+    }
+    text = discovery.sentence(loaded.facts["passed_over"])
+    assert text.startswith("passed over: 2 hidden folders, 1 .txt file, 1 broken link")
+    assert "\n" not in text
     assert any("red/deeper/" in n for p in (loaded.train, loaded.test) for n in p.names)
 
 
@@ -145,7 +169,8 @@ def test_damaged_images_stop_it_unless_skipped(tmp_path):
         with pytest.raises(UserError) as raised:
             data.load(root, size=8)
         message = str(raised.value)
-        assert "3 damaged images" in message
+        assert "3 images in" in message
+        assert "cannot be read" in message
         assert "--skip-bad" in message
         assert "\n" not in message
         for name, why in bad.items():
@@ -161,9 +186,9 @@ def test_damaged_images_stop_it_unless_skipped(tmp_path):
 def test_a_bomb_is_a_bad_file(tmp_path, monkeypatch):
     root = fill(tmp_path / "x", ALIKE)
     Image.new("1", (1500, 1500)).save(root / "red" / "bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    monkeypatch.setattr(formats, "MOST_PIXELS", 1_000_000)
     with pytest.raises(
-        UserError, match=r"1 damaged image in .*red/bomb\.png \(a decompression bomb"
+        UserError, match=r"cannot be read: red/bomb\.png \(a decompression bomb: 1500x1500"
     ):
         data.load(root, size=8)
 
@@ -210,6 +235,8 @@ def test_refusals(tmp_path):
     assert "one class, 'only'" in refused(fill(tmp_path / "one", {"only": 9}))
     assert "class 'rare' in" in refused(fill(tmp_path / "few", {"red": 9, "rare": 2}))
     assert "has 2 images, but the parts need at least 3" in refused(tmp_path / "few")
+    assert "--validation 0 or --test none" in refused(tmp_path / "few")
+    data.load(tmp_path / "few", size=8, test="none")
     data.load(tmp_path / "few", size=8, validation=0)  # two are enough for two parts
     assert "class 'rare' in" in refused(fill(tmp_path / "none", {"red": 9, "rare": 0}))
     headless = tmp_path / "headless"
@@ -223,10 +250,14 @@ def test_refusals(tmp_path):
     lacking = tmp_path / "lacking"
     fill(lacking / "train", ALIKE)
     fill(lacking / "test", {"red": 5, "blue": 5})
-    assert "no folder for the class 'green'" in refused(lacking)
+    loaded = data.load(lacking, size=8)
+    assert loaded.facts["missing_classes"]["test"] == ["green"]
+    assert "the test part has no image of 1 class: green" in notes(loaded.facts)
     fill(lacking / "test", {"green": 0})
-    assert "class 'green' in the test part of" in refused(lacking)
-    assert "has 0 images" in refused(lacking)
+    assert data.load(lacking, size=8).facts["missing_classes"]["test"] == ["green"]
+    for name in ("red", "blue"):
+        shutil.rmtree(lacking / "test" / name)
+    assert "the test part of" in refused(lacking)
     assert "is a file" in refused(tmp_path / "flat" / "000.png")
 
 

@@ -120,7 +120,7 @@ def test_rows_without_a_label_are_counted(tmp_path):
         ("file,label\n,a\n", {}, "line 2 names no file"),
         ("file,label\nx.png,a\n", {"label": "lable"}, "did you mean 'label'"),
         ("file,label\nx.png,a\n", {"lable": "label"}, "no kind of column 'lable'"),
-        ("file,label\nx.png,a\ny.png,b\n", {}, "2 damaged images"),
+        ("file,label\nx.png,a\ny.png,b\n", {}, "2 images in"),
     ],
 )
 def test_tables_that_are_refused(tmp_path, text, columns, message):
