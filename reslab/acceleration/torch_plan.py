@@ -119,6 +119,7 @@ class Step:
     output: int
     transposed: bool  # whether it takes NHWC maps as NCHW, and gives its maps so
     dtype: str  # in which it computes
+    shown: bool = False  # whether its NHWC output is an output of the model, and used later
 
 
 @dataclass
@@ -157,6 +158,7 @@ class TorchPlan:
         for node in call_nodes(model):
             self._add(node)
         self._fuse()
+        self._show_inner_outputs()
         self._find_last_uses()
 
     def _add(self, node: Any) -> None:
@@ -207,6 +209,18 @@ class TorchPlan:
             fused.add(before.output)
         self.steps = [s for s in self.steps if not (isinstance(s, Step) and s.output in fused)]
 
+    def _show_inner_outputs(self) -> None:
+        """Let later steps use the very tensors that the model gives as outputs.
+
+        A transposed view of an output would do for the values, but gradients with respect to the
+        output, as Grad-CAM needs them, would be cut off.
+        """
+        used = {key for step in self.steps for key in _inputs(step)}
+        for step in self.steps:
+            if isinstance(step, Step) and step.output in used and step.output in self.outputs:
+                step.shown = self.transposed[step.output]
+                self.transposed[step.output] = False
+
     def _find_last_uses(self) -> None:
         """List, for each step, the values that no later step uses: their memory is freed."""
         last_step: dict[int, int] = {}
@@ -251,7 +265,8 @@ class TorchPlan:
                     else _transpose(values[key], step.transposed)
                     for key in step.inputs
                 ]
-                values[step.output] = step.run(training, *inputs)
+                result = step.run(training, *inputs)
+                values[step.output] = to_nhwc(result) if step.shown else result
             else:
                 self._call_keras(step, values, training, context)
             for key in self.last_use[n]:

@@ -17,7 +17,8 @@ from reslab.engines.runtimes import ENGINES, Engine, ModelForms, missing_package
 
 log = logging.getLogger("reslab.inference")
 CHOICES = "auto", *ENGINES
-COMPARISON_SECONDS = 2.0  # approximate, per batch shape
+COMPARISON_SECONDS = 2.0  # approximate, per comparison
+MAX_COMPARISONS = 4  # batch shapes for which the engines are compared
 
 
 def inference(model: keras.Model, engine: str = "auto", compare: bool = True) -> Inference:
@@ -35,8 +36,10 @@ def inference(model: keras.Model, engine: str = "auto", compare: bool = True) ->
         model: Any functional or sequential `keras.Model` with one input, of any dtype policy with
             float32 weights (mixed precision too).
         engine: "openvino", "onnxruntime", or "backend" (PyTorch, JAX or TensorFlow, whichever
-            Keras uses). "auto" measures the installed engines on the first batch of each shape,
-            for about two seconds, and keeps the fastest. On a machine with a GPU "auto" is
+            Keras uses). "auto" measures the installed engines on the first batch, and on the
+            second batch of up to three other shapes, for about two seconds each, and keeps the
+            fastest for that shape. Other shapes run on an engine that need not compile for them.
+            On a machine with a GPU "auto" is
             "backend". If a layer is not supported by the other engines, "auto" is "backend" too,
             and a warning names the layer.
         compare: Whether "auto" measures. If False, it takes the first installed engine in the
@@ -46,14 +49,16 @@ def inference(model: keras.Model, engine: str = "auto", compare: bool = True) ->
         An `Inference`, which maps images to outputs.
 
     Raises:
-        UserError: `model` is not a Keras model with one input, or the engine does not exist, is
-            not installed, or does not support a layer of the model.
+        UserError: `model` is not a Keras model with one input, or has weights that are not finite,
+            or the engine does not exist, is not installed, or does not support a layer of the
+            model.
     """
     if not isinstance(model, keras.Model):
         raise UserError(f"inference takes a keras.Model, not {type(model).__name__}")
     if len(getattr(model, "inputs", None) or [0]) != 1:
         raise UserError(f"inference takes a model with one input; {model.name} has several")
     check_engine(engine)
+    check_finite(model)
     return Inference(ModelForms(model), engine, compare)
 
 
@@ -67,6 +72,18 @@ def check_engine(engine: str) -> None:
             f"the engine {engine} needs {' and '.join(packages)}, which {verb} not installed: "
             f'pip install "reslab[{engine}]"'
         )
+
+
+def check_finite(model: keras.Model) -> None:
+    """Raises UserError if a weight is NaN or infinite: some engines compute finite outputs then."""
+    for variable in model.variables:
+        if not keras.backend.is_float_dtype(variable.dtype):
+            continue
+        if not bool(keras.ops.all(keras.ops.isfinite(variable))):
+            raise UserError(
+                f"the weights of {model.name} are not finite ({variable.path}): its training "
+                "diverged; train again with a lower learning rate"
+            )
 
 
 class Inference:
@@ -86,6 +103,7 @@ class Inference:
         self._forms = forms
         self._engines = _candidates(forms, engine, compare)
         self._chosen: dict[tuple[int, ...], Engine] = {}
+        self._seen: set[tuple[int, ...]] = set()
         self._choosing = threading.Lock()  # other threads would disturb the comparison
         self.engine = self._engines[0].name
         self.seconds: dict[tuple[int, ...], dict[str, float]] = {}
@@ -105,13 +123,34 @@ class Inference:
             UserError: The images do not have the model's input shape, or there are none.
         """
         x = self._validated(images)
-        if len(self._engines) > 1 and x.shape not in self._chosen:
-            with self._choosing:
-                if x.shape not in self._chosen:
-                    self._chosen[x.shape] = self._fastest(x)
-        engine = self._chosen.get(x.shape, self._engines[0])
+        engine = self._engine_for(x)
         self.engine = engine.name
         return engine(x)
+
+    def _engine_for(self, x: np.ndarray) -> Engine:
+        if len(self._engines) == 1:
+            return self._engines[0]
+        if x.shape in self._chosen:
+            return self._chosen[x.shape]
+        with self._choosing:
+            first = not self._seen
+            compares = first or x.shape in self._seen
+            self._seen.add(x.shape)
+            if x.shape not in self._chosen and compares and len(self.seconds) < MAX_COMPARISONS:
+                self._chosen[x.shape] = self._fastest(x)
+            return self._chosen.get(x.shape) or self._for_any_shape()
+
+    def _for_any_shape(self) -> Engine:
+        """The engine for a shape that was not measured: one that does not compile for each shape.
+
+        Of several, the one that was fastest for other shapes.
+        """
+        engines = [e for e in self._engines if e.any_shape] or self._engines
+        totals = {e.name: 0.0 for e in engines}
+        for seconds in self.seconds.values():
+            for name in totals.keys() & seconds.keys():
+                totals[name] += seconds[name]
+        return min(engines, key=lambda e: totals[e.name])
 
     def predict(self, images: Any, batch_size: int = 32) -> Any:
         """Compute the model's outputs for any number of images.
@@ -143,7 +182,7 @@ class Inference:
         return tree.map_structure(lambda *ys: np.concatenate(ys), *parts)
 
     def _validated(self, images: Any) -> np.ndarray:
-        x = np.ascontiguousarray(images, "float32")
+        x = _as_array(images)
         inputs = getattr(self._forms.model, "inputs", None) or []
         expected = tuple(inputs[0].shape) if inputs else x.shape  # a custom model has no inputs
         fits = x.ndim == len(expected) and all(
@@ -154,6 +193,11 @@ class Inference:
             raise UserError(f"the model takes images (n, {shape}), not an array of {x.shape}")
         if not len(x):
             raise UserError("no images were given")
+        # the sum is finite unless a value is not, or it is too large for float32
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = x.sum()
+        if not np.isfinite(total) and not np.isfinite(x).all():
+            raise UserError("the images have values that are not finite (NaN or infinity)")
         return x
 
     def _fastest(self, x: np.ndarray) -> Engine:
@@ -177,6 +221,33 @@ class Inference:
         fastest = self._engines[min(shortest, key=lambda i: shortest[i])]
         log.info("batches of %s run on %s: %s", x.shape, fastest.name, self.seconds[x.shape])
         return fastest
+
+
+def _as_array(images: Any) -> np.ndarray:
+    """Images as one array of float32. Raises UserError for anything else."""
+    for method in ("detach", "cpu"):  # a tensor of PyTorch that has a gradient, or is on a GPU
+        if hasattr(images, method):
+            images = getattr(images, method)()
+    try:
+        if isinstance(images, list | tuple):
+            images = [np.asarray(_as_array(x) if hasattr(x, "detach") else x) for x in images]
+            shapes = sorted({x.shape for x in images}, key=str)
+            if len(shapes) > 1:
+                raise UserError(
+                    f"the images have {len(shapes)} shapes, such as {shapes[0]} and {shapes[1]}: "
+                    "resize them to one, or give each alone"
+                )
+        array = np.asarray(images)
+        if array.dtype.kind not in "fiubV" or array.dtype.fields:
+            raise TypeError
+        return np.ascontiguousarray(array, "float32")
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(images).__name__
+        reason = f": {str(error).splitlines()[0]}" if str(error) else ""
+        raise UserError(
+            f"a {kind} is not an array of numbers (n, height, width, channels){reason}; "
+            "reslab.load(...).preprocess reads image files"
+        ) from None
 
 
 def _candidates(forms: ModelForms, engine: str, compare: bool) -> list[Engine]:

@@ -16,15 +16,17 @@ from keras import layers, tree
 
 from reslab.acceleration.graph import call_nodes
 
-IDENTITIES = (  # layers that return their input at inference
-    layers.ActivityRegularization,
-    layers.AlphaDropout,
-    layers.Dropout,
-    layers.GaussianDropout,
-    layers.GaussianNoise,
-    layers.Identity,
-    layers.SpatialDropout2D,
+_IDENTITY_NAMES = (  # layers that return their input at inference
+    *("ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise"),
+    *("Identity", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
+    # augmentation; RandomCrop is not among them, it crops the centre
+    *("AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration"),
+    *("RandomColorJitter", "RandomContrast", "RandomElasticTransform", "RandomErasing"),
+    *("RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert"),
+    *("RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation"),
+    *("RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom"),
 )
+IDENTITIES = tuple(getattr(layers, name) for name in _IDENTITY_NAMES if hasattr(layers, name))
 WEIGHTS = {  # the attributes that hold a layer's weights
     layers.Conv2D: ("kernel", "bias"),
     layers.DepthwiseConv2D: ("kernel", "bias"),

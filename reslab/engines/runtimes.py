@@ -63,6 +63,7 @@ class Engine(Protocol):
     """Maps a batch of images to arrays in the structure of the model's outputs."""
 
     name: str
+    any_shape: bool  # whether another batch shape costs no compilation
 
     def __call__(self, images: np.ndarray) -> Any: ...
 
@@ -71,6 +72,7 @@ class OpenVINO:
     """OpenVINO in float32; its default is bfloat16 on processors that support it."""
 
     name = "openvino"
+    any_shape = False
 
     def __init__(self, forms: ModelForms) -> None:
         ov = _quiet_openvino()
@@ -104,6 +106,7 @@ class OnnxRuntime:
     """ONNX Runtime on the CPU, in float32."""
 
     name = "onnxruntime"
+    any_shape = True
 
     def __init__(self, forms: ModelForms) -> None:
         ort = importlib.import_module("onnxruntime")
@@ -123,6 +126,7 @@ class Backend:
 
     def __init__(self, forms: ModelForms) -> None:
         self.name = keras.backend.backend()
+        self.any_shape = self.name == "torch"
         foldable = not unsupported(forms, "program")
         self.model = accelerate(rebuild(forms.program)) if foldable else forms.model
         self.lock = threading.Lock()  # on JAX a call takes the variables out of the model

@@ -19,6 +19,7 @@ from keras import layers
 
 import reslab
 from reslab.core.errors import UserError
+from reslab.engines import inference
 from reslab.engines.folding import fold
 from reslab.engines.program import flatten
 from reslab.engines.rebuild import rebuild
@@ -316,6 +317,7 @@ class RecordingEngine:
 
     def __init__(self, engine: Any, sizes: list[int], name: str = "recording") -> None:
         self.engine, self.sizes, self.name = engine, sizes, name
+        self.any_shape = name != "compiles"
 
     def __call__(self, x: np.ndarray) -> Any:
         self.sizes.append(len(x))
@@ -338,6 +340,7 @@ def test_the_fastest_is_chosen_for_each_shape() -> None:
     run._engines = [RecordingEngine(slow, [], "slow"), RecordingEngine(constant, [], "constant")]
     for n, fastest in ((1, "slow"), (4, "constant")):
         run(images(model, n))
+        run(images(model, n))  # only the first shape of all is measured at its first batch
         assert run.engine == fastest
         assert set(run.seconds[n, 8, 8, 1]) == {"slow", "constant"}
 
@@ -382,3 +385,104 @@ def test_a_network_of_1001_layers() -> None:
     model = create("resnet1001_v2", input_shape=(8, 8, 3), data_format="channels_last")
     randomise(model)
     agree(model)
+
+
+def test_the_cost_of_choosing_does_not_grow_with_the_number_of_shapes() -> None:
+    model = create("resnet20", input_shape=(None, 8, 1), data_format="channels_last")
+    run = reslab.inference(model, "backend")
+    flexible = RecordingEngine(run._engines[0], [], "flexible")
+    compiles = RecordingEngine(run._engines[0], [], "compiles")
+    run._engines = [compiles, flexible]
+    x = np.zeros((1, 40, 8, 1), "float32")
+    run(x[:, :8])  # the first shape is measured
+    compiles.sizes.clear()
+    for size in range(9, 29):
+        run(x[:, :size])
+    assert compiles.sizes == []  # shapes that come once are not
+    for _ in range(3):
+        for size in range(9, 29):
+            run(x[:, :size])
+    assert len(run.seconds) == inference.MAX_COMPARISONS
+
+
+AUGMENTATION = {
+    name: getattr(keras.layers, name)
+    for name in dir(keras.layers)
+    if name.startswith("Random") and name != "RandomCrop"
+}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "RandomRotation": {"factor": 0.1},
+    "RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1},
+    "RandomZoom": {"height_factor": 0.1},
+}
+
+
+@pytest.mark.parametrize("name", AUGMENTATION)
+def test_augmentation_keeps_no_model_from_an_engine(name: str) -> None:
+    one_factor = (
+        "Brightness",
+        "Contrast",
+        "ColorDegeneration",
+        "Hue",
+        "Posterization",
+        "Saturation",
+        "Sharpness",
+    )
+    given = {"factor": 4 if "Poster" in name else 0.2} if name[6:] in one_factor else {}
+    layer = AUGMENTATION[name](**ARGUMENTS.get(name, given))
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3)(keras.layers.SpatialDropout2D(0.5)(layer(inputs)))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    agree(model)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ([[1, 2], [3]], "2 shapes"),
+        ("cat.jpg", "a str is not an array of numbers"),
+        (["a.jpg", "b.jpg"], "not an array of numbers"),
+        ([np.zeros((8, 8, 3)), np.zeros((9, 8, 3))], "have 2 shapes"),
+        (None, "a NoneType is not an array"),
+        ({"image": np.zeros((1, 8, 8, 3))}, "a dict is not an array"),
+        (np.zeros((1, 8, 8, 3), complex), "not an array of numbers"),
+        (np.full((1, 8, 8, 3), np.nan), "not finite"),
+        (np.full((1, 8, 8, 3), -np.inf), "not finite"),
+        (np.zeros((1, 9, 8, 3)), r"the model takes images \(n, 8, 8, 3\)"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("call", ["__call__", "predict"])
+def test_what_is_no_batch_of_images(wrong: Any, message: str, call: str) -> None:
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
+    with pytest.raises(UserError, match=message) as error:
+        getattr(reslab.inference(model, "onnxruntime"), call)(wrong)
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_that_are_large_but_finite_are_images() -> None:
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalMaxPooling2D()])
+    x = np.full((1, 8, 8, 3), 3e38, "float32")
+    close(reslab.inference(model, "onnxruntime")(x), np.full((1, 3), 3e38))
+
+
+def test_tensors_of_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
+    run = reslab.inference(model, "backend")
+    x = torch.ones(2, 8, 8, 3, requires_grad=True)
+    close(run(x), run(np.ones((2, 8, 8, 3))))
+    close(run(list(x)), run(np.ones((2, 8, 8, 3))))
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("variable", ["kernel", "gamma", "moving_variance"])
+def test_weights_that_are_not_finite_are_refused(value: float, variable: str) -> None:
+    model = create("resnet20", input_shape=(8, 8, 1))
+    v = next(v for v in model.variables if v.name == variable)
+    array = np.array(keras.ops.convert_to_numpy(v))
+    array.flat[0] = value
+    v.assign(array)
+    with pytest.raises(UserError, match=rf"not finite \(.*{variable}\): its training diverged"):
+        reslab.inference(model)
