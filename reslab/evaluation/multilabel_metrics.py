@@ -164,7 +164,7 @@ class _Bootstrap:
         weights = _resampled(n, resamples)  # (r + 1, n): the first row is the sample itself
         hits = (predicted & (labels == 1)).astype(np.float32)
         totals = predicted.astype(np.float32) + labels.astype(np.float32)  # 2 tp + fp + fn
-        true, both = weights @ hits, weights @ totals
+        true, both = ((weights @ array).astype(np.float64) for array in (hits, totals))
         with np.errstate(invalid="ignore", divide="ignore"):
             f1 = 2 * true / both  # NaN for a label that is neither there nor predicted
             micro = 2 * true.sum(1) / both.sum(1)
