@@ -6,17 +6,27 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 from typing import Any
 
+from reslab.core.text import printable
+
 
 class UserError(Exception):
     """Input that reslab cannot use.
 
     The message is one line: what is wrong, and what to do. The command line prints it without a
-    traceback and exits with status 2.
+    traceback and exits with status 2. Names in it may come from strangers: control characters, line
+    breaks and text that is not Unicode are shown as escapes.
     """
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message).encode("utf-8", "backslashreplace").decode()
+        super().__init__(printable(text).replace("\n", "\\n"))
 
 
 # The exceptions that reading a damaged file can raise.
-DAMAGE = KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration
+DAMAGE = (
+    *(KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration),
+    *(ArithmeticError, RecursionError),
+)
 
 
 def written(name: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reslab.core.errors import unknown
+from reslab.core import errors
+from reslab.core.errors import UserError, unknown
 
 
 @pytest.mark.parametrize(
@@ -19,3 +20,22 @@ from reslab.core.errors import unknown
 )
 def test_nearest(name: str, known: list[str], hint: str) -> None:
     assert str(unknown("network", name, known)) == f"no network {name!r}; {hint}"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("a \x1b[2J b", "a \\u001b[2J b"),
+        ("two\nlines", "two\\nlines"),
+        ("\udcff.png", "\\udcff.png"),
+        ("写真\u3000é", "写真\u3000é"),
+    ],
+)
+def test_the_message_is_one_printable_line(message: str, shown: str) -> None:
+    assert str(UserError(message)) == shown
+
+
+def test_long_values_and_errors_are_cut() -> None:
+    assert errors.short([1] * 100).endswith("...")
+    assert errors.short(10**5000) == "a very long int"
+    assert len(errors.one_line(ValueError("a\n\x00" * 1000))) == 200

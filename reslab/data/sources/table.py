@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -197,7 +198,7 @@ class _Files:
         name = written(cell).replace("\\", "/")
         for folder in self.folders:
             for suffix in self._suffixes(name):
-                if (self.root / f"{folder}{name}{suffix}").is_file():
+                if os.path.isfile(self.root / f"{folder}{name}{suffix}"):  # False for odd names
                     self.found_in[folder] = self.found_in.get(folder, 0) + 1
                     return f"{folder}{name}{suffix}"
         return name

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import traceback
+import unicodedata
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -101,7 +102,7 @@ class Fuzzer:
             outcome = "the same" if result == self.base[reader.name] else "accepted"
         except UserError as error:
             text = str(error)
-            odd = "" if text.isprintable() and len(text) < 4000 else f"bad line: {text[:200]!a}"
+            odd = "" if _is_printable(text) and len(text) < 4000 else f"bad line: {text[:200]!a}"
             outcome = odd or "refused"
             self.traceback = traceback.format_exc()
         except TooSlow:
@@ -119,6 +120,11 @@ class Fuzzer:
 
     def summary(self) -> str:
         return ", ".join(f"{n:,} {name}" for name, n in self.outcomes.most_common())
+
+
+def _is_printable(text: str) -> bool:
+    """Whether a terminal shows the text as one line; odd spaces, as in Japanese names, may be."""
+    return all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text)
 
 
 def _over(number: int, frame: FrameType | None) -> None:
