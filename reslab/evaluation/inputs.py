@@ -17,6 +17,7 @@ from reslab.core.errors import UserError, written
 from reslab.data import discovery, python, python_pixels
 from reslab.data import images as pictures
 from reslab.data.discovery import Kinds
+from reslab.data.formats import BadImage
 from reslab.models.preprocess import picture
 
 MOST_BYTES = 64 * 2**20  # of a picture behind an address
@@ -36,8 +37,11 @@ class Input:
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
 
     def check(self) -> None:
-        """Raise BadImage if the image cannot be read."""
-        pictures.check(self.open())
+        """Raise UserError if the image cannot be read."""
+        try:
+            pictures.check(self.open())
+        except BadImage as bad:
+            raise UserError(f"{self.name} cannot be read: {bad}") from None
 
 
 def inputs(images: Any, passed: Kinds | None = None) -> list[Input]:

@@ -14,7 +14,6 @@ from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
 from reslab.data import discovery
 from reslab.data.discovery import Kinds
-from reslab.data.formats import BadImage
 from reslab.evaluation.inputs import Input, inputs
 from reslab.evaluation.tasks.registry import task, task_of
 from reslab.runs.run import Run
@@ -105,12 +104,11 @@ def _readable(images: Sequence[Input], skip_bad: bool, note: Callable[[str], Non
         try:
             image.check()
             readable.append(image)
-        except BadImage as error:
-            problem = f"{image.name} cannot be read: {error}"
+        except UserError as error:
             if not skip_bad:
                 rest = "; --skip-bad skips such files" if len(images) > 1 else ""
-                raise UserError(problem + rest) from None
-            note(f"skipped: {problem}")
+                raise UserError(f"{error}{rest}") from None
+            note(f"skipped: {error}")
     if not readable:
         raise UserError(f"none of the {len(images):,} images can be read")
     return readable
