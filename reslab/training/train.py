@@ -222,7 +222,7 @@ def resume(
             are not those of the run.
         Interrupted: SIGINT or SIGTERM stopped the run, which was saved (a `KeyboardInterrupt`).
     """
-    if data is not None and not isinstance(data, Data):
+    if isinstance(data, str | Path):
         recorded_data.move(Path(path), data)
         data = None
     run = Run.open(path)
