@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from reslab.training.log import Progress, Sums
 from reslab.training.setup import Training
@@ -94,16 +95,48 @@ class _Batches(keras.callbacks.Callback):
         self.users.call("on_train_batch_end", self.start + batch, own_logs)
 
 
+class RestoredMetrics(keras.callbacks.Callback):
+    """Adds the state of the metrics in a checkpoint to that of the first batch after a resume.
+
+    Both are sums, so the log of the epoch has the bits of one that was not interrupted. The
+    metrics do not exist before the first batch.
+    """
+
+    def __init__(self, saved: Sequence[Any]) -> None:
+        super().__init__()
+        self.saved = list(saved)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if not self.saved or logs is None:
+            return
+        model = self.model  # reading Keras's property writes JAX's state back into the model
+        for variable, value in zip(model.metrics_variables, self.saved, strict=True):
+            variable.assign_add(np.asarray(value, variable.dtype))
+        self.saved = []
+        logs.update({name: float(value) for name, value in model.get_metrics_result().items()})
+
+
+def metrics_state(model: keras.Model) -> list[Any]:
+    """What `RestoredMetrics` adds, as JSON data."""
+    return [keras.ops.convert_to_numpy(v).tolist() for v in model.metrics_variables]
+
+
 class Means:
-    """The sums of an epoch, from the means that `fit` reports since it began."""
+    """The sums of an epoch, from the means that `fit` reports.
+
+    They are means since `fit` began, or since the epoch began where `RestoredMetrics` restores the
+    state of the metrics.
+    """
 
     def __init__(self, training: Training, progress: Progress) -> None:
-        self.training, self.before = training, progress.sums
+        self.training, self.before, self.first = training, progress.sums, 0
+        if progress.metrics:
+            self.before, self.first = Sums(), progress.images
 
     def sums(self, batch: int, logs: dict[str, Any]) -> Sums:
         """The sums after this batch of the current `fit`."""
         own_logs = main_logs(logs)
-        images = (batch + 1) * self.training.batch
+        images = self.first + (batch + 1) * self.training.batch
         metric = self.training.task.metric_of(own_logs)
         return Sums(
             self.before.loss + float(own_logs["loss"]) * images,

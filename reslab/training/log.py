@@ -56,6 +56,7 @@ class Progress:
     metric: float = 0.0
     images: int = 0
     seconds: float = 0.0  # spent on the current epoch
+    metrics: list[Any] = field(default_factory=list)  # the state of Keras's metrics, in an epoch
     best: list[float] = field(default_factory=lambda: [math.inf, math.inf])  # the task's rank
     best_epoch: int = 0
     log_bytes: int = 0
@@ -80,7 +81,7 @@ class Progress:
     def start_epoch(self) -> None:
         self.epoch += 1
         self.update(Sums())
-        self.seconds = 0.0
+        self.seconds, self.metrics = 0.0, []
 
     def to_json(self) -> dict[str, Any]:
         return {SAVED.get(name, name): value for name, value in asdict(self).items()}

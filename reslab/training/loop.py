@@ -16,7 +16,12 @@ from typing import Any
 import keras
 
 from reslab.core.interrupts import Interrupted, stopped_by_signals
-from reslab.training.callbacks import Means, UserCallbacks
+from reslab.training.callbacks import (
+    Means,
+    RestoredMetrics,
+    UserCallbacks,
+    metrics_state,
+)
 from reslab.training.checkpoints import Checkpoints, NotFinite
 from reslab.training.feed import feed
 from reslab.training.log import Log, Progress
@@ -75,7 +80,11 @@ class Loop:
                     steps_per_epoch=count,
                     shuffle=False,
                     verbose=0,
-                    callbacks=[*self.callbacks.in_fit(progress, start), Steps(self, stop)],
+                    callbacks=[
+                        RestoredMetrics(progress.metrics),
+                        *self.callbacks.in_fit(progress, start),
+                        Steps(self, stop),
+                    ],
                 )
         self._end_epoch()
 
@@ -144,6 +153,7 @@ class Steps(keras.callbacks.Callback):
         if loop.checkpoints.due() or self.stop.is_set():
             # reading Keras's property writes JAX's state back into the model
             assert self.model is loop.training.model
+            progress.metrics = metrics_state(self.model)
             loop.checkpoints.save(progress)
         if self.stop.is_set():
             raise Interrupted

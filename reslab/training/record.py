@@ -44,6 +44,7 @@ def run_info(prepared: Preparation, options: TrainingOptions) -> dict[str, Any]:
         "machine": environment.machine(backend),
         "params": counts.trainable_params,
         "multiply_adds": counts.multiply_adds,
+        "notes": prepared.notes,
         "started": now(),
         "finished": None,
         "status": "running",

@@ -230,7 +230,8 @@ def resume(
         return _train_further(run, epochs, out, data, callbacks, watch)
     if run.info["status"] == "done":
         if not (run.path / "report.html").exists():  # killed before it was written
-            page.write([run], run.path / "report.html")
+            with run.only_writer():
+                page.write([run], run.path / "report.html")
         return run
     with run.only_writer():
         return _resume(Run.open(path), data, callbacks, watch)
@@ -254,6 +255,8 @@ def _resume(run: Run, data: Any, callbacks: Callbacks, watch: Watch | None) -> R
     data = recorded_data.reload(run) if data is None else _check_data(run, data)
     loop = _loop(set_up(run, data, _normalization(run, data)), callbacks, watch)
     loop.progress = loop.checkpoints.restore()
+    if not (run.checkpoints / LAST).exists():  # killed before the first checkpoint
+        _log_notes(loop, _notes(loop.training))
     run.save(status="running", why=None)
     return finish(loop)
 
@@ -294,17 +297,29 @@ def _begin(run: Run, prepared: Preparation, callbacks: Callbacks, watch: Watch |
     prepared.lineage.write(run.path)
     training = set_up(run, data, normalization)
     loop = _loop(training, callbacks, watch)
-    notes = [*plan.notes(training), *prepared.notes]
+    notes = _notes(training)
     if start is not None:
         notes.append(f"weights of {start.source_name} ({start.scheme} names)")
         notes += start.fill(training.main_model, run.network, data.classes, data.task)
     if pretrained:
         notes.append("images are normalised with the mean and std of the pretrained weights")
-    notes += finetune.frozen_notes(recipe, run.network, training.model, training.total_steps)
-    for note in notes:
-        loop.log.note(note)
+    _log_notes(loop, notes)
     loop.checkpoints.save(loop.progress)
     return loop
+
+
+def _notes(training: Training) -> list[str]:
+    """The notes that do not depend on given weights; a resumed run can make them again."""
+    return [*plan.notes(training), *training.run.info.get("notes", [])]
+
+
+def _log_notes(loop: Loop, notes: Sequence[str]) -> None:
+    training = loop.training
+    frozen = finetune.frozen_notes(
+        training.recipe, training.run.network, training.model, training.total_steps
+    )
+    for note in [*notes, *frozen]:
+        loop.log.note(note)
 
 
 def _loop(training: Training, callbacks: Callbacks, watch: Watch | None) -> Loop:
