@@ -1,4 +1,4 @@
-"""Which files are pictures, judged by their first bytes, and opening them with Pillow."""
+"""Which files are pictures, recognised by their first bytes, and opening them with Pillow."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ TRAIN = "train", "resnet20", "--out", "run", "--epochs", 0.1, "--batch", 16
         ("train resnet20 --data DATA --out DATA/t10k-labels-idx1-ubyte/x", "choose another --out"),
         ("train resnet20 --data DATA --out /proc/nowhere", "choose another --out"),
         ("train resnet20 --resume RUN", "--resume DIR takes no other options"),
-        ("train --resume RUN --epochs 9 --set rate=1", "the run has its recipe, epochs"),
+        ("train --resume RUN --batch 9 --set rate=1", "the run has its batch, recipe"),
         ("train --resume nowhere", "nowhere is not a run: there is no nowhere/run.json"),
         ("train --resume DATA", "is not a run"),
         ("train --resume DATA/t10k-labels-idx1-ubyte", "Not a directory"),

@@ -198,7 +198,9 @@ def test_resuming_with_changed_data_is_refused(unfinished: Path, tmp_path: Path)
     change(unfinished, data=data | {"provenance": data["provenance"] | {"source": str(moved)}})
     assert "have changed since it was started" in error_of("train", "--resume", unfinished)
     shutil.rmtree(moved)
-    assert f"there is no folder {moved}" in error_of("train", "--resume", unfinished)
+    message = error_of("train", "--resume", unfinished)
+    assert f"are not at {moved} any more" in message
+    assert f"reslab train --resume {unfinished} --data NEW" in message
 
 
 def test_resuming_on_another_backend_is_refused(unfinished: Path) -> None:

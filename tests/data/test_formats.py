@@ -1,4 +1,4 @@
-"""Pictures are judged by their content, and large ones and odd ones are read."""
+"""Pictures are recognised by their content, and large ones and odd ones are read."""
 
 from __future__ import annotations
 
