@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from reslab.core.errors import UserError, unknown, written
+from reslab.core.errors import UserError, short, unknown, written
 from reslab.data.dataset import MULTILABEL, Parts
 from reslab.data.formats import SUFFIXES
 from reslab.data.sources import table_files, table_labels
@@ -195,6 +195,8 @@ class _Files:
         """The name of the file relative to the root, with its suffix."""
         if not cell:
             raise UserError(f"{where} names no file")
+        if "\0" in cell:
+            raise UserError(f"{where}: {short(cell)} is not the name of a file: correct the row")
         name = written(cell).replace("\\", "/")
         for folder in self.folders:
             for suffix in self._suffixes(name):

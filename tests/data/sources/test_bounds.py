@@ -66,6 +66,10 @@ def test_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table_files, "MOST_BYTES", 80)
     with pytest.raises(UserError, match="91 bytes; 80 are the most"):
         data.load(table)
-    table.write_text("file,label\n\x00,b\n")
-    with pytest.raises(UserError):
+
+
+def test_a_row_whose_file_has_no_possible_name(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("file,label\na\x00.png,b\n" + "x" * 300 + ".png,c\n")
+    with pytest.raises(UserError, match=r"line 2: 'a\\x00.png' is not the name of a file"):
         data.load(table)
