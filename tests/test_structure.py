@@ -143,6 +143,26 @@ def test_no_test_imports_another_test() -> None:
             assert not re.match(r"tests\.(?!helpers).*test_", module), f"{path}: {module}"
 
 
+ONE_PLACE = {
+    "json.loads": {"core/records.py"},  # `records.parse` has limits
+    "click.echo": {"cli/output.py"},  # `output.echo` prints what each terminal can show
+}
+
+
+@pytest.mark.parametrize("name", ONE_PLACE)
+def test_what_is_guarded_is_called_in_one_place(name: str) -> None:
+    """A copy of a value by `json.loads(json.dumps(value))` reads no file."""
+    homes = {
+        path.relative_to(ROOT).as_posix()
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == name
+        and not ast.unparse(node).startswith("json.loads(json.dumps(")
+    }
+    assert homes == ONE_PLACE[name]
+
+
 HEAVY = "keras", "torch", "jax", "tensorflow", "numpy", "plotly", "grain", "PIL", "jinja2"
 
 

@@ -24,9 +24,9 @@ def with_owners(message: str, root: click.Group, words: Sequence[str]) -> str:
     command = _command(root, words)
     if command is None:
         return message
-    own = set(_options(command))
+    options = set(_options(command))
     named = dict.fromkeys(OPTION.findall(QUOTED.sub("", message)))
-    owners = {option: _owners(root, option) for option in named if option not in own}
+    owners = {option: _owners(root, option) for option in named if option not in options}
     texts = []
     for option, commands in owners.items():
         if commands:

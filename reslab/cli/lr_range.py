@@ -13,7 +13,7 @@ from reslab.cli.options import (
     backend,
     field_and_value,
     load_tensorflow,
-    size,
+    size_option,
     use_backend,
 )
 from reslab.cli.output import echo, print_json
@@ -28,12 +28,7 @@ from reslab.cli.output import echo, print_json
 )
 @click.option("--weights", metavar="SOURCE", help="Start from these weights.")
 @click.option("--batch", type=int, metavar="B", help="Images per step.")
-@click.option(
-    "--size",
-    metavar="PIXELS",
-    callback=lambda context, parameter, text: size(text),
-    help="Side of the images; or HxW, such as 96x160.",
-)
+@size_option
 @click.option("--images", type=int, metavar="N", help="Train on a sample of N images.")
 @click.option("--seed", type=int, default=0, show_default=True, help="As for `reslab train`.")
 @click.option("--low", type=float, default=1e-5, show_default=True, help="The first rate.")

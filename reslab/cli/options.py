@@ -129,6 +129,16 @@ def load_tensorflow() -> None:
         os.close(devnull)
 
 
+def size_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--size` to a command, which gets a number or a pair."""
+    return click.option(
+        "--size",
+        metavar="PIXELS",
+        callback=lambda context, parameter, text: size(text),
+        help="Side of the images; or HxW, such as 96x160.",
+    )(command)
+
+
 def size(text: str | None) -> int | tuple[int, int] | None:
     """The argument of `--size`: PIXELS, or HEIGHTxWIDTH."""
     if text is None:

@@ -1,4 +1,4 @@
-"""Where all text of the commands is printed. Nothing else in reslab prints."""
+"""Printing: the only place for it, beside tables (`tables`) and progress bars (`progress`)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ The defaults are those of `runs.options.TrainingOptions`, which is loaded only w
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from reslab.cli.options import (
     class_and_weight,
     field_and_value,
     load_tensorflow,
-    size,
+    size_option,
     table_columns,
     use_backend,
     weight_options,
@@ -67,12 +66,7 @@ if TYPE_CHECKING:
 )
 @click.option("--epochs", type=float, metavar="N", help="Length; the schedule is rescaled to it.")
 @click.option("--batch", type=int, metavar="B", help="Images per step.")
-@click.option(
-    "--size",
-    metavar="PIXELS",
-    callback=lambda context, parameter, text: size(text),
-    help="Side of the images; or HxW, such as 96x160.",
-)
+@size_option
 @click.option("--channels", type=int, metavar="C", help="1: grey images; 3: RGB.")
 @click.option(
     "--validation",
@@ -296,9 +290,11 @@ class TrainingBar(progress.Bar):
 
 def _backend_of(path: Path) -> str | None:
     """The backend that the run was started on, so that --resume does not need --backend."""
+    from reslab.core import records
+
     try:
         names = (SEEDS_FILE, FOLDS_FILE, RUN_FILE)
         file = next((path / name for name in names if (path / name).exists()), path)
-        return str(json.loads(file.read_text(encoding="utf-8"))["backend"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(records.read_json(file)["backend"])
+    except (UserError, OSError, KeyError, TypeError):
         return None  # `resume` reports what is wrong with the folder

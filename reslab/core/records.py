@@ -29,7 +29,7 @@ Amount = Annotated[float, Meta(ge=0, le=1e300)]
 Count = Annotated[int, Meta(ge=0, le=MOST_WHOLE)]
 AnyNumber = float  # NaN and Infinity too: the loss of a diverged training
 
-TOO_DEEP = f"its brackets are nested in more than {MOST_DEPTH} levels"
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _LONG_NUMBER = re.compile(rb"\d{19}")
 
 
@@ -38,22 +38,36 @@ class Damaged(ValueError):
 
 
 def parse(content: bytes | str) -> Any:
-    """Parse JSON; raises Damaged if it is no JSON in UTF-8, or exceeds one of the limits above."""
+    """Parse JSON; raises Damaged if it is no JSON in UTF-8, or exceeds one of the limits above.
+
+    The depth is bounded before Python's parser runs. It recurses in C, and where the recursion
+    limit was raised for a deep network, it would end the process.
+    """
     if isinstance(content, str):
         content = content.encode("utf-8", "surrogatepass")
     if len(content) > MOST_FILE or (len(content) > 2**20 and _memory(content) > MOST_MEMORY):
         raise Damaged(f"it would take more than {MOST_MEMORY // 2**20:,} MiB of memory")
+    _check_depth(content)
     try:
         value = json.loads(content.decode("utf-8"))
-    except RecursionError:
-        raise Damaged(TOO_DEEP) from None
     except UnicodeDecodeError as error:
         raise Damaged(f"byte {error.start} is not UTF-8") from None
     except ValueError as error:  # no JSON, or a number of thousands of digits
         raise Damaged(one_line(error)) from None
-    odd_text = b"\\ud" in content or b"\\uD" in content
-    _check_all(value, odd_text or _LONG_NUMBER.search(content) is not None)
+    if b"\\ud" in content or b"\\uD" in content or _LONG_NUMBER.search(content):
+        _check_leaves(value)
     return value
+
+
+def _check_depth(content: bytes) -> None:
+    if content.count(b"[") + content.count(b"{") <= MOST_DEPTH:
+        return
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(content):
+        first = token[0][:1]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > MOST_DEPTH:
+            raise Damaged(f"its brackets are nested in more than {MOST_DEPTH} levels")
 
 
 def _memory(content: bytes) -> int:
@@ -67,23 +81,17 @@ def _memory(content: bytes) -> int:
     return width * len(content) + sum(size * content.count(sign) for sign, size in each.items())
 
 
-def _check_all(value: Any, leaves: bool) -> None:
-    """Check the depth of all values; with `leaves` also the strings and the whole numbers."""
-    level = [value]
-    for _ in range(MOST_DEPTH):
-        children: list[Any] = []
-        for node in level:
-            if isinstance(node, dict):
-                children += node.values()
-                children += node if leaves else ()
-            elif isinstance(node, list):
-                children += node
-            elif leaves:
-                _check_leaf(node)
-        level = children if leaves else [x for x in children if isinstance(x, dict | list)]
-        if not level:
-            return
-    raise Damaged(TOO_DEEP)
+def _check_leaves(value: Any) -> None:
+    """Check all strings and whole numbers."""
+    nodes = [value]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            nodes += [*node, *node.values()]
+        elif isinstance(node, list):
+            nodes += node
+        else:
+            _check_leaf(node)
 
 
 def _check_leaf(value: Any) -> None:

@@ -14,6 +14,13 @@ from .content import array_digests
 CLASSIFICATION, MULTILABEL = "classification", "multilabel"  # what the labels are for
 
 
+PARTS = {  # the names of parts in public data sets
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval"), "test"),
+}
+
+
 class Split(Protocol):
     """One part of a data set (training, validation or test): labels, and images by position."""
 

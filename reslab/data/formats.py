@@ -174,7 +174,7 @@ def has_too_much_text(error: Exception) -> bool:
 
 
 def reread(file: Path | IO[bytes]) -> io.BytesIO:
-    """The content of a file from its begin."""
+    """The content of a file from its beginning."""
     if isinstance(file, Path):
         return io.BytesIO(file.read_bytes())
     file.seek(0)

@@ -246,7 +246,7 @@ def _area(width: int, height: int, least: float, stream: Stream) -> Box:
 
 
 def resize_array(images: np.ndarray, size: Size | None, channels: int) -> np.ndarray:
-    """GreyScale the centre of each image: uint8 (n, h, w, c) to (n, height, width, channels)."""
+    """Scale the centre of each image: uint8 (n, h, w, c) to (n, height, width, channels)."""
     from PIL import Image
 
     high, wide = images.shape[1:3] if size is None else sides(size)

@@ -128,8 +128,8 @@ def load(
     )
     chosen = table.Columns.of(columns or {})
     if not isinstance(source, str | os.PathLike):
-        made = _in_python(source, size, channels, wanted, chosen)
-        return made if images is None else sample(made, images)
+        data = _in_python(source, size, channels, wanted, chosen)
+        return data if images is None else sample(data, images)
     if group is not None and chosen.group is not None:
         raise UserError("--group and --group-column both name groups: leave one out")
     parts, place = _read(os.fspath(source), size, channels, wanted, chosen)

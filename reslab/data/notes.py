@@ -28,7 +28,8 @@ def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
     if (scale := GreyScale.of(facts.get("scale"))) is not None:
         yield f"grey values of more than 8 bits: {scale.text} become 0 to 255 in all pictures"
     for part, missing in (facts.get("missing_classes") or {}).items():
-        yield _missing(part, missing)
+        if part != "train":  # labels that cannot be learned: `training.prepare` says so
+            yield _missing(part, missing)
 
 
 def _skipped(skipped: Sequence[Mapping[str, str]]) -> str:

@@ -15,16 +15,11 @@ import numpy as np
 from reslab.core.errors import UserError
 
 from . import content, python_labels, python_pixels
-from .dataset import ArraySplit, Data
+from .dataset import PARTS, ArraySplit, Data
 from .images import Size
 from .splits import counts, split_off
 
 MOST_BYTES = 4 * 2**30  # of the copy in memory
-PARTS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval"), "test"),
-}
 IMAGE = "image", "img", "images", "pixel_values", "x"  # the keys of an example
 LABEL = "label", "labels", "target", "fine_label", "y"
 
@@ -60,12 +55,12 @@ def load(
         UserError: The images or the labels cannot be understood, or there are too many.
     """
     parts, names = _parts(source)
-    said: list[str] = []
+    notes: list[str] = []
     pixels = {part: examples[0] for part, examples in parts.items()}
-    batches = python_pixels.as_bytes(pixels, said)
+    batches = python_pixels.as_bytes(pixels, notes)
     given = {part: examples[1] for part, examples in parts.items()}
     named = names if classes is None else classes
-    labels = python_labels.read(given, named, said, by_name=classes is not None)
+    labels = python_labels.read(given, named, notes, by_name=classes is not None)
     _check_lengths(batches, labels)
     digests = {
         part: np.concatenate([content.array_digests(array[None]) for array in batch])
@@ -73,7 +68,7 @@ def load(
     }
     shapes = {a.shape for batch in batches.values() for a in batch}
     resized = {
-        p: python_pixels.sized(b, shapes, size, channels, folder_size, said)
+        p: python_pixels.sized(b, shapes, size, channels, folder_size, notes)
         for p, b in batches.items()
     }
     splits: dict[str, Any] = {
@@ -87,7 +82,7 @@ def load(
     }
     arguments = {"size": size, "channels": channels, "validation": validation, "test": test}
     arguments |= {"seed": seed, "folder_size": folder_size}
-    facts: dict[str, Any] = {"python": "; ".join(said)} if said else {}
+    facts: dict[str, Any] = {"python": "; ".join(notes)} if notes else {}
     splits, rules = _divided(splits, labels.classes, validation, test or 0, seed)
     return Data(
         name=_name(source),
@@ -179,8 +174,9 @@ def _class_names(source: Any) -> Sequence[str] | None:
     """The names that torchvision's and Hugging Face's data sets have."""
     names = getattr(source, "classes", None)
     if names is None and isinstance(features := getattr(source, "features", None), Mapping):
-        names = next((f.names for k, f in features.items() if k in LABEL and hasattr(f, "names")),
-                     None)  # fmt: skip
+        names = next(
+            (f.names for k, f in features.items() if k in LABEL and hasattr(f, "names")), None
+        )
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
         return names
     return None

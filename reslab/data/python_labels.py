@@ -28,7 +28,7 @@ class PythonLabels:
 def read(
     parts: Mapping[str, Any],
     classes: Sequence[str] | None,
-    said: list[str],
+    notes: list[str],
     by_name: bool = False,
 ) -> PythonLabels:
     """The labels of each part.
@@ -37,7 +37,7 @@ def read(
         parts: For each part the labels of its images: numbers, names, rows of 0 and 1, or
             collections of numbers or names.
         classes: The names of all classes; None to find them.
-        said: Gets a sentence if something was decided.
+        notes: Gets a sentence if something was decided.
         by_name: Whether numbers that are names of classes are taken as names, not as positions.
 
     Raises:
@@ -45,7 +45,7 @@ def read(
     """
     values = {part: _values(labels) for part, labels in parts.items()}
     if all(isinstance(v, np.ndarray) and v.ndim == 2 for v in values.values()):
-        return _rows(values, classes, said)
+        return _rows(values, classes, notes)
     lists = {part: list(v) for part, v in values.items()}
     if all(isinstance(each, SETS) for v in lists.values() for each in v):
         return _sets(lists, classes, by_name)
@@ -86,7 +86,7 @@ def _numpy(thing: Any) -> Any:
 
 
 def _rows(
-    parts: Mapping[str, np.ndarray], classes: Sequence[str] | None, said: list[str]
+    parts: Mapping[str, np.ndarray], classes: Sequence[str] | None, notes: list[str]
 ) -> PythonLabels:
     """One-hot rows are one class per image; other rows of 0 and 1 several labels."""
     every = np.concatenate(list(parts.values()))
@@ -98,12 +98,13 @@ def _rows(
         raise UserError(f"labels have {k} columns and there are {len(names)} names of classes")
     whole = {part: rows.astype(np.int32) for part, rows in parts.items()}
     if (every.sum(1) == 1).all():
-        said.append("labels are one-hot: one class for each image")
+        notes.append("labels are one-hot: one class for each image")
         return PythonLabels(
-            names, {part: rows.argmax(1).astype(np.int32) for part, rows in whole.items()},
+            names,
+            {part: rows.argmax(1).astype(np.int32) for part, rows in whole.items()},
             CLASSIFICATION,
-        )  # fmt: skip
-    said.append(f"several labels per image: rows of 0 and 1 for {k} classes")
+        )
+    notes.append(f"several labels per image: rows of 0 and 1 for {k} classes")
     return PythonLabels(names, whole, MULTILABEL)
 
 

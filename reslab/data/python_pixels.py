@@ -22,9 +22,11 @@ def is_array(thing: Any) -> bool:
     """Whether this is an array or a tensor of any library."""
     from PIL import Image
 
-    return hasattr(thing, "__array__") and hasattr(thing, "shape") and not isinstance(
-        thing, Image.Image
-    )  # fmt: skip
+    return (
+        hasattr(thing, "__array__")
+        and hasattr(thing, "shape")
+        and not isinstance(thing, Image.Image)
+    )
 
 
 def as_array(thing: Any) -> np.ndarray:
@@ -55,15 +57,15 @@ def opened(image: Any, name: str) -> np.ndarray:
     )
 
 
-def as_bytes(parts: Mapping[str, Any], said: list[str]) -> dict[str, Sequence[np.ndarray]]:
+def as_bytes(parts: Mapping[str, Any], notes: list[str]) -> dict[str, Sequence[np.ndarray]]:
     """The images of each part as uint8 (h, w, c), by one rule for all of them."""
     arrays = {
-        part: batch if isinstance(batch, np.ndarray) else [
-            opened(image, f"image {i}") for i, image in enumerate(batch)
-        ]
+        part: batch
+        if isinstance(batch, np.ndarray)
+        else [opened(image, f"image {i}") for i, image in enumerate(batch)]
         for part, batch in parts.items()
-    }  # fmt: skip
-    layouts = {part: _nhwc(batch, said) for part, batch in arrays.items()}
+    }
+    layouts = {part: _nhwc(batch, notes) for part, batch in arrays.items()}
     every = [a for batch in layouts.values() for a in batch]
     kinds = {a.dtype for a in every}
     if kinds == {np.dtype(np.uint8)}:
@@ -79,14 +81,14 @@ def as_bytes(parts: Mapping[str, Any], said: list[str]) -> dict[str, Sequence[np
         )
     factor = 255 if high <= 1 and any(np.issubdtype(kind, np.floating) for kind in kinds) else 1
     rule = "values of 0 to 1 were multiplied by 255" if factor == 255 else "values are 0 to 255"
-    said.append(f"images are {names}: {rule}, and rounded")
+    notes.append(f"images are {names}: {rule}, and rounded")
     return {
         part: [np.rint(a.astype(np.float64) * factor).astype(np.uint8) for a in batch]
         for part, batch in layouts.items()
     }
 
 
-def _nhwc(batch: Any, said: list[str]) -> Sequence[np.ndarray]:
+def _nhwc(batch: Any, notes: list[str]) -> Sequence[np.ndarray]:
     """Images (h, w, c), with 1, 3 or 4 channels. NCHW is recognised by the first axis."""
     shapes = {a.shape for a in batch}
     for shape in shapes:
@@ -107,7 +109,7 @@ def _nhwc(batch: Any, said: list[str]) -> Sequence[np.ndarray]:
             "3 as the first"
         )
     if deep and first:
-        said.append("images are NCHW, and were transposed to NHWC")
+        notes.append("images are NCHW, and were transposed to NHWC")
         if len(deep) < len(shapes):
             raise UserError("some images are NCHW and some have no channels: give one layout")
         return [a.transpose(1, 2, 0) for a in batch]
@@ -120,15 +122,15 @@ def sized(
     size: Size | None,
     channels: int | None,
     folder_size: int,
-    said: list[str],
+    notes: list[str],
 ) -> np.ndarray:
     """uint8 (n, height, width, channels)."""
     from PIL import Image
 
     if size is None and len({shape[:2] for shape in shapes}) > 1:
         size = folder_size
-        if not any("different sizes" in text for text in said):
-            said.append(f"images have different sizes: their centres are scaled to {size}")
+        if not any("different sizes" in text for text in notes):
+            notes.append(f"images have different sizes: their centres are scaled to {size}")
     depths = {shape[2] for shape in shapes}
     depth = channels or (next(iter(depths)) if len(depths) == 1 and 4 not in depths else 3)
     height, width = next(iter(shapes))[:2] if size is None else sides(size)

@@ -64,10 +64,9 @@ def of_evaluation(
         return
     what = task.MEASURE if split == "all" else f"{split} {task.MEASURE}"
     measured = f"{percent(error['value'], n)} ({interval(error, n)})"
-    reached = [(name, rate) for name, rate in task.baselines(info, evaluation)]
     reached = [
         (name, rate)
-        for name, rate in reached
+        for name, rate in task.baselines(info, evaluation)
         if (error["low"] <= rate if task.HIGHER_IS_BETTER else error["high"] >= rate)
     ]
     images = f"{n:,} image" if n == 1 else f"{n:,} images"

@@ -51,10 +51,10 @@ def inputs(images: Any, passed: Kinds | None = None) -> list[Input]:
         UserError: A path does not exist, a folder has no images, an address cannot be read, or
             something is not an image.
     """
-    found = list(_inputs(images, "image 0", discovery.Kinds() if passed is None else passed))
-    if not found:
+    listed = list(_inputs(images, "image 0", discovery.Kinds() if passed is None else passed))
+    if not listed:
         raise UserError("no images were given")
-    return found
+    return listed
 
 
 def files(names: Iterable[str | os.PathLike[str]], passed: Kinds) -> list[Path]:

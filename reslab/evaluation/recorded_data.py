@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from reslab import data as datasets
-from reslab.core.errors import DAMAGE, UserError
+from reslab.core import records
+from reslab.core.errors import UserError
 from reslab.core.files import FOLDS_FILE, RUN_FILE, SEEDS_FILE, write_json
 from reslab.data import Data
 from reslab.runs.run import Run
@@ -73,7 +73,7 @@ def move(path: Path, source: str | Path) -> None:
     Raises UserError if the data there are not the same.
     """
     file = next((path / f for f in (SEEDS_FILE, FOLDS_FILE) if (path / f).exists()), None)
-    recorded = Run.open(path).info["data"] if file is None else _read(file).get("data", {})
+    recorded = Run.open(path).info["data"] if file is None else _record(file).get("data", {})
     if not isinstance(recorded.get("provenance"), dict) or "checksum" not in recorded:
         raise UserError(f"{path} does not say which data it was trained on")
     if "source" not in recorded["provenance"]:
@@ -91,7 +91,7 @@ def _remember(path: Path, data: Data) -> None:
     """Write the place of the data into the records of a folder and of the runs in it."""
     for pattern in (SEEDS_FILE, FOLDS_FILE, RUN_FILE, f"*/{RUN_FILE}"):
         for file in sorted(path.glob(pattern)):
-            record = _read(file)
+            record = _record(file)
             recorded = record.get("data")
             if not isinstance(recorded, dict) or recorded.get("checksum") != data.checksum:
                 continue
@@ -101,11 +101,6 @@ def _remember(path: Path, data: Data) -> None:
             write_json(file, record)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except DAMAGE as error:
-        raise UserError(f"{file} is damaged: {error}") from None
-    if not isinstance(record, dict):
-        raise UserError(f"{file} is damaged")
+def _record(file: Path) -> dict[str, Any]:
+    record: dict[str, Any] = records.read_json(file, dict[str, Any])
     return record

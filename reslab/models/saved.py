@@ -21,7 +21,7 @@ import numpy as np
 from keras import layers
 
 from reslab.acceleration.accelerate import accelerate, fast_initialisation
-from reslab.core import files, hdf5, limits
+from reslab.core import files, hdf5, limits, records
 from reslab.core.environment import check_clock
 from reslab.core.errors import UserError
 from reslab.models import optimizers as _optimizers  # noqa: F401  registers the optimisers of compiled models
@@ -101,7 +101,7 @@ def read_card(path: Path) -> dict[str, Any]:
             raise KeyError(CARD)
         with zipfile.ZipFile(path) as file:
             limits.check_archive(path, file)
-            card = json.loads(file.read(CARD))
+            card = records.parse(file.read(CARD))
     except FileNotFoundError:
         raise UserError(f"there is no model at {path}") from None
     except IsADirectoryError:
@@ -261,7 +261,9 @@ def _source(path: Path) -> Iterator[int]:
             limits.check_archive(path, file)
             number = file.read("config.json").count(b'"class_name"')
             for name in file.namelist():
-                if name.endswith(".h5"):
+                if name.endswith(".json"):
+                    records.parse(file.read(name))  # raises where Keras's parser might crash
+                elif name.endswith(".h5"):
                     with file.open(name) as weights, h5py.File(weights, "r") as root:
                         hdf5.check(path, root)
         yield number
@@ -274,6 +276,7 @@ def _source(path: Path) -> Iterator[int]:
             f"{path} has weights without a model: use "
             f'reslab.create(NAME, weights="{path.name}") with the name of its network'
         )
+    records.parse(config)
     yield str(config).count("class_name")
 
 

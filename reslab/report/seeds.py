@@ -75,6 +75,7 @@ class SeedGroup:
         split: The part of the data that was evaluated: "test", or "validation" without a test set.
         errors: The main results of the evaluated runs; None if there are none.
         measure: What they measure, such as "error".
+        higher_is_better: Whether a higher result is better.
     """
 
     numbers: tuple[int, ...]
@@ -84,6 +85,7 @@ class SeedGroup:
     split: str
     errors: SeedErrors | None
     measure: str = "error"
+    higher_is_better: bool = False
 
     @property
     def sentence(self) -> str:
@@ -131,9 +133,9 @@ def _group(runs: Sequence[RunLike], by_seed: Mapping[int, int]) -> SeedGroup:
         if run.info.get("status") != "failed" and (evaluation := run.evaluation)
     ]
     measured = {_measured_on(evaluation) for evaluation in evaluations}
-    errors = None
+    module, errors = result_module(chosen[0].info), None
     if len(measured) == 1:  # else they are of different images, whose errors have no mean
-        results = [result_module(chosen[0].info).main(e)["value"] for e in evaluations]
+        results = [module.main(e)["value"] for e in evaluations]
         if all(isinstance(value, int | float) for value in results):
             errors = SeedErrors(tuple(map(float, results)), int(evaluations[0]["n"]))
     return SeedGroup(
@@ -143,7 +145,8 @@ def _group(runs: Sequence[RunLike], by_seed: Mapping[int, int]) -> SeedGroup:
         unfinished=len(chosen) - failed - len(evaluations),
         split=str(evaluations[0]["split"]) if errors else "test",
         errors=errors,
-        measure=result_module(chosen[0].info).MEASURE,
+        measure=module.MEASURE,
+        higher_is_better=module.HIGHER_IS_BETTER,
     )
 
 
@@ -211,7 +214,7 @@ def _differences(runs: Sequence[RunLike], rows: Sequence[Mapping[str, Any]]) -> 
             a=_label(other, rows),
             b=_label(first, rows),
             m=first["group"].measure,
-            better="lower" if first["group"].measure == "error" else "higher",
+            better="higher" if first["group"].higher_is_better else "lower",
         )
         sentences.append(f"{text} (difference {points}).")
     return sentences

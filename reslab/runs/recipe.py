@@ -61,7 +61,7 @@ class Recipe:
         drops: For "steps": when the rate is divided by ten, as fractions of the training.
         patience: For "plateau": epochs without a lower validation error before the rate is divided
             by ten.
-        stop_after: Early stopping: epochs without a lower validation error before the training
+        stop_after: Early stopping: epochs without a better validation result before the training
             ends; 0 for none.
         peak: For "one-cycle": when the rate is highest, as a fraction of the training; `rate` is
             its height.

@@ -266,6 +266,6 @@ class Run:
 def _logged_step(row: bytes) -> int:
     """The step of a line of the log; 0 for notes, and for damaged lines, which readers refuse."""
     try:
-        return int(json.loads(row)["step"])
+        return int(records.parse(row)["step"])
     except (ValueError, KeyError, TypeError):
         return 0

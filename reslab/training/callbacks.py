@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from reslab.core.errors import UserError
 from reslab.training.log import Progress, Sums
 from reslab.training.setup import Training
 
@@ -110,8 +111,14 @@ class RestoredMetrics(keras.callbacks.Callback):
         if not self.saved or logs is None:
             return
         model = self.model  # reading Keras's property writes JAX's state back into the model
-        for variable, value in zip(model.metrics_variables, self.saved, strict=True):
-            variable.assign_add(np.asarray(value, variable.dtype))
+        try:
+            for variable, value in zip(model.metrics_variables, self.saved, strict=True):
+                variable.assign_add(np.asarray(value, variable.dtype).reshape(variable.shape))
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"the checkpoint is damaged: its metrics are not those of this training ({error}); "
+                "restore it from a copy, or train again"
+            ) from None
         self.saved = []
         logs.update({name: float(value) for name, value in model.get_metrics_result().items()})
 

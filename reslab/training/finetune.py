@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from reslab.core import records
 from reslab.core.errors import UserError
 from reslab.data import Normalization
 from reslab.data.dataset import CLASSIFICATION
@@ -178,7 +178,7 @@ def _normalization(path: Path) -> tuple[np.ndarray, np.ndarray] | tuple[None, No
     """Mean and std of a whole model's normalisation layer, from its configuration."""
     try:
         with zipfile.ZipFile(path) as file:
-            layers = json.loads(file.read("config.json"))["config"]["layers"]
+            layers = records.parse(file.read("config.json"))["config"]["layers"]
         config = next(x["config"] for x in layers if x["class_name"] == "Normalization")
         mean, variance = (np.array(config[k], "float32") for k in ("mean", "variance"))
     except (OSError, KeyError, ValueError, TypeError, StopIteration, zipfile.BadZipFile):

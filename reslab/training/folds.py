@@ -10,13 +10,13 @@ No run reads the test set: the ensemble reads it, once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from reslab.core import records
 from reslab.core.errors import UserError
 from reslab.core.files import FOLDS_FILE, write_json
 from reslab.core.interrupts import interrupt, on_signals
@@ -31,6 +31,7 @@ from reslab.report import folds as report
 from reslab.report import page
 from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
+from reslab.runs.records import EVALUATIONS, Evaluation
 from reslab.runs.run import Run
 from reslab.spec import Network
 from reslab.training.several import Several
@@ -104,7 +105,7 @@ def train_folds_with(
     watch: Watch | None = None,
 ) -> FoldRuns:
     """`train_folds` with the options of a run as one value."""
-    if "validation" in (options.changes or {}):
+    if options.validation is not None or "validation" in (options.changes or {}):
         raise UserError("validation has no effect: the folds are the validation images")
     members = list(range(1, folds + 1))
     with Folds.begin(network, data, options, members, watch, seed=options.seed) as several:
@@ -162,19 +163,18 @@ class Folds(Several):
     def _evaluation(self, runs: list[Run]) -> dict[str, Any] | None:
         """That of the ensemble: the stored one, for the test set is read once."""
         file = self.path / EVALUATION
+        task = task_of(runs[0].info)
         if file.exists():
-            try:
-                return dict(json.loads(file.read_text(encoding="utf-8")))
-            except (ValueError, TypeError) as error:
-                raise UserError(
-                    f"{file} is damaged: {error}; delete it to evaluate again"
-                ) from None
+            stored: dict[str, Any] = records.read_json(
+                file, EVALUATIONS.get(task.name, Evaluation), "delete it to evaluate again"
+            )
+            return stored
         data = self.all_data()
         if data.test is None:
             return None
         keep_seen = bool(self.info["options"].get("keep_seen"))
         split, seen = unseen.leave_out_seen(runs[0], data.test, data, True, keep_seen)
-        task, loaded = task_of(runs[0].info), [saved.load_with_card(r.model_path) for r in runs]
+        loaded = [saved.load_with_card(run.model_path) for run in runs]
         model, card = averaged([m for m, _ in loaded]), task.card_of_mean([c for _, c in loaded])
         result: Mapping[str, Any] = task.evaluate(model, split, data, card)
         now = datetime.now(UTC).isoformat(timespec="seconds")

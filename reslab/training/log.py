@@ -14,7 +14,8 @@ from reslab.core.records import Amount, AnyNumber, Count
 from reslab.training.setup import Training
 
 WINDOW = 50  # steps between lines of the log
-SAVED = {"metric": "wrong", "images": "seen", "stopped_by": "stopped"}  # names in a checkpoint
+# Names in a checkpoint that differ from those of `Progress`.
+SAVED = {"metric": "wrong", "images": "seen", "stopped_by": "stopped"}
 
 
 class Sums(NamedTuple):
@@ -38,6 +39,7 @@ class SavedProgress(TypedDict):
     best_epoch: Count
     log_bytes: Count
     stopped: NotRequired[str | bool]
+    metrics: NotRequired[list[Any]]
 
 
 class SavedState(TypedDict):

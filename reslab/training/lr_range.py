@@ -10,6 +10,7 @@ import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,9 @@ class RangeTest:
         window = max(3, len(self.smoothed) // 8 | 1)
         slopes = savgol_filter(self.smoothed, window, polyorder=1, deriv=1)
         first, last = window // 2, int(np.argmin(self.smoothed))
-        return (
-            self.rates[first + int(np.argmin(slopes[first : last + 1]))]
-            if last > first
-            else (self.rates[last])
-        )
+        if last <= first:
+            return self.rates[last]
+        return self.rates[first + int(np.argmin(slopes[first : last + 1]))]
 
     @property
     def sentence(self) -> str:
@@ -180,9 +179,13 @@ def lr_range_with(
     smoothed = smooth(losses if math.isfinite(losses[-1]) else losses[:-1])
     if len(smoothed) < 3:
         raise UserError(f"the loss is {losses[-1]} at rate {low}: give a lower --low")
-    count = len(losses)
-    names = prepared.network.name, prepared.data.name
-    return RangeTest(*names, tuple(rates[:count]), tuple(losses), tuple(smoothed))
+    return RangeTest(
+        prepared.network.name,
+        prepared.data.name,
+        tuple(rates[: len(losses)]),
+        tuple(losses),
+        tuple(smoothed),
+    )
 
 
 def _training(
@@ -196,38 +199,44 @@ def _training(
     normalization = given or datasets.normalization(prepared.data.train, recipe.standardise)
     training = set_up(run, prepared.data, normalization, rates=list(rates))
     if start is not None:
-        start.fill(training.main_model, run.network, prepared.data.classes)
+        data = prepared.data
+        start.fill(training.main_model, run.network, data.classes, data.task)
     return training
 
 
 def _losses(training: Training, rates: Sequence[float], watch: Watch) -> list[float]:
     """The loss of each step, up to the one at which it diverges."""
     losses: list[float] = []
+    lowest, mean = math.inf, Mean()
     watch.start(len(rates))
-    epoch = 0
-    while len(losses) < len(rates):
+    for epoch in count():
         for batch in training.batches(epoch, 0, training.steps_per_epoch):
             logs = training.model.train_on_batch(*batch, return_dict=True)
             losses.append(float(logs["loss"]))
+            smoothed = mean.add(losses[-1])
+            lowest = min(lowest, smoothed)
             rate = rates[len(losses) - 1]
             watch.step(len(losses), f"learning rate {rate:.2g}, loss {losses[-1]:.4f}")
-            if len(losses) == len(rates) or _diverged(losses):
+            diverged = len(losses) >= LEAST and smoothed > DIVERGED * lowest
+            if len(losses) == len(rates) or diverged or not math.isfinite(losses[-1]):
                 return losses
-        epoch += 1
-    return losses
+    raise AssertionError
 
 
-def _diverged(losses: Sequence[float]) -> bool:
-    if not math.isfinite(losses[-1]):
-        return True
-    smoothed = smooth(losses)
-    return len(losses) >= LEAST and smoothed[-1] > DIVERGED * min(smoothed)
+class Mean:
+    """The exponential moving average with `MEMORY`, divided by the sum of its weights."""
+
+    def __init__(self) -> None:
+        self.sum, self.weights = 0.0, 0.0
+
+    def add(self, value: float) -> float:
+        """The average with another value."""
+        self.sum = MEMORY * self.sum + (1 - MEMORY) * value
+        self.weights = MEMORY * self.weights + 1 - MEMORY
+        return self.sum / self.weights
 
 
 def smooth(losses: Sequence[float]) -> list[float]:
-    """The exponential moving average with `MEMORY`, divided by the sum of its weights."""
-    mean, smoothed = 0.0, []
-    for step, loss in enumerate(losses, 1):
-        mean = MEMORY * mean + (1 - MEMORY) * loss
-        smoothed.append(mean / (1 - MEMORY**step))
-    return smoothed
+    """The average after each loss, see `Mean`."""
+    mean = Mean()
+    return [mean.add(loss) for loss in losses]

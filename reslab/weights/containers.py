@@ -54,7 +54,7 @@ def select(tree: Any, is_tensor: IsTensor, file: str, ema: bool = True) -> Selec
     Raises:
         UserError: There are no weights, or several sets that cannot be told apart.
     """
-    sets = [part for found in _sets(tree, is_tensor) for part in _split(found)]
+    sets = [part for whole in _sets(tree, is_tensor) for part in _split(whole)]
     sets = _of_one_model(_corrected(sets, tree), tree, is_tensor)
     if not sets:
         keys = ", ".join(map(str, tree)) if isinstance(tree, Mapping) else type(tree).__name__
@@ -128,11 +128,11 @@ def clean(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {names[n]: tensors[n] for n in weights}
 
 
-def _split(found: TensorSet) -> list[TensorSet]:
+def _split(whole: TensorSet) -> list[TensorSet]:
     """The set, or two if a module of averages is part of the model: `ema_model.module.conv1`."""
     averages: dict[str, dict[str, Any]] = {}
     rest: dict[str, Any] = {}
-    for name, tensor in found.tensors.items():
+    for name, tensor in whole.tensors.items():
         parts = name.split(".")
         index = next((i for i, part in enumerate(parts[:-1]) if AVERAGED.search(part)), None)
         if index is None:
@@ -141,13 +141,13 @@ def _split(found: TensorSet) -> list[TensorSet]:
             prefix = ".".join(parts[: index + 1])
             averages.setdefault(prefix, {})[".".join(parts[index + 1 :])] = tensor
     sets = [
-        TensorSet(f"{found.key}.{prefix}".lstrip("."), clean(tensors), True)
+        TensorSet(f"{whole.key}.{prefix}".lstrip("."), clean(tensors), True)
         for prefix, tensors in averages.items()
         if any(getattr(tensor, "ndim", 1) for tensor in tensors.values())
     ]
     if not sets or not rest or not all(_alike(s.tensors, rest) for s in sets):
-        return [found]
-    return [replace(found, tensors=rest, averaged=False), *sets]
+        return [whole]
+    return [replace(whole, tensors=rest, averaged=False), *sets]
 
 
 def _alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:

@@ -7,7 +7,6 @@ sharded files of the first two kinds with their index. Arrays of Keras's files a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from reslab.core import files, limits
+from reslab.core import files, limits, records
 from reslab.core.errors import UserError
 from reslab.weights import containers, h5, shards, torch_files
 
@@ -121,7 +120,7 @@ def _read_safetensors(path: Path, ema: bool) -> tuple[dict[str, np.ndarray], Any
 
     try:
         with safe_open(path, framework="numpy") as file:
-            note = json.loads((file.metadata() or {}).get("reslab", "{}"))
+            note = records.parse((file.metadata() or {}).get("reslab", "{}"))
             names = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             selection = containers.select(names, lambda x: hasattr(x, "get_shape"), str(path), ema)
             taken = {id(x) for x in names.values()} & {id(x) for x in selection.tensors.values()}
@@ -162,7 +161,7 @@ def _safetensor(path: Path, file: Any, name: str, declared: Any) -> np.ndarray:
         ) from None
     with path.open("rb") as raw:
         length = int.from_bytes(raw.read(8), "little")
-        start, end = json.loads(raw.read(length))[name]["data_offsets"]
+        start, end = records.parse(raw.read(length))[name]["data_offsets"]
         raw.seek(8 + length + start)
         data = np.frombuffer(raw.read(end - start), getattr(ml_dtypes, kind))
     return data.astype("float32").reshape(declared.get_shape())

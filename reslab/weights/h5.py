@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from reslab.core import hdf5, limits
+from reslab.core import hdf5, limits, records
 from reslab.core.errors import DAMAGE, UserError
 from reslab.spec import stacks
 
@@ -50,8 +50,8 @@ def read_keras(path: Path) -> tuple[dict[str, np.ndarray], Any]:
         with zipfile.ZipFile(path) as file:
             limits.check_archive(path, file)
             weights = io.BytesIO(file.read("model.weights.h5"))
-            note = json.loads(file.read(KERAS_NOTE)) if KERAS_NOTE in file.namelist() else {}
-            config = json.loads(file.read("config.json"))
+            note = records.parse(file.read(KERAS_NOTE)) if KERAS_NOTE in file.namelist() else {}
+            config = records.parse(file.read("config.json"))
             stacked_units, names = _stacks(config), names_of_groups(config)
     except (zipfile.BadZipFile, zlib.error, OSError, RecursionError, NotImplementedError, *DAMAGE):
         raise UserError(f"{path} is not a .keras file, or is damaged") from None
@@ -81,7 +81,7 @@ def _read(
     try:
         with h5py.File(file, "r") as root:
             hdf5.check(path, root)
-            note = json.loads(bytes(root[H5_NOTE][()])) if H5_NOTE in root else {}
+            note = records.parse(bytes(root[H5_NOTE][()])) if H5_NOTE in root else {}
             keras_3 = any(
                 name in root for name in ("layers", "vars", "_layer_checkpoint_dependencies")
             )
@@ -94,7 +94,7 @@ def _read(
     except UserError as error:
         text = str(error)
         raise UserError(text if text.startswith(str(path)) else f"{path}: {text}") from None
-    except (OSError, RuntimeError, MemoryError, *DAMAGE) as error:
+    except (OSError, RuntimeError, MemoryError, SystemError, *DAMAGE) as error:
         text = " ".join((str(error) or type(error).__name__).split())
         raise UserError(f"{path} is not a Keras weight file, or is damaged: {text}") from None
 

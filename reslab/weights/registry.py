@@ -7,7 +7,6 @@ timm: the hub's `config.json` has the preprocessing, and the pointer to the file
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -18,6 +17,7 @@ from importlib.resources import files as package_files
 from pathlib import Path
 
 from reslab import zoo
+from reslab.core import records
 from reslab.core.errors import UserError, unknown
 from reslab.data.sources import download
 from reslab.spec.catalogue import Remote
@@ -206,7 +206,7 @@ def _timm(network: str, version: str) -> Published:
     _download_metadata(version, folder)
     cache = download.cache_dir() / folder
     try:
-        config = json.loads((cache / CONFIG).read_text(encoding="utf-8"))
+        config = records.parse((cache / CONFIG).read_bytes())
         config = {**config, **config.get("pretrained_cfg", {})}
         architecture = str(config["architecture"])
         preprocessing = _timm_preprocessing(config)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import TypedDict
 
+from reslab.core import records
 from reslab.core.errors import UserError
 
 INDEX = ".index.json"
-MAX_INDEX = 2**26  # bytes; the index of the largest public models has a few MB
 NAMES = "model.safetensors", "pytorch_model.bin", "model.pth", "model.weights.h5"
+
+
+class ShardIndex(TypedDict):
+    """The index: the file of each tensor."""
+
+    weight_map: dict[str, str]
 
 
 def in_folder(folder: Path) -> list[Path]:
@@ -34,15 +40,11 @@ def main_file(folder: Path) -> Path:
 
 def parts(index: Path) -> tuple[Path, ...]:
     """The files that an index names. Raises UserError if it is damaged or a file is missing."""
-    if not index.is_file():
-        raise UserError(f"there is no file {index}")
-    if index.stat().st_size > MAX_INDEX:
-        raise UserError(f"{index} is larger than {MAX_INDEX >> 20} MiB: it is no index of weights")
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        files = tuple(index.parent / name for name in sorted(names))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{index} is not an index of weights, or is damaged: {error}") from None
+        content = records.read_json(index, ShardIndex, "download it again")
+    except FileNotFoundError:
+        raise UserError(f"there is no file {index}") from None
+    files = tuple(index.parent / name for name in sorted(set(content["weight_map"].values())))
     for file in files:
         if file.parent != index.parent:
             raise UserError(f"{index} names {file.name}, a file outside of its folder: not read")

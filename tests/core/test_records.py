@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -53,6 +55,22 @@ def test_what_is_no_json_or_too_much(content: bytes, says: str) -> None:
     with pytest.raises(Damaged, match=says) as raised:
         records.parse(content)
     assert str(raised.value).isprintable()
+
+
+def test_deep_json_does_not_end_the_process() -> None:
+    """Python's parser recurses in C: where a deep network raised the limit, it would overflow."""
+    script = (
+        "import sys\n"
+        "from reslab.core import records\n"
+        "sys.setrecursionlimit(301_000)\n"
+        "try:\n"
+        "    records.parse(b'[' * 2_000_000)\n"
+        "except records.Damaged as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "its brackets are nested in more than 100 levels\n"
 
 
 def test_the_deepest_and_the_largest_values_are_read() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reslab.core import records
+from reslab.core import limits, records
 from reslab.data.sources import idx, table_files
 from reslab.runs import papers, run
 from reslab.spec import fields
@@ -21,6 +21,8 @@ LIMITS = {
     "The layers of a network, repetitions counted": f"{fields.MOST_LAYERS:,}",
     "The channels, the kernel or the side of an image of a layer": f"{fields.MOST_SIZE:,}",
     "The data of an IDX file, unpacked": f"{idx.MOST_BYTES // GIB} GiB",
+    "A weight file or a model file, unpacked": f"{limits.SPARE // MIB} MiB"
+    f" and {limits.RATIO} times its size on disk",
     "A table as text": f"{table_files.MOST_BYTES // MIB} MiB",
     "The rows of a table": f"{table_files.MOST_ROWS:,}",
     "A Parquet table, unpacked": f"{table_files.MOST_UNPACKED // MIB} MiB",

@@ -97,7 +97,8 @@ def test_the_command(thirds: Path) -> None:
     assert "validation error" in output_of("evaluate", Path("folds/tiny-fold1"))
     assert Run.open(Path("folds/tiny-fold2")).info["data"]["provenance"]["fold"] == [2, 2]
     assert "leave one out" in error_of(*words, "--seeds", 2, "--out", "other")
-    assert "validation has no effect" in error_of(*words, "--set", "validation=0.2")
+    for given in (("--set", "validation=0.2"), ("--validation", "0.2")):
+        assert "validation has no effect" in error_of(*words, *given)
     assert "--epochs trains one run" in error_of("train", "--resume", "folds", "--epochs", 2)
 
 

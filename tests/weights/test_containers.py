@@ -256,12 +256,13 @@ def test_indices_that_are_refused(tmp_path: Path) -> None:
     for content, message in (
         ({"weight_map": {"w": "../other.safetensors"}}, "outside of its folder"),
         ({"weight_map": {"w": "/etc/passwd"}}, "outside of its folder"),
-        ({"weight_map": {"w": 3}}, "is not an index"),
-        ([], "is not an index"),
+        ({"weight_map": {"w": 3}}, "expected 'str', got 'int'.*; download it again"),
+        ({}, "it has no 'weight_map'; download it again"),
+        ([], "expected 'object', got 'array'; download it again"),
     ):
         index.write_text(json.dumps(content))
         with pytest.raises(UserError, match=message):
             files.read(index)
     index.write_text("[" * 100_000)
-    with pytest.raises(UserError, match="is not an index"):
+    with pytest.raises(UserError, match="nested in more than 100 levels"):
         files.read(tmp_path)

@@ -105,6 +105,8 @@ def test_members_with_endless_brackets(member: str, whole: Path, tmp_path: Path)
 
 
 def test_more_layers_than_python_can_load(whole: Path, tmp_path: Path) -> None:
-    path = changed(whole, tmp_path / "b.keras", **{"config.json": b'"class_name"' * 10**6})
+    path = changed(
+        whole, tmp_path / "b.keras", **{"config.json": b"[" + b'"class_name",' * 10**6 + b"1]"}
+    )
     with pytest.raises(UserError, match="declares 1,000,000 layers"):
         reslab.load(path)

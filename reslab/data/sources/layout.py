@@ -18,14 +18,10 @@ from typing import NoReturn
 from reslab.core.errors import UserError
 from reslab.data import discovery
 from reslab.data.class_names import normal
+from reslab.data.dataset import PARTS
 from reslab.data.discovery import Kinds
 
-WORDS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval"), "test"),
-}
-_LONGEST_FIRST = "|".join(sorted(WORDS, key=len, reverse=True))
+_LONGEST_FIRST = "|".join(sorted(PARTS, key=len, reverse=True))
 _NAME = re.compile(
     rf"(?P<before>(?:.*[^a-z])?)(?P<word>{_LONGEST_FIRST})"
     r"(?P<after>(?:[^a-z].*|sets?|data|images?|imgs?|dir|folder)?)",
@@ -58,7 +54,7 @@ def part_of(name: str) -> tuple[str, Affix] | None:
     None for other names, and for words that contain one of the words, such as "trainers".
     """
     match = _NAME.fullmatch(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", normal(name)).lower())
-    return match and (WORDS[match["word"]], (match["before"], match["after"]))
+    return match and (PARTS[match["word"]], (match["before"], match["after"]))
 
 
 def understand(root: Path, known: Sequence[str] | None = None) -> Layout:
@@ -190,15 +186,15 @@ class _Reader:
             for folder, names in inner.items()
             if not _images(folder)
             and len(names) > 1
-            and "train" in [WORDS.get(name) for name in names]
+            and "train" in [PARTS.get(name) for name in names]
         ]
         if with_parts and all(
-            f in with_parts and all(name in WORDS for name in names) for f, names in inner.items()
+            f in with_parts and all(name in PARTS for name in names) for f, names in inner.items()
         ):
             parts: dict[str, Classes] = {}
             for folder, names in inner.items():
                 for name, path in names.items():
-                    classes = parts.setdefault(WORDS[name], {})
+                    classes = parts.setdefault(PARTS[name], {})
                     classes.setdefault(normal(folder.name), []).append(path)
             return parts
         if with_parts:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from reslab.core.errors import UserError, short, unknown, written
-from reslab.data.dataset import MULTILABEL, Parts
+from reslab.data.dataset import MULTILABEL, PARTS, Parts
 from reslab.data.formats import SUFFIXES
 from reslab.data.sources import table_files, table_labels
 from reslab.data.sources.files import Listing, Wanted, assemble
@@ -22,11 +22,6 @@ IMAGE = (
     *("image", "file", "filename", "file_name", "path", "filepath", "image_path", "img", "id"),
     *("image_id", "image_name", "fname", "name"),
 )
-PARTS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval"), "test"),
-}
 # A column of truth values, such as fastai's is_valid: what is true, by the name of the column.
 TRUE_PART = {f"is_{name}": part for name, part in PARTS.items()}
 SPLIT = ("split", "subset", "partition", *TRUE_PART)  # columns that are mentioned if they are there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 from reslab.data import Data, Normalization, Split
 from reslab.runs.recipe import Recipe
 from reslab.spec import Network
+from reslab.spec.transforms import with_classes
 
 # Labels of a batch, as the pipeline yields them, to targets and (or None) weights of the images.
 Targets = Callable[[np.ndarray], tuple[Any, np.ndarray | None]]
@@ -33,9 +35,9 @@ class Task(ABC):
     activation: str
     sure: float
 
-    @abstractmethod
     def network_for(self, network: Network, data: Data) -> Network:
         """The network with the input size and the outputs that these data need."""
+        return replace(with_classes(network, len(data.classes)), input_shape=data.image_shape)
 
     # Training ------------------------------------------------------------------------------
 

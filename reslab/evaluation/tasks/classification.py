@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -20,8 +20,6 @@ from reslab.evaluation.suspects import A_PART, SURE, surest_mistakes
 from reslab.evaluation.tasks.base import Targets, Task
 from reslab.plots.format import interval, percent
 from reslab.runs.recipe import Recipe
-from reslab.spec import Network
-from reslab.spec.transforms import with_classes
 
 TOP = 3  # classes that `predict` returns
 MISTAKES = 48  # wrong predictions whose pictures are kept for the report
@@ -34,9 +32,6 @@ class Classification(Task):
     metric = "error"
     activation = "softmax"
     sure = SURE
-
-    def network_for(self, network: Network, data: Data) -> Network:
-        return replace(with_classes(network, len(data.classes)), input_shape=data.image_shape)
 
     # Training ------------------------------------------------------------------------------
 

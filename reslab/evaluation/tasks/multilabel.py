@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -19,8 +18,6 @@ from reslab.evaluation.suspects import A_PART
 from reslab.evaluation.tasks.base import Targets, Task
 from reslab.plots.format import interval, percent
 from reslab.runs.recipe import Recipe
-from reslab.spec import Network
-from reslab.spec.transforms import with_classes
 
 MOST_PICTURES = 240  # wrong images that are kept for the report, over all labels
 A_LABEL = 12  # of a label
@@ -40,9 +37,6 @@ class Multilabel(Task):
     metric = "error"
     activation = "sigmoid"
     sure = SURE
-
-    def network_for(self, network: Network, data: Data) -> Network:
-        return replace(with_classes(network, len(data.classes)), input_shape=data.image_shape)
 
     # Training ------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from reslab.core import records
 from reslab.core.errors import UserError
 from reslab.core.files import writing
 from reslab.studies.folder import RESUME_HINT
@@ -31,7 +32,7 @@ class Points:
             if not line.endswith(b"\n"):
                 break  # cut off by a kill
             try:
-                key, point = json.loads(line)
+                key, point = records.parse(line)
                 self.values[tuple(key)] = {k: _decoded(v) for k, v in point.items()}
             except (ValueError, TypeError, AttributeError):
                 raise UserError(
