@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from reslab.cli.options import as_json, backend, table_columns, use_backend
+from reslab.cli.options import as_json, backend, insecure, table_columns, use_backend
 from reslab.cli.output import echo, print_json
 from reslab.core.errors import UserError
 
@@ -22,6 +22,7 @@ from reslab.core.errors import UserError
 @click.option("--keep-seen", is_flag=True, help="Keep images that the weights were trained on.")
 @table_columns
 @as_json
+@insecure
 @backend
 def evaluate(
     run: Path,

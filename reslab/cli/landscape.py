@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import as_json, backend
+from reslab.cli.options import as_json, backend, insecure
 from reslab.cli.output import echo, print_json
 from reslab.cli.progress import run_study
 from reslab.cli.study_options import out_folder, run_folders
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 )
 @out_folder
 @as_json
+@insecure
 @backend
 def landscape(
     runs: tuple[Path, ...],

@@ -12,6 +12,7 @@ from reslab.cli.options import (
     as_json,
     backend,
     field_and_value,
+    insecure,
     load_tensorflow,
     size_option,
     use_backend,
@@ -35,6 +36,7 @@ from reslab.cli.output import echo, print_json
 @click.option("--high", type=float, default=10.0, show_default=True, help="The last rate.")
 @click.option("--steps", type=int, default=200, show_default=True, help="The number of steps.")
 @out_stem
+@insecure
 @backend
 @as_json
 def lr_range(

@@ -1,4 +1,4 @@
-"""What most commands share: `--json`, `--backend`, JSON output, and loading the backend."""
+"""What most commands share: `--json`, `--backend`, `--insecure`, and loading the backend."""
 
 from __future__ import annotations
 
@@ -38,6 +38,22 @@ def backend(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME",
         help="torch, jax or tensorflow.  [default: KERAS_BACKEND, keras.json, then torch]",
     )(command)
+
+
+def _waive(context: click.Context, parameter: click.Parameter, given: bool) -> None:
+    if given:
+        from reslab.data.sources import web
+
+        context.with_resource(web.insecure())
+
+
+insecure = click.option(
+    "--insecure",
+    is_flag=True,
+    expose_value=False,
+    callback=_waive,
+    help="Accept downloads without TLS, or without a known checksum.",
+)
 
 
 def weight_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from reslab.cli.options import as_json, backend, use_backend, weight_options
+from reslab.cli.options import as_json, backend, insecure, use_backend, weight_options
 from reslab.cli.output import echo, print_json
 
 
@@ -33,6 +33,7 @@ from reslab.cli.output import echo, print_json
 )
 @click.option("--skip-bad", is_flag=True, help="Skip files that cannot be read.")
 @as_json
+@insecure
 @backend
 def predict(
     model: Path,

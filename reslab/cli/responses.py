@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import as_json, backend
+from reslab.cli.options import as_json, backend, insecure
 from reslab.cli.study_options import check_runs, out_folder, run_and_print, run_folders
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 )
 @out_folder
 @as_json
+@insecure
 @backend
 def responses(runs: tuple[Path, ...], as_json: bool, backend: str | None, **options: Any) -> None:
     """Measure the layer responses of trained runs (He et al. 2015, Fig. 7).

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import as_json, backend
+from reslab.cli.options import as_json, backend, insecure
 from reslab.cli.study_options import check_runs, out_folder, run_and_print
 from reslab.core.errors import UserError
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--images", type=int, metavar="N", help="Images in the batch.  [128]")
 @out_folder
 @as_json
+@insecure
 @backend
 def signals(names: tuple[str, ...], as_json: bool, backend: str | None, **options: Any) -> None:
     """Measure gradients and activations by layer, of a network and its twins or of trained runs.

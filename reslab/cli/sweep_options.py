@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reslab.cli.options import as_json, backend, field_and_value
+from reslab.cli.options import as_json, backend, field_and_value, insecure
 from reslab.cli.output import echo, print_json
 from reslab.cli.progress import run_study
 from reslab.cli.study_options import out_folder
@@ -50,6 +50,7 @@ OPTIONS = (
     click.option("--keep-checkpoints", is_flag=True, help="Keep the weights of every epoch."),
     out_folder,
     as_json,
+    insecure,
     backend,
 )
 

@@ -18,6 +18,7 @@ from reslab.cli.options import (
     backend,
     class_and_weight,
     field_and_value,
+    insecure,
     load_tensorflow,
     size_option,
     table_columns,
@@ -164,6 +165,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Resume a run; with --epochs N, start a new run from a finished one.",
 )
+@insecure
 @backend
 @click.pass_context
 @table_columns

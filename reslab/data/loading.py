@@ -21,7 +21,7 @@ from .images import Size, sides
 from .in_memory import arrays
 from .provenance import Provenance
 from .scale import GreyScale
-from .sources import cifar, files, folder, idx, table
+from .sources import cifar, files, folder, idx, table, web
 from .sources.download import home_expanded
 from .splits import amount, counts, random_sample
 
@@ -50,6 +50,7 @@ def load(
     columns: Mapping[str, str] | None = None,
     classes: Sequence[str] | None = None,
     scale: Mapping[str, Any] | None = None,
+    insecure: bool = False,
 ) -> Data:
     """Load a data set by name, or from a folder.
 
@@ -95,6 +96,8 @@ def load(
             (columns of 0 and 1: names or patterns with commas between them), or
             "label_separator" (what stands between the labels of a cell; "" for one label in each
             cell; default: `|` or `;` if there are some, or spaces if no class name can have them).
+        insecure: accept downloads without TLS, with an invalid certificate, or without a known
+            checksum. A wrong checksum is refused in any case.
 
     Returns:
         The data set. Images are uint8 (n, height, width, channels), labels int32 (n,).
@@ -132,9 +135,10 @@ def load(
         return data if images is None else sample(data, images)
     if group is not None and chosen.group is not None:
         raise UserError("--group and --group-column both name groups: leave one out")
-    parts, place = _read(os.fspath(source), size, channels, wanted, chosen)
-    if test_source is not None:
-        parts = _with_test(parts, test_source, size, channels, wanted, chosen)
+    with web.insecure(insecure):
+        parts, place = _read(os.fspath(source), size, channels, wanted, chosen)
+        if test_source is not None:
+            parts = _with_test(parts, test_source, size, channels, wanted, chosen)
     if classes is not None:
         parts = class_names.match(parts, classes, "the model")
     parts = _with_validation(parts, validation, seed, split)

@@ -14,7 +14,7 @@ from reslab.core.errors import UserError
 from reslab.core.files import SAFE, write_json
 from reslab.data import Data, Split, class_names, notes, python
 from reslab.data.dataset import CLASSIFICATION
-from reslab.data.sources import table
+from reslab.data.sources import table, web
 from reslab.evaluation import recorded_data, unseen
 from reslab.evaluation.recorded_data import reload
 from reslab.evaluation.tasks.registry import task_of
@@ -28,6 +28,7 @@ def evaluate(
     keep_seen: bool = False,
     columns: Mapping[str, str] | None = None,
     skip_bad: bool = False,
+    insecure: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a run's model on images that it was not trained on.
 
@@ -47,6 +48,8 @@ def evaluate(
             trained on: the run that the weights come from, and its own ancestors.
         columns: The columns of a table, as in `reslab.data.load`.
         skip_bad: Skip images of other data that cannot be read, instead of an error.
+        insecure: Accept downloads without TLS, with an invalid certificate, or without a known
+            checksum. A wrong checksum is refused in any case.
 
     Returns:
         What evaluation.json holds: `"n"` (images), `"loss"` (mean cross-entropy in nats),
@@ -67,7 +70,8 @@ def evaluate(
             image is left.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    with run.only_writer():  # two evaluations at once would both count one reading
+    # two evaluations at once would both count one reading
+    with run.only_writer(), web.insecure(insecure):
         result = compute(run, data, keep_seen, columns, skip_bad)
         store(run, result)
     return result

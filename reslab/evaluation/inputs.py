@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib import error, request
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -18,10 +17,10 @@ from reslab.data import discovery, python, python_pixels
 from reslab.data import images as pictures
 from reslab.data.discovery import Kinds
 from reslab.data.formats import BadImage
+from reslab.data.sources import web
 from reslab.models.preprocess import picture
 
 MOST_BYTES = 64 * 2**20  # of a picture behind an address
-TIMEOUT = 20.0  # seconds without an answer
 ENCODED = bytes | bytearray | memoryview
 
 
@@ -90,7 +89,7 @@ def _inputs(images: Any, name: str, passed: Kinds) -> Iterator[Input]:
     from PIL import Image
 
     if isinstance(images, str) and urlsplit(images).scheme in ("http", "https"):
-        yield Input(images, _downloaded(images))
+        yield Input(images, web.read(images, MOST_BYTES))
     elif isinstance(images, str | os.PathLike):
         yield from (Input(str(path), path) for path in files([images], passed))
     elif isinstance(images, ENCODED):
@@ -128,22 +127,3 @@ def _png(image: Any, name: str) -> bytes:
     out = io.BytesIO()
     picture(image, name).save(out, "PNG", compress_level=1)
     return out.getvalue()
-
-
-def _downloaded(address: str) -> bytes:
-    """The picture at an address, of at most `MOST_BYTES`; only https, which proves the sender."""
-    if urlsplit(address).scheme != "https":
-        raise UserError(f"{address} is not encrypted: give an address that begins with https://")
-    try:
-        with request.urlopen(address, timeout=TIMEOUT) as answer:
-            if urlsplit(answer.geturl()).scheme != "https":
-                raise UserError(f"{address} leads to {answer.geturl()}, which is not encrypted")
-            content: bytes = answer.read(MOST_BYTES + 1)
-    except error.HTTPError as problem:
-        raise UserError(f"cannot read {address}: {problem.code} {problem.reason}") from None
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "reason", None) or problem
-        raise UserError(f"cannot read {address}: {reason}") from None
-    if len(content) > MOST_BYTES:
-        raise UserError(f"{address} has more than {MOST_BYTES // 2**20} MiB: download it first")
-    return content

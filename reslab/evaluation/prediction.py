@@ -14,6 +14,7 @@ from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
 from reslab.data import discovery
 from reslab.data.discovery import Kinds
+from reslab.data.sources import web
 from reslab.evaluation.inputs import Input, inputs
 from reslab.evaluation.tasks.registry import task, task_of
 from reslab.runs.run import Run
@@ -36,6 +37,7 @@ def predict(
     strict: bool = True,
     ema: bool = True,
     skip_bad: bool = False,
+    insecure: bool = False,
     note: Callable[[str], None] = log.info,
 ) -> list[dict[str, Any]]:
     """Predict the classes of images.
@@ -43,7 +45,7 @@ def predict(
     Args:
         model: A run, the path of its folder, or a model file that reslab wrote. With `weights`, the
             name of a network.
-        images: One image or several: paths of files or folders, addresses (https only, at most
+        images: One image or several: paths of files or folders, addresses (https, at most
             64 MiB), encoded files as bytes or as open binary files, Pillow images, or arrays
             (h, w), (h, w, c) or (n, h, w, c) in 0..255, or floats in 0..1. A data set (PyTorch's
             map-style, Keras's `PyDataset`) gives its images.
@@ -56,6 +58,8 @@ def predict(
         scheme: The library whose names `weights` has, as in `reslab.weights.load`; `strict` and
             `ema` likewise.
         skip_bad: Skip images that cannot be read, instead of an error.
+        insecure: Accept downloads without TLS, with an invalid certificate, or without a known
+            checksum. A wrong checksum is refused in any case.
         note: Gets lines about files that were skipped or passed over. By default they are logged.
 
     Returns:
@@ -75,7 +79,8 @@ def predict(
     else:
         path = model.model_path if isinstance(model, Run) else _model_path(Path(model))
     passed: Kinds = discovery.Kinds()
-    listed = inputs(images, passed)
+    with web.insecure(insecure):
+        listed = inputs(images, passed)
     given = _readable(listed, skip_bad, note)
     if text := discovery.sentence(passed):
         note(text)
@@ -83,11 +88,12 @@ def predict(
         count = len(listed) + sum(n for kind, n in passed.items() if "folder" not in kind)
         note(f"predicted {len(given):,} of {count:,} files")
     how = engine, len(given) >= MANY
-    kind, card, outputs = (
-        _whole(path, *how)
-        if path
-        else _pretrained(str(model), weights or "", scheme, strict, ema, *how)
-    )
+    with web.insecure(insecure):
+        kind, card, outputs = (
+            _whole(path, *how)
+            if path
+            else _pretrained(str(model), weights or "", scheme, strict, ema, *how)
+        )
     results: list[dict[str, Any]] = []
     for start in range(0, len(given), BATCH):
         part = given[start : start + BATCH]

@@ -1,5 +1,7 @@
 """The data sets that reslab knows by name: contents and published files.
 
+The sha256 of the files are those of TensorFlow Datasets (`url_checksums/`).
+
 Standard library only, so that `reslab list` does not load NumPy. `reslab.data` reads them.
 """
 
@@ -12,19 +14,26 @@ from dataclasses import dataclass
 class Remote:
     """A published file.
 
-    `md5` has the checksum of every published build. Where there is none, `sha256` is the checksum
-    of the file, or its first digits.
+    `sha256` has the checksum of every published build, or its first digits. `md5` is used only
+    where the publisher gives no sha256.
     """
 
     name: str
     url: str
-    md5: tuple[str, ...] = ()
-    sha256: str = ""
+    sha256: tuple[str, ...] = ()
+    md5: str = ""
 
     @property
     def checksum(self) -> str:
-        """The checksum as text: "md5 8d4f..." or "sha256 0676ba61..."."""
-        return f"md5 {self.md5[0]}" if self.md5 else f"sha256 {self.sha256 or 'not known'}"
+        """The checksum as text: "sha256 0676ba61..." or "md5 8d4f..."."""
+        if self.md5 and not self.sha256:
+            return f"md5 {self.md5}"
+        return f"sha256 {self.sha256[0] if self.sha256 else 'not known'}"
+
+    @property
+    def is_verifiable(self) -> bool:
+        """Whether a checksum is known."""
+        return bool(self.sha256 or self.md5)
 
 
 _DIGITS = tuple("0123456789")
@@ -61,19 +70,24 @@ class IdxSet:
     mirrors: bool = False  # whether a mirrored image keeps its class
 
 
-def _four(base: str, *md5: tuple[str, ...]) -> tuple[Remote, ...]:
+def _four(base: str, *sha256: tuple[str, ...]) -> tuple[Remote, ...]:
     names = [
         f"{part}-{kind}-ubyte.gz"
         for part in ("train", "t10k")
         for kind in ("images-idx3", "labels-idx1")
     ]
-    return tuple(Remote(n, base + n, m) for n, m in zip(names, md5, strict=True))
+    return tuple(Remote(n, base + n, s) for n, s in zip(names, sha256, strict=True))
 
 
+# The authors' repository at one commit; their own server has no TLS.
+FASHION = (
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"
+    "b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion/"
+)
 EMNIST_ZIP = Remote(
     "gzip.zip",
     "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
-    ("58c8d27c78d21e728a6bc7b3cc06412e",),
+    ("fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e",),
 )
 
 
@@ -90,10 +104,10 @@ IDX: dict[str, IdxSet] = {
         10_000,
         _four(
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            ("f68b3c2dcbeaaa9fbdd348bbdeb94873",),
-            ("d53e105ee54ea40749a09fcbcd1e9432",),
-            ("9fb629c4189551a2d022fa330f9573f3",),
-            ("ec29112dd5afa0611ce80d1b7f02629c",),
+            ("440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",),
+            ("3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",),
+            ("8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",),
+            ("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",),
         ),
         "mnist",
     ),
@@ -103,12 +117,24 @@ IDX: dict[str, IdxSet] = {
         60_000,
         10_000,
         _four(
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            FASHION,
             # The authors' files, then Debian's, which were compressed again.
-            ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", "cf8536b0aa1a6ac5fa3f23001093305c"),
-            ("25c81989df183df01b3e8a0aad5dffbe", "10bea18fdb374794d4bb42e356e600c9"),
-            ("bef4ecab320f06d8554ea6380940ec79", "f78720b4224f21cce2f2ccf2d7a94c9a"),
-            ("bb300cfdad3c16e7a12a480ee83cd310", "0d30e22e447f3c33dab9ed536400ac01"),
+            (
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
+            ),
+            (
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056",
+            ),
+            (
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
+            ),
+            (
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+                "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05",
+            ),
         ),
         "fashion-mnist",
         mirrors=True,
@@ -151,8 +177,8 @@ class CifarSet:
     archive: Remote
 
 
-def _kriz(name: str, md5: str) -> Remote:
-    return Remote(name, f"https://www.cs.toronto.edu/~kriz/{name}", (md5,))
+def _kriz(name: str, sha256: str) -> Remote:
+    return Remote(name, f"https://www.cs.toronto.edu/~kriz/{name}", (sha256,))
 
 
 _TEN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
@@ -166,7 +192,10 @@ CIFAR: dict[str, CifarSet] = {
         _TEN,
         "test_batch.bin",
         {**dict.fromkeys(_TEN, 10_000), "test_batch.bin": 10_000},
-        _kriz("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"),
+        _kriz(
+            "cifar-10-binary.tar.gz",
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        ),
     ),
     "cifar100": CifarSet(
         "CIFAR-100: 60,000 photographs, 32x32 colour, 100 fine classes",
@@ -176,7 +205,10 @@ CIFAR: dict[str, CifarSet] = {
         ("train.bin",),
         "test.bin",
         {"train.bin": 50_000, "test.bin": 10_000},
-        _kriz("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8"),
+        _kriz(
+            "cifar-100-binary.tar.gz",
+            "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+        ),
     ),
 }
 

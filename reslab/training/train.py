@@ -17,6 +17,7 @@ from reslab.core.files import read_arrays, write_arrays, writing
 from reslab.core.interrupts import interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data, Normalization, python
+from reslab.data.sources import web
 from reslab.evaluation import recorded_data
 from reslab.report import page
 from reslab.runs import recipe as recipes
@@ -73,6 +74,7 @@ def train(
     remat: bool | None = None,
     jit_compile: bool = False,
     workers: int = 2,
+    insecure: bool = False,
     callbacks: Callbacks = (),
     watch: Watch | None = None,
 ) -> Run:
@@ -136,6 +138,8 @@ def train(
         jit_compile: Compile the network. On PyTorch by torch.compile in the first step, on
             TensorFlow by XLA; JAX always compiles.
         workers: Threads that decode image files.
+        insecure: Accept downloads without TLS, with an invalid certificate, or without a known
+            checksum. A wrong checksum is refused in any case.
         callbacks: Keras callbacks. They see one training: `on_train_begin` is called once (again
             after a resume), epochs are counted through, and the logs have "loss", "accuracy",
             "val_loss" and "val_accuracy". A callback that sets `model.stop_training` ends the
@@ -152,7 +156,8 @@ def train(
     """
     arguments = locals()
     options = TrainingOptions(**{field.name: arguments[field.name] for field in OPTIONS})
-    return train_with(network, data, options, callbacks, watch)
+    with web.insecure(insecure):
+        return train_with(network, data, options, callbacks, watch)
 
 
 @on_signals(interrupt)

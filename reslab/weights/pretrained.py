@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 
 from reslab import zoo
+from reslab.data.sources import web
 from reslab.models import build
 from reslab.spec import Network, walk
 from reslab.weights import match, transfer
@@ -34,6 +35,7 @@ def create(
     scheme: str = "auto",
     strict: bool = True,
     ema: bool = True,
+    insecure: bool = False,
 ) -> keras.Model:
     """Create a Keras model of a network, with or without pretrained weights.
 
@@ -73,6 +75,8 @@ def create(
             shapes are loaded, and a warning lists the others.
         ema: Where a file has averages of the weights over training steps (EMA, SWA) besides those
             of the last step: whether to take the averages.
+        insecure: Accept downloads without TLS, with an invalid certificate, or without a known
+            checksum. A wrong checksum is refused in any case.
 
     Returns:
         A `keras.Model` with input (n, *input_shape) and output (n, classes) of logits; with `top`
@@ -101,7 +105,8 @@ def create(
     if weights is None:
         return build_model(network, classes, input_shape)
     requested = zoo.network(network)
-    source = transfer.open_source(weights, requested.name, scheme, ema, strict)
+    with web.insecure(insecure):
+        source = transfer.open_source(weights, requested.name, scheme, ema, strict)
     net = transfer.library_variant(source, requested)
     if net is not requested:
         log.warning("%s belongs to %s: that network is built", weights, net.name)

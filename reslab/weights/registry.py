@@ -7,7 +7,6 @@ timm: the hub's `config.json` has the preprocessing, and the pointer to the file
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import re
@@ -24,7 +23,6 @@ from reslab.spec.catalogue import Remote
 from reslab.weights import files
 from reslab.weights.preprocessing import Preprocessing, decode
 
-log = logging.getLogger("reslab.weights")
 TORCH_URL = "https://download.pytorch.org/models/"
 KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 HUB_URL = "https://huggingface.co"
@@ -160,7 +158,7 @@ def _torchvision(network: str, version: str) -> Published:
         source=f"torchvision/{version}",
         network=network,
         scheme="torchvision",
-        file=Remote(name, TORCH_URL + name, sha256=checksum),
+        file=Remote(name, TORCH_URL + name, (checksum,)),
         folder="weights/torchvision",
         preprocessing=preprocessing,
         classes=imagenet_classes(),
@@ -185,7 +183,7 @@ def _keras(network: str, version: str) -> Published:
         source="keras/imagenet",
         network=variant,
         scheme="keras",
-        file=Remote(name, f"{KERAS_URL}{folder}/{name}", (md5,)),
+        file=Remote(name, f"{KERAS_URL}{folder}/{name}", md5=md5),
         folder="weights/keras",
         preprocessing=KERAS_PREPROCESSING[preprocessing],
         classes=imagenet_classes(),
@@ -218,11 +216,9 @@ def _timm(network: str, version: str) -> Published:
     pointer = cache / POINTER
     text = pointer.read_text(encoding="utf-8") if pointer.exists() else ""
     checksum = re.search(r"oid sha256:([0-9a-f]{64})", text)
-    if not checksum:
-        log.warning("%s is not verified: its checksum is not known", cache / MODEL)
     url = f"{_hub()}/timm/{version}/resolve/main/{MODEL}"
     names = imagenet_classes() if classes == 1000 else None
-    file = Remote(MODEL, url, sha256=checksum[1] if checksum else "")
+    file = Remote(MODEL, url, (checksum[1],) if checksum else ())
     return Published(f"timm/{version}", network, "auto", file, folder, preprocessing, names)
 
 
@@ -240,14 +236,13 @@ def _download_metadata(version: str, folder: str) -> None:
         if (cache / name).exists():
             continue
         try:
-            download.fetch(Remote(name, url), cache)
-        except UserError as error:
-            reason = (
-                "RESLAB_OFFLINE is set" if os.environ.get("RESLAB_OFFLINE") else "no connection"
-            )
+            download.fetch(Remote(name, url), cache, checked=False)
+        except download.Unavailable as error:
+            if name == POINTER and error.status == 404:  # the checksum is not known then
+                continue
             raise UserError(
-                f"timm/{version} cannot be downloaded ({reason}): put {CONFIG} and {MODEL} from "
-                f"{base}/resolve/main/ into {cache}; the sha256 is at {urls[POINTER]}"
+                f"timm/{version} cannot be downloaded ({error.reason}): put {CONFIG} and {MODEL} "
+                f"from {base}/resolve/main/ into {cache}; the sha256 is at {urls[POINTER]}"
             ) from error
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from reslab import zoo
 from reslab.acceleration.keras_internals import flatten_layers
 from reslab.core.errors import UserError
+from reslab.data.sources import web
 from reslab.models import stacked
 from reslab.models.build import allow_depth, variables
 from reslab.spec import Layer, Network, walk
@@ -214,6 +215,7 @@ def load(
     network: str | Network | None = None,
     strict: bool = True,
     ema: bool = True,
+    insecure: bool = False,
 ) -> keras.Model:
     """Load weights into a model: from a file, or published by another library.
 
@@ -235,6 +237,8 @@ def load(
             loaded, and a warning lists the others.
         ema: Where a file has averages of the weights over training steps (EMA, SWA) besides those
             of the last step: whether to take the averages. A warning says what was taken.
+        insecure: Accept downloads without TLS, with an invalid certificate, or without a known
+            checksum. A wrong checksum is refused in any case.
 
     Returns:
         The same model. `about(model)` has the preprocessing and class names of the weights.
@@ -244,7 +248,9 @@ def load(
             then unchanged.
     """
     info = about(model, network)
-    return assign_weights(model, info, open_source(source, info.network.name, scheme, ema, strict))
+    with web.insecure(insecure):
+        opened = open_source(source, info.network.name, scheme, ema, strict)
+    return assign_weights(model, info, opened)
 
 
 def assign_weights(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from reslab import data
 from reslab.core import files
 from reslab.core.errors import UserError
-from reslab.data.sources import cifar, download, idx
+from reslab.data.sources import download, idx
 from reslab.spec import catalogue
 
 RNG = np.random.default_rng(0)
@@ -139,70 +138,6 @@ def test_search_order(tmp_path, monkeypatch):
     assert download.cache_dir(tmp_path / "arg") == tmp_path / "arg"
     monkeypatch.delenv("RESLAB_CACHE")
     assert download.cache_dir().name == "reslab"
-
-
-class TestDownloads:
-    @pytest.fixture
-    def body(self, monkeypatch) -> bytes:
-        monkeypatch.delenv("RESLAB_OFFLINE")
-        return b"some bytes" * 1000
-
-    def retrieve(self, body: bytes, tmp_path: Path, monkeypatch, md5: str) -> Path:
-        """`fetch` of a file that a local server hands out."""
-        import threading
-        from http.server import BaseHTTPRequestHandler, HTTPServer
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None: ...
-
-        with HTTPServer(("127.0.0.1", 0), Handler) as server:
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            try:
-                url = f"http://127.0.0.1:{server.server_port}/file.gz"
-                return download.fetch(download.Remote("file.gz", url, (md5,)), tmp_path / "in")
-            finally:
-                server.shutdown()
-                thread.join()
-
-    def test_a_file_arrives_whole(self, body, tmp_path, monkeypatch, capsys):
-        import hashlib
-
-        md5 = hashlib.md5(body).hexdigest()
-        path = self.retrieve(body, tmp_path, monkeypatch, md5)
-        assert path == tmp_path / "in" / "file.gz"
-        assert path.read_bytes() == body
-        assert "file.gz" in capsys.readouterr().err  # the progress bar
-
-    def test_a_wrong_checksum_leaves_nothing(self, body, tmp_path, monkeypatch):
-        with pytest.raises(UserError, match=r"cannot download file\.gz .*md5 00ff"):
-            self.retrieve(body, tmp_path, monkeypatch, "00ff" * 8)
-        assert list((tmp_path / "in").iterdir()) == []
-
-    def test_no_network_is_one_line(self, body, tmp_path):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            url = f"http://127.0.0.1:{free.getsockname()[1]}/file.gz"
-            with pytest.raises(UserError) as raised:
-                download.fetch(download.Remote("file.gz", url, ("00ff" * 8,)), tmp_path / "in")
-        message = str(raised.value)
-        assert "\n" not in message
-        for word in ("file.gz", url, "00ff" * 8, str(tmp_path / "in")):
-            assert word in message
-
-
-def test_every_known_file_has_a_checksum():
-    remotes = [r for s in idx.SETS.values() for r in s.files]
-    remotes += [s.archive for s in cifar.SETS.values()]
-    for remote in remotes:
-        assert remote.url.endswith(remote.name)
-        assert all(len(m) == 32 and set(m) <= set("0123456789abcdef") for m in remote.md5)
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,13 @@ from PIL import Image
 import reslab
 from reslab import weights, zoo
 from reslab.core.errors import UserError
+from reslab.data.sources import web
 from reslab.models.build import create
 from reslab.weights import registry
 from reslab.weights.preprocessing import Preprocessing
-from tests.helpers.cli import error_of, output_of
+from tests.helpers.cli import error_of, invoke, output_of
 from tests.helpers.reference import randomise
+from tests.helpers.web import Server, served
 from tests.helpers.weights.libraries import library
 
 pytestmark = pytest.mark.skipif(
@@ -32,38 +32,10 @@ pytestmark = pytest.mark.skipif(
 V2 = "IMAGENET1K_V2"
 
 
-class Server:
-    """Serves `files` by path and records the requests."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.requests: list[str] = []
-        self.address = ""
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        self.requests.append(handler.path)
-        body = self.files.get(handler.path)
-        handler.send_response(404 if body is None else 200)
-        handler.send_header("Content-Length", str(len(body or b"")))
-        handler.end_headers()
-        handler.wfile.write(body or b"")
-
-
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    """A server in place of all three publishers, with an empty cache."""
-    server = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            server.answer(self)
-
-        def log_message(self, *_: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        server.address = f"http://127.0.0.1:{running.server_port}"
+def publishers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    """A server in place of all three publishers, with an empty cache; it has no TLS."""
+    with served() as server:
         monkeypatch.setattr(registry, "TORCH_URL", f"{server.address}/models/")
         monkeypatch.setattr(registry, "KERAS_URL", f"{server.address}/keras-applications/")
         monkeypatch.setenv("HF_ENDPOINT", server.address)
@@ -71,11 +43,14 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
         monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
         for name in ("TORCH_HOME", "KERAS_HOME"):
             monkeypatch.setenv(name, str(tmp_path / "homes"))
-        try:
-            yield server
-        finally:
-            running.shutdown()
-            thread.join()
+        yield server
+
+
+@pytest.fixture
+def server(publishers: Server) -> Iterator[Server]:
+    """The same, and what has no TLS is accepted."""
+    with web.insecure():
+        yield publishers
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +186,46 @@ def test_a_damaged_download_is_rejected(
     (here / name).write_bytes(body[:-1])
     with pytest.raises(UserError, match=rf"has sha256 .* not {sha}: it is damaged"):
         reslab.create("resnet18", weights=f"torchvision/{V2}")
+
+
+def test_weights_without_a_published_checksum_need_insecure(
+    publishers: Server, resnet18: Any, tmp_path: Path, monkeypatch: Any, caplog: Any
+) -> None:
+    name = "resnet18.a9_in1k"
+    hub_publishes(publishers, name, (resnet18[1] / "a.safetensors").read_bytes())
+    del publishers.files[f"/timm/{name}/raw/main/model.safetensors"]
+    monkeypatch.setattr(web, "check_address", lambda address: None)  # as if it had TLS
+    cache = tmp_path / "cache" / "weights" / "timm" / name
+    photo = photograph(tmp_path / "a.png")
+    command = "predict", "resnet18", "--weights", f"timm/{name}", photo
+    answer = invoke(*command)
+    assert answer.code == 2
+    message = answer.err.splitlines()[-1]
+    assert f"the checksum of model.safetensors from {publishers.address}/timm/{name}" in message
+    assert "add --insecure" in message
+    assert not (cache / "model.safetensors").exists()
+    output_of(*command, "--insecure")
+    assert "is not verified" in caplog.text
+    assert "was downloaded with --insecure" in error_of(*command)
+    with pytest.raises(UserError, match="was downloaded with --insecure"):
+        reslab.create("resnet18", weights=f"timm/{name}")
+    assert same(
+        reslab.create("resnet18", weights=f"timm/{name}", insecure=True),
+        resnet18[0],
+    )
+
+
+def test_a_hub_without_tls_needs_insecure(publishers: Server, resnet18: Any) -> None:
+    name = "resnet18.a9_in1k"
+    hub_publishes(publishers, name, (resnet18[1] / "a.safetensors").read_bytes())
+    for make in (
+        lambda: reslab.create("resnet18", weights=f"timm/{name}"),
+        lambda: weights.load(create("resnet18"), f"timm/{name}"),
+    ):
+        with pytest.raises(UserError, match=r"is not encrypted: .*--insecure"):
+            make()
+    assert publishers.requests == []
+    weights.load(create("resnet18"), f"timm/{name}", insecure=True)
 
 
 def test_the_cache_of_the_library_is_used(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,23 @@ from typing import Self
 from reslab.core.errors import UserError
 from reslab.spec.catalogue import Remote
 
+from . import web
+
+log = logging.getLogger("reslab.data")
 DEBIAN = Path("/usr/share/datasets")  # such as the package dataset-fashion-mnist
+
+
+class Unavailable(UserError):
+    """The server does not give the file, or downloads are forbidden.
+
+    Attributes:
+        reason: Why, in a few words.
+        status: The status of the server's answer; None without an answer.
+    """
+
+    def __init__(self, text: str, reason: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.reason, self.status = reason, status
 
 
 def cache_dir(cache: str | os.PathLike[str] | None = None) -> Path:
@@ -60,63 +77,104 @@ def sha256(path: Path) -> str:
 def verify(path: Path, remote: Remote) -> Path:
     """Return `path` if its checksum is a published one.
 
+    A file whose checksum is not published is accepted if a person put it there, with a warning;
+    one that was downloaded insecurely only as long as that is accepted.
+
     Raises:
-        UserError: it is not.
+        UserError: the checksum is wrong, or the file was downloaded insecurely.
     """
     if wrong := _wrong_checksum(path, remote):
         raise UserError(
             f"{path} has {wrong}, not {remote.checksum.partition(' ')[2]}: it is damaged or another"
             f" file; delete it, or replace it by {remote.url}"
         )
+    if not remote.is_verifiable:
+        if _marker(path).exists() and not web.is_waived():
+            raise UserError(
+                f"{path} was downloaded with --insecure, and its checksum is not known: delete it, "
+                f"or {web.WAIVE}"
+            )
+        log.warning("%s is not verified: its checksum is not known", path)
     return path
+
+
+def _marker(path: Path) -> Path:
+    """The file that says that another one was downloaded without a known checksum."""
+    return path.with_name(f"{path.name}.insecure")
 
 
 def _wrong_checksum(path: Path, remote: Remote) -> str:
     """The checksum of the file if it is not a published one, else an empty string."""
-    if remote.md5:
-        checksum = md5(path)
-        return "" if checksum in remote.md5 else f"md5 {checksum}"
     if remote.sha256:
         checksum = sha256(path)
         return "" if checksum.startswith(remote.sha256) else f"sha256 {checksum}"
+    if remote.md5:
+        checksum = md5(path)
+        return "" if checksum == remote.md5 else f"md5 {checksum}"
     return ""
 
 
-def fetch(remote: Remote, folder: Path) -> Path:
+def fetch(remote: Remote, folder: Path, checked: bool = True) -> Path:
     """Download a file into `folder` with a progress bar.
 
     The file gets its name only after its checksum was verified.
 
+    Args:
+        remote: The file.
+        folder: Where to put it.
+        checked: Whether the file needs a known checksum. False for a description, such as one that
+            names the checksum of another file: there the encrypted connection has to do.
+
     Raises:
-        UserError: there is no network, or $RESLAB_OFFLINE is set. The message says which file
-            belongs where, and its checksum.
+        Unavailable: there is no network, $RESLAB_OFFLINE is set, or the checksum is wrong. The
+            message says which file belongs where, and its checksum.
+        UserError: the connection is not encrypted, or no checksum is known.
     """
-    manual = f"put {remote.name} from {remote.url} ({remote.checksum}) into {folder}"
+    what = f"{remote.name} from {remote.url}"
+    manual = f"put {what} ({remote.checksum}) into {folder}"
     if os.environ.get("RESLAB_OFFLINE"):
-        raise UserError(f"{remote.name} is missing and RESLAB_OFFLINE is set: {manual}")
+        reason = "RESLAB_OFFLINE is set"
+        raise Unavailable(f"{remote.name} is missing and {reason}: {manual}", reason)
+    web.check_address(remote.url)
+    unknown = checked and not remote.is_verifiable
+    if unknown and not web.is_waived():
+        raise UserError(
+            f"the checksum of {what} is not known, so it is not downloaded: {web.WAIVE}, or put "
+            f"it into {folder}"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = _retrieve(remote, folder)
+        if unknown:
+            log.warning("%s is not verified: its checksum is not known", path)
+            _marker(path).write_text(f"{sha256(path)}\n{remote.url}\n", encoding="utf-8")
+    except (OSError, ValueError) as error:  # requests raises OSErrors, `_retrieve` a ValueError
+        reason = web.reason(error)
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        text = f"cannot download {remote.name} ({reason}): {manual}"
+        raise Unavailable(text, reason, status) from error
+    return path
+
+
+def _retrieve(remote: Remote, folder: Path) -> Path:
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _Bar(remote.name) as bar:
-            http = pooch.HTTPDownloader(progressbar=bar, timeout=20)
+    with _Bar(remote.name) as bar, web.quiet():
+        http = pooch.HTTPDownloader(progressbar=bar, **web.arguments())
 
-            def download(url: str, temporary: str, pooch: object) -> None:
-                http(url, temporary, pooch)
-                if wrong := _wrong_checksum(Path(temporary), remote):
-                    raise ValueError(f"it has {wrong}")
+        def download(url: str, temporary: str, pooch: object) -> None:
+            http(url, temporary, pooch)
+            if wrong := _wrong_checksum(Path(temporary), remote):
+                raise ValueError(f"it has {wrong}")
 
-            downloaded = pooch.retrieve(
-                remote.url,
-                known_hash=None,  # `download` checks it before the file has its name
-                fname=remote.name,
-                path=folder,
-                downloader=download,
-            )
-    except (OSError, ValueError) as error:  # requests raises OSErrors, `download` a ValueError
-        reason = type(error).__name__
-        raise UserError(f"cannot download {remote.name} ({reason}): {manual}") from error
+        downloaded = pooch.retrieve(
+            remote.url,
+            known_hash=None,  # `download` checks it before the file has its name
+            fname=remote.name,
+            path=folder,
+            downloader=download,
+        )
     return Path(downloaded)
 
 

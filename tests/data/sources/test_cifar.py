@@ -78,7 +78,7 @@ def test_found_in_every_form(tmp_path, small, monkeypatch, name, how):
     home.mkdir()
     if how == "archive":
         write_archive(home / known.archive.name, known, files(known))
-        allowed = replace(known.archive, md5=(download.md5(home / known.archive.name),))
+        allowed = replace(known.archive, sha256=(download.sha256(home / known.archive.name),))
         monkeypatch.setitem(cifar.SETS, name, replace(known, archive=allowed))
     else:
         inner = home / known.folder if how == "inner folder" else home
@@ -115,7 +115,7 @@ def test_an_archive_of_tricks_writes_nothing(tmp_path, small, monkeypatch):
         link = tarfile.TarInfo(f"{known.folder}/test_batch.bin")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-    allowed = replace(known.archive, md5=(download.md5(path),))
+    allowed = replace(known.archive, sha256=(download.sha256(path),))
     monkeypatch.setitem(cifar.SETS, "cifar10", replace(known, archive=allowed))
     with pytest.raises(UserError, match=r"has no data_batch_1\.bin"):
         data.load(path)
@@ -127,11 +127,11 @@ def test_damaged_archives_and_files(tmp_path, small, monkeypatch):
     path = tmp_path / known.archive.name
     write_archive(path, known, files(known))
     whole = path.read_bytes()
-    with pytest.raises(UserError, match=r"has md5 .*, not c32a1d4ab5d03f1284b67883e8d87530"):
+    with pytest.raises(UserError, match=r"has sha256 .*, not c4a38c50a1bc5f3a1c5537f2155ab9d6"):
         data.load(path)
     for cut in (10, len(whole) // 2):
         path.write_bytes(whole[:cut])
-        allowed = replace(known.archive, md5=(download.md5(path),))
+        allowed = replace(known.archive, sha256=(download.sha256(path),))
         monkeypatch.setitem(cifar.SETS, "cifar10", replace(known, archive=allowed))
         with pytest.raises(UserError, match="is damaged"):
             data.load(path)
@@ -151,5 +151,5 @@ def test_damaged_archives_and_files(tmp_path, small, monkeypatch):
 
 
 def test_missing_says_what_to_do():
-    with pytest.raises(UserError, match=r"cifar-100-binary\.tar\.gz .*03b5dce01913d631647c71ece"):
+    with pytest.raises(UserError, match=r"cifar-100-binary\.tar\.gz .*58a81ae192c23a4be8b1804d6"):
         data.load("cifar100")

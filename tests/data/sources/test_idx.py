@@ -76,9 +76,9 @@ def test_a_known_set_comes_from_nists_zip(tmp_path, idx_bytes, monkeypatch):
     path.parent.mkdir()
     path.write_bytes(content.getvalue())
     monkeypatch.setenv("RESLAB_DATA", str(tmp_path))
-    with pytest.raises(UserError, match=r"gzip\.zip has md5 .* not 58c8d27c78d21e728a6bc7b3cc0641"):
+    with pytest.raises(UserError, match=r"gzip\.zip has sha256 .* not fb9bb67e33772a9cc0b895e4"):
         data.load("emnist-letters")
-    monkeypatch.setattr(idx, "EMNIST_ZIP", replace(idx.EMNIST_ZIP, md5=(download.md5(path),)))
+    monkeypatch.setattr(idx, "EMNIST_ZIP", replace(idx.EMNIST_ZIP, sha256=(download.sha256(path),)))
     loaded = data.load("emnist-letters", validation=0)
     assert loaded.classes == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     assert (len(loaded.train), loaded.validation, len(loaded.test)) == (52, None, 26)
@@ -180,7 +180,7 @@ class TestFashion:
         labels.unlink()
         labels.write_bytes(content[:-1])
         monkeypatch.setenv("RESLAB_DATA", str(tmp_path))
-        with pytest.raises(UserError, match=r"t10k-labels.* has md5"):
+        with pytest.raises(UserError, match=r"t10k-labels.* has sha256"):
             data.load("fashion-mnist")
         labels.unlink()
         with pytest.raises(UserError, match="has no t10k-labels"):
@@ -199,7 +199,7 @@ def test_a_missing_set_says_what_to_do(tmp_path: Path, monkeypatch):
         data.load("mnist")
     message = str(raised.value)
     assert "train-images-idx3-ubyte.gz" in message
-    assert "f68b3c2dcbeaaa9fbdd348bbdeb94873" in message
+    assert "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609" in message
     assert str(tmp_path / "cache" / "mnist") in message
     assert "\n" not in message
 
