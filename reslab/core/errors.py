@@ -8,18 +8,24 @@ from typing import Any
 
 from reslab.core.text import printable
 
+MOST_LINE = 3000  # characters of a message
+
 
 class UserError(Exception):
     """Input that reslab cannot use.
 
     The message is one line: what is wrong, and what to do. The command line prints it without a
     traceback and exits with status 2. Names in it may come from strangers: control characters, line
-    breaks and text that is not Unicode are shown as escapes.
+    breaks and text that is not Unicode are shown as escapes. Of a message of more than `MOST_LINE`
+    characters the middle is left out: its end says what to do.
     """
 
     def __init__(self, message: object = "") -> None:
         text = str(message).encode("utf-8", "backslashreplace").decode()
-        super().__init__(printable(text).replace("\n", "\\n"))
+        text = printable(text).replace("\n", "\\n")
+        if len(text) > MOST_LINE:
+            text = f"{text[: MOST_LINE // 2]} ... {text[5 - MOST_LINE // 2 :]}"
+        super().__init__(text)
 
 
 # The exceptions that reading a damaged file can raise.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from reslab.core import records
 from reslab.core.errors import UserError, one_line
+from reslab.core.paths import regular
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -88,7 +89,7 @@ def read_arrays(
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(regular(path), framework="numpy") as file:
             meta = records.parse((file.metadata() or {})["reslab"])
             records.check(meta, record)
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from reslab.core.errors import UserError, one_line, short
+from reslab.core.paths import regular
 
 MOST_FILE = 256 * 2**20  # bytes of a JSON file
 MOST_MEMORY = 2**30  # bytes that parsed JSON may take, by `_memory`
@@ -133,7 +134,7 @@ def read_json(file: Path, record: Any = Any, then: str = "restore it from a copy
         UserError: The file cannot be read or is damaged. The message ends with what to do `then`.
     """
     try:
-        if (size := file.stat().st_size) > MOST_FILE:
+        if (size := regular(file).stat().st_size) > MOST_FILE:
             raise Damaged(f"it has {size:,} bytes; {MOST_FILE:,} are the most")
         value = parse(file.read_bytes())
         check(value, record)

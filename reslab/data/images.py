@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from reslab.core import paths
+from reslab.core.errors import one_line
 from reslab.core.rng import Stream
 
 from . import formats
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .augment import Augmentation
 
 MARGIN = 256 / 224  # the centre view scales a picture to this multiple of the size, then crops
+STRIP = 2**23  # pixels of a large picture that are reduced at once
 BACKGROUND = (255, 255, 255)  # of transparent pixels: most cut-outs are made for a white page
 
 
@@ -36,14 +38,11 @@ def sides(size: Size) -> tuple[int, int]:
 
 
 def regular(path: Path) -> Path:
-    """The path, if it is a regular file. Raises BadImage."""
+    """The path, if it leads to a regular file. Raises BadImage."""
     try:
-        mode = path.stat().st_mode
+        return paths.regular(path)
     except OSError as error:
         raise BadImage(error.strerror or "cannot be read") from None
-    if not stat.S_ISREG(mode):  # opening a pipe may wait for ever
-        raise BadImage("not a regular file")
-    return path
 
 
 def open_picture(
@@ -94,8 +93,7 @@ def _problems() -> Iterator[None]:
     # On damaged data Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error,
     # IndexError and more.
     except Exception as error:
-        first_line = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise BadImage(first_line) from error
+        raise BadImage(one_line(error) or type(error).__name__) from error
 
 
 def _decoded(file: Path | IO[bytes], at_least: int) -> Picture:
@@ -116,7 +114,32 @@ def _decoded_once(file: Path | IO[bytes], at_least: int) -> Picture:
 
     with formats.opened(file, at_least) as picture:
         picture.load()
-        return ImageOps.exif_transpose(picture)
+        ImageOps.exif_transpose(picture, in_place=True)
+        return _reduced(picture) if picture.width * picture.height > formats.LARGE else picture
+
+
+def _reduced(picture: Picture) -> Picture:
+    """A large picture at half its size, row by row: each copy would take hundreds of megabytes."""
+    from PIL import Image
+
+    width, height = picture.size
+    rows = 2 * max(1, STRIP // (2 * width))
+    strips = (
+        _half(picture.crop((0, top, width, min(height, top + rows))))
+        for top in range(0, height, rows)
+    )
+    first = next(strips)
+    out = Image.new(first.mode, ((width + 1) // 2, (height + 1) // 2))
+    out.paste(first)
+    for i, strip in enumerate(strips, 1):
+        out.paste(strip, (0, i * rows // 2))
+    return out
+
+
+def _half(picture: Picture) -> Picture:
+    if picture.mode.startswith("I;16"):  # Pillow does not reduce it
+        return picture.convert("I").reduce(2).convert("I;16")
+    return (picture if _is_deep(picture) else plain(picture)).reduce(2)
 
 
 def _is_deep(picture: Picture) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from reslab.core.errors import unknown
+from reslab.core.errors import UserError, unknown
 from reslab.core.rng import Stream
 
 from .dataset import ArraySplit, Split
@@ -48,6 +49,28 @@ class Normalization:
         out -= self.mean
         out *= np.float32(1) / self.std
         return out
+
+
+def stored(
+    arrays: Mapping[str, np.ndarray], image_shape: Sequence[int], path: Path
+) -> Normalization:
+    """The mean and std in a file of a run, for images of this shape.
+
+    Raises:
+        UserError: the file has none, or some that do not fit the images.
+    """
+    try:
+        mean, std = arrays["mean"], arrays["std"]
+        for array in (mean, std):
+            np.broadcast_to(array, tuple(image_shape))
+            if array.dtype.kind != "f" or not np.isfinite(array).all() or (std <= 0).any():
+                raise ValueError
+    except (KeyError, ValueError):
+        raise UserError(
+            f"{path} is damaged: it has no mean and std for images of "
+            f"{'x'.join(map(str, image_shape))}; restore it from a copy"
+        ) from None
+    return Normalization(mean, std)
 
 
 def to_layout(images: np.ndarray, input_shape: Sequence[int | None]) -> np.ndarray:

@@ -17,6 +17,7 @@ from typing import get_type_hints
 
 from reslab.core import records
 from reslab.core.files import write_cache
+from reslab.core.paths import regular
 from reslab.data.sources.download import cache_dir
 
 from . import duplicates, images
@@ -127,7 +128,7 @@ def _with_progress(verdicts: Iterable[Verdict], total: int) -> Iterator[Verdict]
 def _read_index(index: Path) -> dict[str, Verdict]:
     """Empty if there is no index, or if it cannot be read."""
     try:
-        checksum, _, content = index.read_bytes().partition(b"\n")
+        checksum, _, content = regular(index).read_bytes().partition(b"\n")
         if checksum != _checksum(content):
             return {}
         stored = records.parse(content)

@@ -23,7 +23,8 @@ from keras import layers
 from reslab.acceleration.accelerate import accelerate, fast_initialisation
 from reslab.core import files, hdf5, limits, records
 from reslab.core.environment import check_clock
-from reslab.core.errors import UserError
+from reslab.core.errors import UserError, one_line
+from reslab.core.paths import regular
 from reslab.models import optimizers as _optimizers  # noqa: F401  registers the optimisers of compiled models
 from reslab.models.build import allow_layers
 from reslab.models.preprocess import NoPreprocess, Preprocess
@@ -97,7 +98,7 @@ def save(model: keras.Model, path: Path, card: Mapping[str, Any], member: str = 
 def read_card(path: Path) -> dict[str, Any]:
     """The card of a model file. Raises UserError if reslab did not write the file."""
     try:
-        if _is_hdf5(path):
+        if _is_hdf5(regular(path)):
             raise KeyError(CARD)
         with zipfile.ZipFile(path) as file:
             limits.check_archive(path, file)
@@ -106,8 +107,10 @@ def read_card(path: Path) -> dict[str, Any]:
         raise UserError(f"there is no model at {path}") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, not a model file") from None
-    except (zipfile.BadZipFile, OSError):
-        raise UserError(f"{path} is not a .keras file, or is damaged") from None
+    except (zipfile.BadZipFile, OSError) as error:
+        reason = getattr(error, "strerror", None)
+        text = f": {reason}" if reason else ""
+        raise UserError(f"{path} is not a .keras file, or is damaged{text}") from None
     except KeyError:
         raise UserError(
             f"{path} is a Keras model that reslab did not train: it has no {CARD}, so its classes "
@@ -235,8 +238,9 @@ def _load(path: Path, compile: bool = True) -> keras.Model:
         raise
     except Exception as error:  # of any class: Keras raises KeyError, OSError and others
         _name_unregistered(path)
-        text = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{path} cannot be loaded as a model: {text[0]}") from None
+        reason = error.strerror if isinstance(error, OSError) else None
+        text = one_line(reason or error) or type(error).__name__
+        raise UserError(f"{path} cannot be loaded as a model: {text}") from None
 
 
 def _check_kind(path: Path) -> None:
@@ -256,7 +260,7 @@ def _check_kind(path: Path) -> None:
 @contextmanager
 def _source(path: Path) -> Iterator[int]:
     """Check the sizes and links in a model file; gives the number of its layers, at least."""
-    if not _is_hdf5(path):
+    if not _is_hdf5(regular(path)):
         with zipfile.ZipFile(path) as file:
             limits.check_archive(path, file)
             number = file.read("config.json").count(b'"class_name"')

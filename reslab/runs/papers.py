@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reslab.core.errors import UserError, one_line, short, unknown
+from reslab.core.paths import regular
 from reslab.runs.fields import set_fields
 from reslab.runs.recipe import Recipe
 from reslab.runs.sizing import sized
@@ -114,7 +115,7 @@ RECIPES = {
 def _toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file."""
     try:
-        if (size := path.stat().st_size) > MOST_TOML:
+        if (size := regular(path).stat().st_size) > MOST_TOML:
             raise UserError(f"{path} has {size:,} bytes; {MOST_TOML:,} are the most of a recipe")
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

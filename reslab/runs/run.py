@@ -34,6 +34,7 @@ from reslab.core.files import (
     write_json,
     writing,
 )
+from reslab.core.paths import regular
 from reslab.runs.records import (
     EVALUATIONS,
     LOG_LINES,
@@ -193,7 +194,7 @@ class Run:
         """
         file = self.path / "log.jsonl"
         try:
-            if (size := file.stat().st_size) > MOST_LOG:
+            if (size := regular(file).stat().st_size) > MOST_LOG:
                 raise UserError(f"{file} has {size:,} bytes; {MOST_LOG:,} are the most")
             content = file.read_bytes()
         except FileNotFoundError:

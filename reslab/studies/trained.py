@@ -15,6 +15,7 @@ from reslab.core.files import read_arrays
 from reslab.core.rng import Stream
 from reslab.data import Data, Normalization, Split, to_layout
 from reslab.data.dataset import CLASSIFICATION
+from reslab.data.normalize import stored
 from reslab.evaluation import recorded_data
 from reslab.models import build, saved, stacked
 from reslab.runs.run import Run
@@ -141,8 +142,9 @@ def sample(
 
 def normalization_of(run: Run) -> Normalization:
     """Return the mean and std with which the run's images were normalised."""
-    arrays, _ = read_arrays(run.path / "standardise.safetensors")
-    return Normalization(arrays["mean"], arrays["std"])
+    path = run.path / "standardise.safetensors"
+    arrays, _ = read_arrays(path)
+    return stored(arrays, run.info["data"]["image_shape"], path)
 
 
 def weights(run: Run, checkpoint: str | None = None) -> dict[str, np.ndarray]:

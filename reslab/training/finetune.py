@@ -14,6 +14,7 @@ import numpy as np
 
 from reslab.core import records
 from reslab.core.errors import UserError
+from reslab.core.paths import regular
 from reslab.data import Normalization
 from reslab.data.dataset import CLASSIFICATION
 from reslab.evaluation import unseen
@@ -160,7 +161,7 @@ def _digest(paths: Sequence[Path]) -> str:
     """The SHA-256 of a file, or of the files of sharded weights one after the other."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             while block := file.read(2**20):
                 digest.update(block)
     return digest.hexdigest()
@@ -177,7 +178,7 @@ def _card(path: Path) -> dict[str, Any] | None:
 def _normalization(path: Path) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
     """Mean and std of a whole model's normalisation layer, from its configuration."""
     try:
-        with zipfile.ZipFile(path) as file:
+        with zipfile.ZipFile(regular(path)) as file:
             layers = records.parse(file.read("config.json"))["config"]["layers"]
         config = next(x["config"] for x in layers if x["class_name"] == "Normalization")
         mean, variance = (np.array(config[k], "float32") for k in ("mean", "variance"))

@@ -17,6 +17,7 @@ from reslab.core.files import read_arrays, write_arrays, writing
 from reslab.core.interrupts import interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data, Normalization, python
+from reslab.data.normalize import stored
 from reslab.data.sources import web
 from reslab.evaluation import recorded_data
 from reslab.report import page
@@ -336,8 +337,8 @@ def _loop(training: Training, callbacks: Callbacks, watch: Watch | None) -> Loop
 
 def _normalization(run: Run, data: Data) -> Normalization:
     try:
-        arrays, _ = read_arrays(run.path / NORMALIZATION)
-        return Normalization(arrays["mean"], arrays["std"])
+        path = run.path / NORMALIZATION
+        return stored(read_arrays(path)[0], data.image_shape, path)
     except UserError:  # killed before this file was written: measured again, it is the same
         return datasets.normalization(data.train, run.info["recipe"]["standardise"])
 

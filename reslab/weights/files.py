@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from reslab.core import files, limits, records
-from reslab.core.errors import UserError
+from reslab.core.errors import UserError, one_line
+from reslab.core.paths import regular
 from reslab.weights import containers, h5, shards, torch_files
 
 
@@ -51,8 +52,12 @@ def read(path: str | Path, ema: bool = True) -> Contents:
     if path.name.lower().endswith(shards.INDEX):
         return _checked(_read_shards(path, ema))
     reader = _for_suffix(path, READERS)
-    if not path.exists():
-        raise UserError(f"there is no file {path}")
+    try:
+        regular(path)
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     arrays, note, remark = reader(path, ema)
     return _checked(
         Contents(path, arrays, note if isinstance(note, dict) else {}, (remark,) if remark else ())
@@ -129,8 +134,8 @@ def _read_safetensors(path: Path, ema: bool) -> tuple[dict[str, np.ndarray], Any
     except UserError:
         raise
     except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
-        text = str(error).split("\n")[0]
-        raise UserError(f"{path} is not a safetensors file, or is damaged: {text}") from None
+        text = f"{path} is not a safetensors file, or is damaged: {one_line(error)}"
+        raise UserError(text) from None
     by_name = {name: arrays[id(x)] for name, x in selection.tensors.items()}
     return by_name, note, selection.remark
 
@@ -143,8 +148,8 @@ def _raw_safetensors(path: Path) -> dict[str, np.ndarray]:
             names = list(file.keys())
             return {name: _safetensor(path, file, name, file.get_slice(name)) for name in names}
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        text = str(error).split("\n")[0]
-        raise UserError(f"{path} is not a safetensors file, or is damaged: {text}") from None
+        text = f"{path} is not a safetensors file, or is damaged: {one_line(error)}"
+        raise UserError(text) from None
 
 
 def _safetensor(path: Path, file: Any, name: str, declared: Any) -> np.ndarray:

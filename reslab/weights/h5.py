@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from reslab.core import hdf5, limits, records
-from reslab.core.errors import DAMAGE, UserError
+from reslab.core.errors import DAMAGE, UserError, one_line
 from reslab.spec import stacks
 
 BN_VARIABLES = "gamma", "beta", "moving_mean", "moving_variance"
@@ -95,7 +95,7 @@ def _read(
         text = str(error)
         raise UserError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     except (OSError, RuntimeError, MemoryError, SystemError, *DAMAGE) as error:
-        text = " ".join((str(error) or type(error).__name__).split())
+        text = one_line(error) or type(error).__name__
         raise UserError(f"{path} is not a Keras weight file, or is damaged: {text}") from None
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from reslab import zoo
 from reslab.core import records
 from reslab.core.errors import UserError, unknown
+from reslab.core.paths import regular
 from reslab.data.sources import download
 from reslab.spec.catalogue import Remote
 from reslab.weights import files
@@ -204,7 +205,7 @@ def _timm(network: str, version: str) -> Published:
     _download_metadata(version, folder)
     cache = download.cache_dir() / folder
     try:
-        config = records.parse((cache / CONFIG).read_bytes())
+        config = records.parse(regular(cache / CONFIG).read_bytes())
         config = {**config, **config.get("pretrained_cfg", {})}
         architecture = str(config["architecture"])
         preprocessing = _timm_preprocessing(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TypedDict
 
@@ -48,6 +49,6 @@ def parts(index: Path) -> tuple[Path, ...]:
     for file in files:
         if file.parent != index.parent:
             raise UserError(f"{index} names {file.name}, a file outside of its folder: not read")
-        if not file.is_file():
+        if not os.path.isfile(file):  # False for names that no file can have
             raise UserError(f"{index} names {file.name}, which is not in its folder: download it")
     return files

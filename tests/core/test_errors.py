@@ -22,6 +22,14 @@ def test_nearest(name: str, known: list[str], hint: str) -> None:
     assert str(unknown("network", name, known)) == f"no network {name!r}; {hint}"
 
 
+@pytest.mark.parametrize("part", ["x", "é", "\x1b"])
+def test_of_a_very_long_message_the_two_ends_are_kept(part: str) -> None:
+    text = str(UserError(f"no class {part * 10**5}: give another one"))
+    assert len(text) <= errors.MOST_LINE
+    assert text.startswith("no class ")
+    assert text.endswith(": give another one")
+
+
 @pytest.mark.parametrize(
     ("message", "shown"),
     [

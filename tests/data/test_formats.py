@@ -110,6 +110,26 @@ def test_pixels_up_to_the_limits(monkeypatch):
             images.check(io.BytesIO(encoded("JPEG")))
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "1", "P", "I;16"])
+@pytest.mark.parametrize("size", [(60, 41), (7, 60)])
+def test_large_pictures_are_reduced_strip_by_strip(mode, size, monkeypatch):
+    rng = np.random.default_rng(4)
+    pixels = np.kron(rng.integers(0, 256, (6, 6, 3)), np.ones((10, 10, 1))).astype(np.uint8)
+    whole = Image.fromarray(pixels).crop((0, 0, *size)).convert(mode.replace("I;16", "L"))
+    if mode in ("RGBA", "LA"):
+        whole.putalpha(100)
+    if mode == "I;16":
+        whole = Image.fromarray(np.asarray(whole).astype(np.uint16) * 200)
+    small = io.BytesIO()
+    whole.save(small, "PNG")
+    expected = np.asarray(images.check(small)[0].reduce(2)).astype(int)
+    monkeypatch.setattr(formats, "LARGE", 100)
+    monkeypatch.setattr(images, "STRIP", 200)
+    picture = images.check(small)[0]
+    assert picture.size == tuple((side + 1) // 2 for side in size)
+    assert np.abs(np.asarray(picture).astype(int) - expected).max() <= 1
+
+
 def test_a_large_photo_of_a_telephone(tmp_path: Path):
     Image.new("RGB", (12000, 9000), (9, 99, 9)).save(tmp_path / "photo.jpg", quality=20)
     with warnings.catch_warnings():

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from reslab.core.errors import UserError
 from reslab.data import ArraySplit, batches, normalization
+from reslab.data.normalize import stored
 
 RNG = np.random.default_rng(1)
 IMAGES = (RNG.normal(120, 30, (5000, 6, 5, 3)) + np.array([0, 40, -40])).clip(0, 255)
@@ -56,3 +59,22 @@ def test_batches_are_in_order_and_complete():
     assert [len(x) for x in xs] == [768] * 6 + [5000 - 6 * 768]
     np.testing.assert_array_equal(np.concatenate(xs), made(SPLIT.array))
     assert np.concatenate(ys).dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {},
+        {"mean": np.zeros(3, "f4")},
+        {"mean": np.zeros(3, "f4"), "std": np.zeros(3, "f4")},
+        {"mean": np.full(3, np.nan, "f4"), "std": np.ones(3, "f4")},
+        {"mean": np.zeros((2, 4, 4, 3), "f4"), "std": np.ones(3, "f4")},
+        {"mean": np.zeros(2, "f4"), "std": np.ones(3, "f4")},
+        {"mean": np.zeros(3, "i4"), "std": np.ones(3, "f4")},
+    ],
+)
+def test_a_mean_and_std_that_do_not_fit_the_images_are_refused(arrays):
+    with pytest.raises(UserError, match="no mean and std for images of 4x4x3; restore it"):
+        stored(arrays, (4, 4, 3), Path("run/standardise.safetensors"))
+    good = {"mean": np.zeros((4, 4, 3), "f4"), "std": np.ones(1, "f4")}
+    assert stored(good, [4, 4, 3], Path("x")).mean.shape == (4, 4, 3)

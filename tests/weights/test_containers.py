@@ -256,6 +256,8 @@ def test_indices_that_are_refused(tmp_path: Path) -> None:
     for content, message in (
         ({"weight_map": {"w": "../other.safetensors"}}, "outside of its folder"),
         ({"weight_map": {"w": "/etc/passwd"}}, "outside of its folder"),
+        ({"weight_map": {"w": "x" * 300}}, "which is not in its folder: download it"),
+        ({"weight_map": {"w": "\0"}}, "which is not in its folder: download it"),
         ({"weight_map": {"w": 3}}, "expected 'str', got 'int'.*; download it again"),
         ({}, "it has no 'weight_map'; download it again"),
         ([], "expected 'object', got 'array'; download it again"),

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from reslab.core.errors import UserError
+from reslab.core.paths import regular
 from reslab.data.dataset import ArraySplit, Parts
 from reslab.spec.catalogue import CIFAR as SETS
 from reslab.spec.catalogue import CifarSet
@@ -92,7 +93,7 @@ def _from_folder(name: str, folder: Path) -> Parts:
     def body(file: str) -> bytes:
         most = SETS[name].records[file] * (SETS[name].label_bytes + 3072)
         try:
-            with (folder / file).open("rb") as opened:
+            with regular(folder / file).open("rb") as opened:
                 return opened.read(most + 1)  # one byte more, to see whether the file is too long
         except OSError as error:
             raise UserError(f"cannot read {folder / file}: {error.strerror or error}") from error
@@ -106,7 +107,7 @@ def _from_archive(name: str, path: Path) -> Parts:
     wanted = {f"{info.folder}/{f}": f for f in info.records}
     bodies: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with tarfile.open(regular(path), "r:gz") as archive:
             for member in archive:
                 file = wanted.get(member.name.removeprefix("./"))
                 if file and member.isreg() and (body := archive.extractfile(member)):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from reslab.core.errors import UserError
+from reslab.core.paths import regular
 from reslab.spec.catalogue import Remote
 
 from . import web
@@ -65,12 +66,12 @@ def folders(name: str, cache: str | os.PathLike[str] | None) -> Iterator[Path]:
 
 
 def md5(path: Path) -> str:
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -83,7 +84,11 @@ def verify(path: Path, remote: Remote) -> Path:
     Raises:
         UserError: the checksum is wrong, or the file was downloaded insecurely.
     """
-    if wrong := _wrong_checksum(path, remote):
+    try:
+        wrong = _wrong_checksum(path, remote)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    if wrong:
         raise UserError(
             f"{path} has {wrong}, not {remote.checksum.partition(' ')[2]}: it is damaged or another"
             f" file; delete it, or replace it by {remote.url}"

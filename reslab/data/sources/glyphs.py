@@ -22,6 +22,7 @@ import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.core.files import write_cache
+from reslab.core.paths import regular
 from reslab.core.records import Damaged
 from reslab.core.rng import Stream
 from reslab.data.dataset import ArraySplit, Parts
@@ -246,7 +247,7 @@ def _key(seed: int, content: bytes) -> str:
 def _read(path: Path) -> dict[str, np.ndarray] | None:
     """The cached arrays. None if there are none, or if they are not as they were written."""
     try:
-        arrays = npz.read(path.read_bytes(), (*_EACH, "sha256"))
+        arrays = npz.read(regular(path).read_bytes(), (*_EACH, "sha256"))
     except (OSError, Damaged):
         return None
     checksum = arrays.pop("sha256").tobytes()

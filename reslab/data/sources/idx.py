@@ -22,6 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from reslab.core.errors import UserError
+from reslab.core.paths import regular
 from reslab.data.dataset import ArraySplit, Parts
 from reslab.spec.catalogue import EMNIST_ZIP, IdxSet
 from reslab.spec.catalogue import IDX as SETS
@@ -61,7 +62,7 @@ def read(opened: Callable[[], IO[bytes]], name: str, dims: int) -> np.ndarray:
 
 def read_path(path: Path, dims: int) -> np.ndarray:
     """`read` of a file on disk."""
-    return read(lambda: path.open("rb"), str(path), dims)
+    return read(lambda: regular(path).open("rb"), str(path), dims)
 
 
 def _parse(file: Any, name: str, dims: int) -> np.ndarray:
@@ -169,7 +170,7 @@ def _zip_member(path: Path) -> tuple[Path, Member]:
     def member(name: str, dims: int) -> np.ndarray:
         inner = f"gzip/{name}.gz"
         try:
-            archive = zipfile.ZipFile(path)
+            archive = zipfile.ZipFile(regular(path))
         except zipfile.BadZipFile as error:
             raise UserError(f"{path} is not a zip file; download it again") from error
         with archive:

@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from reslab.core.errors import UserError, unknown
+from reslab.core.errors import UserError, one_line, unknown
+from reslab.core.paths import regular
 
 TEXT = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
@@ -69,7 +70,7 @@ def _check_size(path: Path) -> None:
 
 def _text(path: Path) -> LabelTable:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with regular(path).open(encoding="utf-8-sig", newline="") as file:
             _check_size(path)
             delimiter = max(",;\t|", key=file.readline().count)
             file.seek(0)
@@ -103,14 +104,14 @@ def _parquet(path: Path) -> LabelTable:
     except ImportError:
         raise UserError(f"Parquet files are read with pyarrow: {INSTALL}") from None
     try:
-        table = _within_limits(path, parquet.ParquetFile(path))
+        table = _within_limits(path, parquet.ParquetFile(regular(path)))
+        header = [str(name) for name in table.column_names]
+        columns = [_cells(table.column(i)) for i in range(len(header))]
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except ArrowException as error:
-        text = str(error).partition("\n")[0]
-        raise UserError(f"{path} is not a Parquet file, or is damaged: {text}") from None
-    header = [str(name) for name in table.column_names]
-    columns = [_cells(path, name, table.column(i)) for i, name in enumerate(header)]
+    except (ArrowException, ValueError, OverflowError) as error:  # also texts that are not UTF-8
+        text = f"{path} is not a Parquet file, or is damaged: {one_line(error)}"
+        raise UserError(text) from None
     rows = [(i, list(cells)) for i, cells in enumerate(zip(*columns, strict=True), 1)]
     return LabelTable(path, header, rows, "row")
 
@@ -134,7 +135,7 @@ def _within_limits(path: Path, file: Any) -> Any:
     )
 
 
-def _cells(path: Path, name: str, column: Any) -> list[Any]:
+def _cells(column: Any) -> list[Any]:
     """The cells of a column as text; those of other types, such as pictures, as None."""
     import pyarrow as pa
 
@@ -143,6 +144,8 @@ def _cells(path: Path, name: str, column: Any) -> list[Any]:
         kind = kind.value_type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return [tuple(map(_plain, cell or ())) for cell in column.to_pylist()]
+    if pa.types.is_temporal(kind):
+        column = column.cast(pa.string())  # Python has no dates of other years than 1 to 9999
     nested = pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
     return [None if nested else _plain(cell) for cell in column.to_pylist()]
 

@@ -12,6 +12,7 @@ from typing import Any
 from reslab.core import records
 from reslab.core.errors import UserError
 from reslab.core.files import writing
+from reslab.core.paths import regular
 from reslab.studies.folder import RESUME_HINT
 
 Key = tuple[int, ...]
@@ -27,7 +28,7 @@ class Points:
         self.path = path
         self.values: dict[Key, dict[str, float]] = {}
         self.bytes = 0  # of complete lines
-        text = path.read_bytes() if path.exists() else b""
+        text = _content(path)
         for number, line in enumerate(text.splitlines(keepends=True), 1):
             if not line.endswith(b"\n"):
                 break  # cut off by a kill
@@ -52,6 +53,18 @@ class Points:
 
     def missing(self, keys: Sequence[Key]) -> list[Key]:
         return [key for key in keys if key not in self.values]
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of the file; none if there is no file."""
+    try:
+        if (size := regular(path).stat().st_size) > records.MOST_FILE:
+            raise UserError(f"{path} has {size:,} bytes; {records.MOST_FILE:,} are the most")
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _encoded(value: float) -> float | None:

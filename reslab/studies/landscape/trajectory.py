@@ -12,6 +12,7 @@ import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.core.files import read_arrays
+from reslab.core.paths import regular
 from reslab.runs.run import Run
 from reslab.studies.landscape.directions import Plane, principal
 from reslab.studies.landscape.evaluator import Evaluator
@@ -101,7 +102,7 @@ def _opened(path: Path) -> Any:
     from safetensors import SafetensorError, safe_open
 
     try:
-        return safe_open(path, framework="numpy")
+        return safe_open(regular(path), framework="numpy")
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is not a reslab checkpoint: {error}") from None
 

@@ -206,6 +206,28 @@ def test_parquet_that_is_refused(tmp_path):
         data.load(tmp_path / "b.parquet")
 
 
+@pytest.mark.parametrize("seconds", [0, 2**61])
+def test_dates_in_other_columns_of_parquet(tmp_path, seconds):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    names = pictures(tmp_path)
+    when = pa.array([seconds] * len(names), pa.timestamp("us"))  # Python has no year 73069
+    parquet.write_table(pa.table({"image": names, "label": ["a", "b"] * 24, "when": when}),
+                        tmp_path / "table.parquet")  # fmt: skip
+    assert data.load(tmp_path / "table.parquet", size=8).classes == ("a", "b")
+
+
+def test_texts_of_parquet_that_are_not_utf_8(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    text = pa.array([b"\xff.png", b"b"]).view(pa.string())
+    parquet.write_table(pa.table({"image": text, "label": ["a", "b"]}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="is not a Parquet file, or is damaged: 'utf-8' codec"):
+        data.load(tmp_path / "t.parquet")
+
+
 def test_parquet_without_pyarrow(tmp_path, monkeypatch):
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)

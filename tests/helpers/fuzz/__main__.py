@@ -21,9 +21,10 @@ def main() -> int:
     options = parser.parse_args()
     with Fuzzer(options.seed, options.reader) as fuzzer:
         numbers = range(options.n) if options.only is None else [options.only]
-        wrong = [fault for number in numbers if (fault := fuzzer.run(number))]
-        for fault in wrong:
-            print(fault)
+        wrong = 0
+        for fault in filter(None, map(fuzzer.run, numbers)):
+            wrong += 1
+            print(fault, flush=True)
             if options.only is not None:
                 print(fuzzer.traceback)
         print(f"{len(numbers):,} mutants, seed {options.seed}: {fuzzer.summary()}")

@@ -6,6 +6,7 @@ import copy
 import gzip
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from random import Random
@@ -103,7 +104,27 @@ def of_json(content: bytes, rng: Random) -> bytes:
     if content[:1] not in b"{[":  # the index of a folder begins with a checksum of the rest
         head, _, content = content.partition(b"\n")
         head += b"\n"
-    return head + json.dumps(value(json.loads(content), rng)).encode()
+    text = json.dumps(value(json.loads(content), rng)).encode()
+    if rng.random() < 0.1:
+        text = _odd_text(text, rng)
+    return head + text
+
+
+def _odd_text(text: bytes, rng: Random) -> bytes:
+    """What no writer of JSON gives: keys that come twice, deep brackets, numbers without end."""
+    keys = re.findall(rb'"\w+": ', text)
+    kind = rng.randrange(4)
+    if kind == 0 and keys:
+        twice = rng.choice(keys) + rng.choice((b"null", b"1", b"[]", b'"x"'))
+        return text.replace(b"{", b"{" + twice + b", ", 1)
+    if kind == 1 and keys:
+        deep = rng.choice((b"[", b'{"a":')) * rng.choice((500, 10**5))
+        return text.replace(rng.choice(keys), rng.choice(keys) + deep, 1)
+    if kind == 2:
+        return re.sub(
+            rb"(?<=: )[0-9.]+", lambda m: m[0] + b"0" * rng.choice((20, 5000)), text, count=1
+        )
+    return text.decode().encode(rng.choice(("utf-16", "utf-32", "utf-8-sig", "utf-7")))
 
 
 def of_json_lines(content: bytes, rng: Random) -> bytes:
@@ -181,4 +202,6 @@ def of_gzip(content: bytes, rng: Random) -> bytes:
     """Change what a gzip file holds, or its bytes."""
     if rng.random() < 0.4:
         return of_bytes(content, rng)
+    if rng.random() < 0.02:  # a bomb
+        return gzip.compress(gzip.decompress(content) + bytes(2**28), 1)
     return gzip.compress(of_bytes(gzip.decompress(content), rng), 1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,52 +10,43 @@ from typing import Any
 import keras
 import numpy as np
 
-import reslab
 from reslab import data as datasets
 from reslab import spec
 from reslab.core import records
+from reslab.core.errors import UserError
 from reslab.core.files import read_arrays
-from reslab.data.sources import cifar, glyphs
 from reslab.evaluation.tasks.registry import task_of
-from reslab.models import build, saved
+from reslab.models import build
 from reslab.report import page
 from reslab.report.context import page_context
 from reslab.runs import lineage, papers
 from reslab.runs.recipe import Recipe, change
 from reslab.runs.run import Run
 from reslab.spec import summary
-from reslab.spec.catalogue import CIFAR
 from reslab.spec.serialize import decode_network
 from reslab.studies.folder import Study
+from reslab.studies.landscape.point_log import Points
 from reslab.studies.registry import PAGES, sections
 from reslab.studies.trained import normalization_of
 from reslab.training.checkpoints import Checkpoints
 from reslab.training.folds import Folds
 from reslab.training.seeds import Seeds
 from reslab.training.setup import compile_model, step_rates
-from reslab.weights import files as weight_files
 from tests.helpers import tiny
-from tests.helpers.fuzz import fixtures
+from tests.helpers.fuzz import fixtures, of_inputs
 from tests.helpers.fuzz import mutations as m
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A file that is damaged, and a function that reads it.
-
-    `read` gets the folder of all files. It uses what it reads as the program does, and returns
-    something that is equal for equal content.
-    """
-
-    name: str
-    file: str
-    damage: m.Mutation
-    read: Callable[[Path], Any]
+from tests.helpers.fuzz.reader import Reader
 
 
 def readers() -> list[Reader]:
     """All readers, in a fixed order: the number of a mutant chooses one."""
-    return [*_of_runs(), *_of_studies(), *_of_descriptions(), *_of_weights(), *_of_data()]
+    return [
+        *_of_runs(),
+        *_of_studies(),
+        *_of_descriptions(),
+        *of_inputs.weights(),
+        *of_inputs.data(),
+    ]
 
 
 # Runs and studies ------------------------------------------------------------------------------
@@ -71,6 +60,14 @@ def _of_runs() -> Iterator[Reader]:
         ("suspects.json", m.of_json),
     ):
         yield Reader(name, f"run/{name}", damage, _report)
+    for name, damage in (
+        ("run.json", m.of_json),
+        ("log.jsonl", m.of_json_lines),
+        ("evaluation.json", m.of_json),
+    ):
+        yield Reader(
+            f"{name} of several labels", f"tags/{name}", damage, partial(_report, name="tags")
+        )
     yield Reader("data of a run", "run/run.json", m.of_json, _reload)
     for name, reads in (
         ("last", lambda checkpoints: checkpoints.restore()),
@@ -82,13 +79,15 @@ def _of_runs() -> Iterator[Reader]:
     yield Reader("training images", file, m.of_safetensors, _lineage)
     file = "run/standardise.safetensors"
     yield Reader("normalisation", file, m.of_safetensors, _normalization)
-    yield Reader("arrays", file, m.of_safetensors, lambda at: _digest(read_arrays(at / file)[0]))
+    yield Reader(
+        "arrays", file, m.of_safetensors, lambda at: of_inputs.digest(read_arrays(at / file)[0])
+    )
     yield Reader("seeds.json", "seeds/seeds.json", m.of_json, partial(_several, Seeds, "seeds"))
     yield Reader("folds.json", "folds/folds.json", m.of_json, partial(_several, Folds, "folds"))
 
 
-def _report(root: Path) -> int:
-    run = Run.open(root / "run")
+def _report(root: Path, name: str = "run") -> int:
+    run = Run.open(root / name)
     return len(page.render("page.html", page_context([run])))
 
 
@@ -130,6 +129,8 @@ def _several(kind: Any, name: str, root: Path) -> Any:
 
 
 def _of_studies() -> Iterator[Reader]:
+    points = "studies/landscape/surface.jsonl"
+    yield Reader("points", points, m.of_json_lines, lambda root: Points(root / points).values)
     for kind in sorted(PAGES):
         for path in sorted((fixtures.GOLDEN / "studies" / kind).iterdir()):
             damage = {".json": m.of_json, ".jsonl": m.of_json_lines}.get(path.suffix)
@@ -158,99 +159,9 @@ def _recipe(root: Path) -> Any:
 
 
 def _network(root: Path) -> Any:
-    network = decode_network(records.read_json(root / "net.json", dict[str, Any]))
+    try:
+        network = decode_network(records.read_json(root / "net.json", dict[str, Any]))
+    except FileNotFoundError as error:  # callers of `read_json` say what to do
+        raise UserError(error) from None
     table = summary.table(network), summary.counts(network), summary.depth(network)
     return len(spec.walk(network)), repr(table)
-
-
-# Weights ---------------------------------------------------------------------------------------
-
-
-def _of_weights() -> Iterator[Reader]:
-    keras_file = m.of_zip({".json": m.of_json})
-    torch_file = m.of_zip({})
-    whole = "run/model.keras"
-    for name, damage in (
-        ("w.safetensors", m.of_safetensors),
-        ("w.pth", torch_file),
-        ("w.weights.h5", m.of_bytes),
-        ("old.h5", m.of_bytes),
-        ("flat.keras", keras_file),
-    ):
-        yield Reader(f"weights {name}", name, damage, partial(_weights, name))
-    yield Reader("card", whole, keras_file, lambda root: _card(root / whole))
-    yield Reader("model", whole, keras_file, lambda root: _load(root / whole))
-
-
-def _weights(name: str, root: Path) -> Any:
-    return _digest(weight_files.read(root / name).arrays)
-
-
-def _card(path: Path) -> Any:
-    return repr(saved.read_card(path))
-
-
-def _load(path: Path) -> Any:
-    return [tuple(v.shape) for v in reslab.load(path).variables]
-
-
-# Data ------------------------------------------------------------------------------------------
-
-
-def _of_data() -> Iterator[Reader]:
-    for part in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
-        yield Reader(f"IDX {part}", f"idx/{part}", m.of_bytes, partial(_data, "idx"))
-        yield Reader(f"IDX {part}.gz", f"gz/{part}.gz", m.of_gzip, partial(_data, "gz"))
-    yield Reader("CIFAR", "cifar.bin", m.of_bytes, _cifar)
-    yield Reader("table", "table.csv", m.of_bytes, partial(_data, "table.csv"))
-    yield Reader("index", "index.json", m.of_json, _index)
-    yield Reader("folder", "pictures/a/0.png", m.of_bytes, partial(_data, "pictures"))
-    for suffix in fixtures.PICTURES:
-        yield Reader(suffix, f"picture.{suffix}", m.of_bytes, partial(_picture, suffix))
-    masks = m.of_zip({".npy": m.of_bytes})
-    yield Reader("glyph masks", "masks.npz", masks, _masks)
-
-
-def _data(name: str, root: Path) -> Any:
-    loaded = datasets.load(root / name, size=8, validation=3, test=3)
-    part = loaded.train
-    return loaded.checksum, part.images(np.arange(min(4, len(part)))).shape
-
-
-def _picture(suffix: str, root: Path) -> Any:
-    folder = root / "one" / suffix
-    for name in "ab":
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for i in range(3):
-            source = root / "pictures" / name / f"{i}.png"
-            (folder / name / f"{i}.png").write_bytes(source.read_bytes())
-    (folder / "a" / f"odd.{suffix}").write_bytes((root / f"picture.{suffix}").read_bytes())
-    return datasets.load(folder, size=8, validation=2, test=0).checksum
-
-
-def _cifar(root: Path) -> Any:
-    split = cifar.parse((root / "cifar.bin").read_bytes(), "cifar.bin", CIFAR["cifar10"], 3)
-    return _digest({"x": split.array, "y": split.labels})
-
-
-def _index(root: Path) -> Any:
-    """The index is a cache: whatever is in it, the data are the same or refused."""
-    from reslab.data import scan
-
-    index = root / "index.json"
-    return len(scan._read_index(index))
-
-
-def _masks(root: Path) -> Any:
-    content = (root / "masks.npz").read_bytes()
-    faces = glyphs.faces(content)
-    first = next(iter(next(iter(faces.values()), {}).values()), [])
-    return glyphs.families(content), len(first)
-
-
-def _digest(arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
-    return digest.hexdigest()

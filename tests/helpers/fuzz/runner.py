@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -17,10 +18,11 @@ from typing import Any, Self
 
 from reslab.core.errors import UserError
 from reslab.data.sources import glyphs
-from tests.helpers.fuzz import fixtures
+from tests.helpers.fuzz import fixtures, specials
 from tests.helpers.fuzz.readers import Reader, readers
 
 SECONDS = 10
+SPECIALS = 0.06  # of the mutants are no files
 MEMORY = 2**30  # bytes above what the process had before
 CACHE = "RESLAB_CACHE"
 
@@ -57,6 +59,8 @@ class Fuzzer:
         _write_index(self.clean)
         self.work = shutil.copytree(self.clean, self.root / "work")
         self.handler = signal.signal(signal.SIGALRM, _over)
+        self.limit = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (_memory("VmData") + 4 * MEMORY, self.limit[1]))
         return self
 
     def __exit__(
@@ -66,6 +70,7 @@ class Fuzzer:
         trace: TracebackType | None,
     ) -> None:
         signal.signal(signal.SIGALRM, self.handler)
+        resource.setrlimit(resource.RLIMIT_DATA, self.limit)
         if self.cache is None:
             os.environ.pop(CACHE)
         else:
@@ -78,10 +83,14 @@ class Fuzzer:
         if reader.name not in self.base:
             self.base[reader.name] = reader.read(self.work)
         content = (self.clean / reader.file).read_bytes()
-        damaged = reader.damage(content, Random(f"{self.seed} {reader.name} {number}"))
+        rng = Random(f"{self.seed} {reader.name} {number}")
         path = self.work / reader.file
-        path.write_bytes(damaged)
+        if rng.random() < SPECIALS:
+            specials.put(path, rng.choice(specials.KINDS))
+        else:
+            path.write_bytes(reader.damage(content, rng))
         outcome = self._read(reader)
+        specials.remove(path)
         path.write_bytes(content)
         self.outcomes[outcome.partition(":")[0]] += 1
         if outcome in ("refused", "the same", "accepted"):
@@ -102,7 +111,7 @@ class Fuzzer:
             outcome = "the same" if result == self.base[reader.name] else "accepted"
         except UserError as error:
             text = str(error)
-            odd = "" if _is_printable(text) and len(text) < 4000 else f"bad line: {text[:200]!a}"
+            odd = "" if _is_printable(text) else f"bad line: {text[:200]!a}"
             outcome = odd or "refused"
             self.traceback = traceback.format_exc()
         except TooSlow:
