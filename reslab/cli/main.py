@@ -31,7 +31,7 @@ from reslab.cli.show import show
 from reslab.cli.signals import signals
 from reslab.cli.train import train
 from reslab.cli.weights import weights
-from reslab.core.errors import UserError, unknown, written
+from reslab.core.errors import UserError, is_out_of_memory, unknown, written
 
 SECTIONS = {
     "Train and use": (train, lr_range, evaluate, predict, report),
@@ -114,9 +114,9 @@ def main(args: list[str] | None = None) -> None:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}")
     except Exception as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        _fail("there is not enough memory for this: try a smaller --batch or --size")
+        _fail("there is not enough memory for this: try a smaller --batch or --size, or --remat")
 
 
 def _discard_output() -> None:
@@ -130,15 +130,6 @@ def _discard_output() -> None:
                 stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-# Messages of PyTorch (on a CPU, on a GPU), JAX and TensorFlow; the first two are RuntimeErrors.
-_OUT_OF_MEMORY = "not enough memory", "out of memory", "resource_exhausted", "oom when"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(phrase in text for phrase in _OUT_OF_MEMORY)
 
 
 def _help(context: click.Context | None) -> str:

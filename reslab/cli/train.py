@@ -6,7 +6,7 @@ The defaults are those of `runs.options.TrainingOptions`, which is loaded only w
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +163,7 @@ if TYPE_CHECKING:
     "resumed",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Resume a run; with --epochs N, start a new run from a finished one.",
+    help="Resume a run, also with another --batch or --remat; --epochs N starts a new run from it.",
 )
 @insecure
 @backend
@@ -185,7 +185,7 @@ def train(
     read once, at the end.
     """
     if resumed is not None:
-        if others := _given(context) - {"resumed", "backend", "epochs", "out", "data"}:
+        if others := _given(context) - WITH_RESUME:
             labels = ", ".join(LABELS.get(name, name) for name in sorted(others))
             raise UserError(f"--resume DIR takes no other options: the run has its {labels}")
         use_backend(backend or _backend_of(resumed))
@@ -208,7 +208,7 @@ def train(
     with TrainingBar() as bar:
         try:
             if resumed is not None:
-                result = _resume(resumed, data, options["epochs"], options["out"], bar.watch())
+                result = _resume(resumed, data, options, bar.watch())
             else:
                 result = _train(str(name), str(data), chosen, seeds, folds, bar.watch())
         except Interrupted as stop:
@@ -238,9 +238,7 @@ def _train(
     return training.train_with(name, data, options, watch=watch)
 
 
-def _resume(
-    path: Path, data: str | None, epochs: float | None, out: Path | None, watch: Watch
-) -> Result:
+def _resume(path: Path, data: str | None, options: Mapping[str, Any], watch: Watch) -> Result:
     from reslab.evaluation import recorded_data
     from reslab.training import folds, seeds
     from reslab.training import train as training
@@ -249,16 +247,20 @@ def _resume(
         SEEDS_FILE: seeds.resume_seeds,
         FOLDS_FILE: folds.resume_folds,
     }
+    names = "epochs", "out", "batch", "remat"
+    given = {name: options[name] for name in names if options[name] is not None}
     if data is not None:
         recorded_data.move(path, data)
     for file, resume_several in several.items():
         if (path / file).exists():
-            if epochs is not None or out is not None:
-                raise UserError(f"--epochs trains one run further: give one of the runs in {path}")
+            if given:
+                named = ", ".join(f"--{name}" for name in given)
+                raise UserError(f"{named} is for one run: give one of the runs in {path}")
             return resume_several(path, watch=watch)
-    return training.resume(path, epochs=epochs, out=out, watch=watch)
+    return training.resume(path, **given, watch=watch)
 
 
+WITH_RESUME = {"resumed", "backend", "epochs", "out", "data", "batch", "remat"}
 LABELS = {"name": "network", "changes": "recipe"}
 
 

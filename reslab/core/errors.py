@@ -35,6 +35,16 @@ DAMAGE = (
 )
 
 
+# Messages of PyTorch (on a CPU, on a GPU), JAX and TensorFlow; the first two are RuntimeErrors.
+_OUT_OF_MEMORY = "not enough memory", "out of memory", "resource_exhausted", "oom when"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception of Python or of a backend says that there is too little memory."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(phrase in text for phrase in _OUT_OF_MEMORY)
+
+
 def written(name: str) -> str:
     """Return the name, which is about to be saved; raises UserError if it is not UTF-8."""
     try:

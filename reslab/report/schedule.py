@@ -34,6 +34,10 @@ def rates(info: Mapping[str, Any], network: Network, epochs: Rows, steps: Rows) 
     The log has a row for each epoch, and one for every 50 steps. The recipe fills the gaps if its
     rates equal all logged ones; otherwise, and for "plateau", only the logged rates are returned.
     """
+    if any("batch" in each for each in info.get("resumed_with", [])):  # steps of several sizes
+        rated = [row for row in [*steps, *epochs] if row.get("rate") is not None]
+        rated.sort(key=lambda row: row["epoch"])
+        return _thinned([row["epoch"] for row in rated], [row["rate"] for row in rated], False)
     rows = {row["step"]: row for row in [*steps, *epochs] if row.get("rate") is not None}
     logged = [rows[step] for step in sorted(rows)]
     if not logged:

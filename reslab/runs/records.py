@@ -48,6 +48,22 @@ class WeightsInfo(TypedDict):
     source: str
 
 
+class RecordedBatch(TypedDict):
+    """A batch and the learning rate for it."""
+
+    batch: Annotated[int, Meta(ge=1, le=2**40)]
+    rate: Amount
+
+
+class ResumedWith(TypedDict):
+    """What a person changed when a run was resumed."""
+
+    batch: NotRequired[Annotated[int, Meta(ge=1, le=2**40)]]
+    rate: NotRequired[Amount]
+    before: NotRequired[RecordedBatch]
+    remat: NotRequired[bool]
+
+
 class RunInfo(TypedDict):
     """run.json."""
 
@@ -84,6 +100,7 @@ class RunInfo(TypedDict):
     recalibrate_bn: NotRequired[bool]
     stacked: NotRequired[bool | None]
     remat: NotRequired[bool | None]
+    resumed_with: NotRequired[list[ResumedWith]]
     jit_compile: NotRequired[bool]
 
 

@@ -67,9 +67,9 @@ class Checkpoints:
         path, progress = self.run.checkpoints / LAST, Progress()
         if path.exists():
             arrays, meta = files.read_arrays(path, SavedState)
-            _assign(arrays, state(self.model), path)
+            _assign(_laid_out(arrays, self.model), state(self.model), path)
             progress = Progress.from_json(meta["progress"])
-        self.run.cut_log(progress.log_bytes, progress.step)
+        self.run.cut_log(progress.log_bytes, max(progress.step, progress.earlier_step))
         return progress
 
     def keep_epoch(self, progress: Progress) -> None:
@@ -96,6 +96,40 @@ def state(model: keras.Model) -> dict[str, Any]:
     """Every variable that a step reads or writes, by a name that does not depend on the process."""
     variables = enumerate(model.optimizer.variables)
     return build.variables(model) | {f"optimizer/{i}_{v.name}": v for i, v in variables}
+
+
+def _laid_out(arrays: dict[str, np.ndarray], model: keras.Model) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint, stacked if only this model has stacked units.
+
+    Weights are saved layer by layer in any case, but variables of the optimiser as they are: one
+    for each variable of the model, called after its path.
+    """
+    expected = {f"optimizer/{i}_{v.name}": v for i, v in enumerate(model.optimizer.variables)}
+    if expected.keys() <= arrays.keys():
+        return arrays
+    units: dict[int, list[str]] = {}
+    for name, v in build.variables(model).items():
+        if isinstance(v, stacked.Slice):
+            units.setdefault(id(v.whole), []).append(_flat(name))
+    single = {k.partition("_")[2]: a for k, a in arrays.items() if k.startswith("optimizer/")}
+    laid_out = dict(arrays)
+    for variable in model.trainable_variables:
+        start = f"{_flat(variable.path)}_"
+        for key, slot in expected.items():
+            if slot.name.startswith(start):
+                kind = slot.name.removeprefix(start)
+                names = units.get(id(variable), [start.removesuffix("_")])
+                parts = [single[n] for name in names if (n := f"{name}_{kind}") in single]
+                if len(parts) == len(names):
+                    laid_out[key] = np.stack(parts) if id(variable) in units else parts[0]
+    for key, slot in expected.items():
+        if key not in laid_out and slot.name in single:  # such as the number of steps
+            laid_out[key] = single[slot.name]
+    return laid_out
+
+
+def _flat(path: str) -> str:
+    return path.replace("/", "_")
 
 
 def _assign(arrays: dict[str, np.ndarray], variables: dict[str, Any], path: Path) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from reslab.core.errors import UserError
+from reslab.core.errors import UserError, is_out_of_memory
 from reslab.core.files import write_json
 from reslab.core.interrupts import Interrupted
 from reslab.evaluation import evaluation, suspects
 from reslab.models import saved
 from reslab.report import page
 from reslab.runs.run import Run
-from reslab.spec import summary
+from reslab.spec import stacks, summary
 from reslab.training import batchnorm, memory
 from reslab.training.callbacks import CallbackError
 from reslab.training.checkpoints import LAST, NotFinite
@@ -45,12 +46,30 @@ def finish(loop: Loop) -> Run:
 
 @contextmanager
 def _resumable(run: Run) -> Iterator[None]:
-    """Let an interruption say which run can be resumed."""
+    """Let an interruption, or too little memory, say how the run can be resumed."""
     try:
         yield
     except Interrupted as stop:
         stop.path = run.path
         raise
+    except UserError:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(_memory_advice(run)) from error
+
+
+def _memory_advice(run: Run) -> str:
+    batch = int(run.info["recipe"]["batch"])
+    command = f"reslab train --resume {shlex.quote(str(run.path))}"
+    ways = [f"`{command} --batch {batch // 2}`"] if batch > 1 else []
+    if not run.info.get("remat") and stacks.stacks(run.network, aux=True):
+        ways.append(f"`{command} --remat`")
+    text = f"there is not enough memory for steps of {batch:,} images"
+    if not ways:
+        return f"{text}: start again with a smaller --size; {run.path} cannot do with less"
+    return f"{text}: the run can be resumed with less, by {' or '.join(ways)}"
 
 
 def _train(loop: Loop) -> None:

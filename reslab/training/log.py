@@ -39,6 +39,8 @@ class SavedProgress(TypedDict):
     best_epoch: Count
     log_bytes: Count
     stopped: NotRequired[str | bool]
+    batch: NotRequired[Count]
+    earlier_step: NotRequired[Count]
     metrics: NotRequired[list[Any]]
 
 
@@ -62,6 +64,8 @@ class Progress:
     best: list[float] = field(default_factory=lambda: [math.inf, math.inf])  # the task's rank
     best_epoch: int = 0
     log_bytes: int = 0
+    batch: int = 0  # the images of a step, in which the steps are counted; 0 in older checkpoints
+    earlier_step: int = 0  # the highest step of the log that is counted in another batch
     stopped_by: str = ""  # what ended the training before its last step; see `Loop`
 
     @property

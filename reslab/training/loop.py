@@ -36,7 +36,7 @@ class Loop:
     ) -> None:
         self.training, self.checkpoints, self.log = training, checkpoints, log
         self.callbacks = callbacks
-        self.progress = Progress()
+        self.progress = Progress(batch=training.batch)
 
     def run(self) -> None:
         """Train, then give the model the weights of the best epoch.

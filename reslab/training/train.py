@@ -26,7 +26,7 @@ from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Network
-from reslab.training import finetune, notebook, plan
+from reslab.training import finetune, notebook, plan, rebatch
 from reslab.training.callbacks import UserCallbacks
 from reslab.training.checkpoints import LAST, Checkpoints
 from reslab.training.finish import finish
@@ -38,6 +38,7 @@ from reslab.training.setup import Training, set_up
 
 NORMALIZATION = "standardise.safetensors"
 OPTIONS = fields(TrainingOptions)
+BASE = Recipe("run", epochs=1)
 Callbacks = Sequence[keras.callbacks.Callback]
 
 
@@ -200,6 +201,8 @@ def resume(
     epochs: float | None = None,
     out: str | Path | None = None,
     data: Any = None,
+    batch: int | None = None,
+    remat: bool | None = None,
     callbacks: Callbacks = (),
     watch: Watch | None = None,
 ) -> Run:
@@ -216,6 +219,11 @@ def resume(
         data: The run's data, if they were made in Python (the same as in `train`) or are loaded
             already. They are compared with the run's checksum. Or the place to which they were
             moved, which the run remembers.
+        batch: Another batch from here on, such as a smaller one for a run without enough memory.
+            The training keeps its length and its schedule in epochs and goes on with the next
+            image; the learning rates are multiplied by new batch / old batch. The run records it.
+        remat: Whether to recompute the activations of units that repeat in the backward pass from
+            here on, which needs less memory and more time.
         callbacks: Keras callbacks, as in `train`. They begin with `on_train_begin` and continue
             with the epoch in which the run was interrupted.
         watch: Gets the progress; see `reslab.core.progress.Watch`.
@@ -224,8 +232,8 @@ def resume(
         The finished run; with `epochs` the new one.
 
     Raises:
-        UserError: There is no run, `epochs` or `out` do not go with it, or the data or the backend
-            are not those of the run.
+        UserError: There is no run, `epochs`, `out`, `batch` or `remat` do not go with it, the data
+            or the backend are not those of the run, or there is not enough memory.
         Interrupted: SIGINT or SIGTERM stopped the run, which was saved (a `KeyboardInterrupt`).
     """
     if isinstance(data, str | Path):
@@ -233,17 +241,28 @@ def resume(
         data = None
     run = Run.open(path)
     if epochs is not None or out is not None:
-        return _train_further(run, epochs, out, data, callbacks, watch)
+        return _train_further(run, epochs, out, data, (batch, remat), callbacks, watch)
     if run.info["status"] == "done":
+        if batch is not None or remat is not None:
+            raise UserError(
+                f"{path} is finished, so --batch and --remat have no effect: leave them out, or "
+                "train a new run from it with --epochs N"
+            )
         if not (run.path / "report.html").exists():  # killed before it was written
             with run.only_writer():
                 page.write([run], run.path / "report.html")
         return run
     with run.only_writer():
-        return _resume(Run.open(path), data, callbacks, watch)
+        return _resume(Run.open(path), data, (batch, remat), callbacks, watch)
 
 
-def _resume(run: Run, data: Any, callbacks: Callbacks, watch: Watch | None) -> Run:
+def _resume(
+    run: Run,
+    data: Any,
+    changes: tuple[int | None, bool | None],
+    callbacks: Callbacks,
+    watch: Watch | None,
+) -> Run:
     """`resume` of a run that no other process trains."""
     if run.info["status"] == "done":  # by another process, a moment ago
         return run
@@ -259,10 +278,16 @@ def _resume(run: Run, data: Any, callbacks: Callbacks, watch: Watch | None) -> R
             f"--weights {run.info['weights']['source']}"
         )
     data = recorded_data.reload(run) if data is None else _check_data(run, data)
+    notes = rebatch.change(run, *changes)
     loop = _loop(set_up(run, data, _normalization(run, data)), callbacks, watch)
     loop.progress = loop.checkpoints.restore()
     if not (run.checkpoints / LAST).exists():  # killed before the first checkpoint
         _log_notes(loop, _notes(loop.training))
+    notes += rebatch.continue_from(loop.progress, loop.training)
+    for note in notes:
+        loop.log.note(note)
+    if notes:
+        loop.checkpoints.save(loop.progress)
     run.save(status="running", why=None)
     return finish(loop)
 
@@ -272,6 +297,7 @@ def _train_further(
     epochs: float | None,
     out: str | Path | None,
     data: Data | None,
+    changes: tuple[int | None, bool | None],
     callbacks: Callbacks,
     watch: Watch | None,
 ) -> Run:
@@ -283,9 +309,15 @@ def _train_further(
             f"{run.path} is not finished: resume it without --epochs, its length is part of it"
         )
     data = recorded_data.reload(run) if data is None else _check_data(run, data)
+    batch, remat = changes
+    options, recipe = TrainingOptions.of_run(run.info), recipes.change(BASE, run.info["recipe"])
+    if batch is not None:
+        recipe = rebatch.rescaled(recipe, batch, len(data.train))
+    if remat is not None:
+        options = replace(options, remat=remat, stacked=remat or options.stacked)
     options = replace(
-        TrainingOptions.of_run(run.info),
-        recipe=recipes.change(Recipe("run", epochs=1), run.info["recipe"]),
+        options,
+        recipe=recipe,
         epochs=epochs,
         weights=run.path,
         out=out,
