@@ -32,7 +32,7 @@ from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Network
 from reslab.spec.serialize import decode_network, encode_network
-from reslab.training import plan
+from reslab.training import new_folder, plan
 from reslab.training import train as training
 from reslab.training.checkpoints import LAST
 from reslab.training.prepare import prepare
@@ -95,11 +95,11 @@ class Several(ABC):
         **info: Any,
     ) -> Iterator[Self]:
         """Check everything, and write the folder's file. The folder is removed if no run begins."""
-        training.check_out(options)
+        new_folder.check(options)
         net = zoo.network(network)
         prepared = prepare(net, data, options)
         plan.refuse_without_effect(prepared, data, options)
-        path = training.run_path(prepared, options, f"-{len(members)}{cls.key}")
+        path = new_folder.path(prepared, options, f"-{len(members)}{cls.key}")
         loaded = prepared.loaded
         record = {
             "format": FORMAT,

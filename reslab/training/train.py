@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import keras
 from reslab import data as datasets
 from reslab.core import environment
 from reslab.core.errors import UserError
-from reslab.core.files import read_arrays, write_arrays, writing
+from reslab.core.files import read_arrays, write_arrays
 from reslab.core.interrupts import interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data, Normalization, python
@@ -26,7 +25,7 @@ from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Network
-from reslab.training import finetune, notebook, plan, rebatch
+from reslab.training import finetune, new_folder, notebook, plan, rebatch
 from reslab.training.callbacks import UserCallbacks
 from reslab.training.checkpoints import LAST, Checkpoints
 from reslab.training.finish import finish
@@ -172,7 +171,7 @@ def train_with(
 ) -> Run:
     """`train` with its options as one value."""
     environment.check_clock()
-    check_out(options)
+    new_folder.check(options)
     prepared = prepare(network, data, options)
     plan.refuse_without_effect(prepared, data, options)
     return train_prepared(prepared, options, callbacks, watch)
@@ -186,7 +185,7 @@ def train_prepared(
     **info: Any,
 ) -> Run:
     """Train what is prepared. `info` are entries of run.json that replace those of this process."""
-    path = run_path(prepared, options)
+    path = new_folder.path(prepared, options)
     run = Run.create(path, {"name": path.name, **run_info(prepared, options), **info})
     with run.only_writer():
         with run.or_nothing():
@@ -384,33 +383,3 @@ def _check_data(run: Run, data: Any) -> Data:
             f"{run.path} was started with other data: {expected['name']}, {expected['counts']}"
         )
     return data
-
-
-def check_out(options: TrainingOptions) -> None:
-    """Raise UserError if the folder of the run exists already."""
-    if options.out is not None and _exists(Path(options.out)):
-        raise UserError(
-            f"{options.out} exists already: choose another --out, or "
-            f"`reslab train --resume {options.out}`"
-        )
-
-
-def run_path(prepared: Preparation, options: TrainingOptions, suffix: str = "") -> Path:
-    """The folder of the run: the given one, or the first free runs/NETWORK-DATA-RECIPE-N."""
-    if options.out is not None:
-        return Path(options.out)
-    source = prepared.data.provenance.get("source")
-    if source is not None and Path("runs").resolve().is_relative_to(Path(source).resolve()):
-        raise UserError(
-            f"the default folder runs/ is inside the data folder {source}: name a folder outside "
-            "with --out"
-        )
-    names = prepared.network.name, prepared.data.name, prepared.recipe.name
-    stem = f"runs/{'-'.join(names)}{suffix}"
-    return next(path for n in count(1) if not _exists(path := Path(f"{stem}-{n}")))
-
-
-def _exists(path: Path) -> bool:
-    with writing(path, "choose another --out"):  # the name may be too long to look for
-        return path.exists()
-    return False
