@@ -22,7 +22,7 @@ class UserError(Exception):
 
     def __init__(self, message: object = "") -> None:
         text = str(message).encode("utf-8", "backslashreplace").decode()
-        text = printable(text).replace("\n", "\\n")
+        text = printable(text).replace("\n", "\\n").replace("\t", "\\t")
         if len(text) > MOST_LINE:
             text = f"{text[: MOST_LINE // 2]} ... {text[5 - MOST_LINE // 2 :]}"
         super().__init__(text)

@@ -11,7 +11,7 @@ import numpy as np
 
 from reslab.core.errors import UserError
 
-from .dataset import Data, Parts
+from .dataset import MULTILABEL, Data, Parts
 
 D = TypeVar("D", Data, Parts)
 
@@ -21,11 +21,22 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def match(data: D, classes: Sequence[str], owner: str) -> D:
+UNKNOWN = -1  # stands for 0 or 1 where it is not known whether an image has a label
+
+
+def match(data: D, classes: Sequence[str], owner: str, all_known: bool = True) -> D:
     """The data with these classes, in this order. The data may lack some of them.
 
+    Of several labels in columns, a label without a column is `UNKNOWN` for all images.
+
+    Args:
+        data: The data.
+        classes: The names of the classes.
+        owner: What has these classes, for messages.
+        all_known: Whether labels without a column are an error.
+
     Raises:
-        UserError: The data have another class. The message calls the classes those of `owner`.
+        UserError: The data have another class, or lack a column.
     """
     if tuple(data.classes) == tuple(classes):
         return data
@@ -38,18 +49,37 @@ def match(data: D, classes: Sequence[str], owner: str) -> D:
             f"{data.name} has other classes than {owner}: {names}{more}; it knows "
             f"{', '.join(classes[:6])}{' and others' if classes[6:] else ''}"
         )
+    lacking = sorted(position.keys() - {normal(name) for name in data.classes})
+    absent = UNKNOWN if data.column_per_label else 0
+    if absent == UNKNOWN and all_known and lacking:
+        raise UserError(
+            f"{data.name} has no column for the label {lacking[0]!r} of {owner}: add it, with 0 and"
+            " 1"
+        )
     numbers = np.array([position[normal(name)] for name in data.classes], np.int32)
     parts = {part: getattr(data, part) for part in ("train", "validation", "test")}
     renumbered: dict[str, Any] = {
-        part: split and replace(split, labels=_renumbered(split.labels, numbers, len(classes)))
+        part: split
+        and replace(split, labels=_renumbered(split.labels, numbers, len(classes), absent))
         for part, split in parts.items()
     }
     return replace(data, classes=tuple(classes), **renumbered)
 
 
-def _renumbered(labels: np.ndarray, numbers: np.ndarray, classes: int) -> np.ndarray:
+def as_rows(data: Data) -> Data:
+    """Data with one class per image as several labels per image, of which each image has one."""
+    parts = {part: getattr(data, part) for part in ("train", "validation", "test")}
+    identity = np.eye(len(data.classes), dtype=np.int32)
+    rows: dict[str, Any] = {
+        part: split and replace(split, labels=identity[split.labels])
+        for part, split in parts.items()
+    }
+    return replace(data, task=MULTILABEL, **rows)
+
+
+def _renumbered(labels: np.ndarray, numbers: np.ndarray, classes: int, absent: int) -> np.ndarray:
     if labels.ndim == 1:
         return numbers[labels]
-    vectors = np.zeros((len(labels), classes), labels.dtype)
+    vectors = np.full((len(labels), classes), absent, labels.dtype)
     vectors[:, numbers] = labels
     return vectors

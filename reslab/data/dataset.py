@@ -145,6 +145,7 @@ class Parts:
     checksum: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     task: str = CLASSIFICATION
+    column_per_label: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +169,8 @@ class Data:
             the data were made in Python.
         task: "classification" if each image has one class, "multilabel" if it can have several
             labels or none.
+        column_per_label: whether the labels are columns of 0 and 1: of a label without a column
+            nothing is known. Otherwise an image does not have the labels that it does not name.
     """
 
     name: str
@@ -181,3 +184,4 @@ class Data:
     facts: dict[str, Any]
     provenance: dict[str, Any]
     task: str = CLASSIFICATION
+    column_per_label: bool = False

@@ -139,7 +139,7 @@ def load(
         parts, place = _read(os.fspath(source), size, channels, wanted, chosen)
         if test_source is not None:
             parts = _with_test(parts, test_source, size, channels, wanted, chosen)
-    if classes is not None:
+    if classes is not None and parts.task == CLASSIFICATION:
         parts = class_names.match(parts, classes, "the model")
     parts = _with_validation(parts, validation, seed, split)
     options: dict[str, Any] = {"size": size, "channels": channels, "validation": validation}
@@ -310,6 +310,7 @@ def _data(parts: Parts, provenance: dict[str, Any]) -> Data:
         },
         provenance=provenance,
         task=parts.task,
+        column_per_label=parts.column_per_label,
     )
 
 

@@ -27,6 +27,8 @@ def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
         yield _skipped(skipped)
     if (scale := GreyScale.of(facts.get("scale"))) is not None:
         yield f"grey values of more than 8 bits: {scale.text} become 0 to 255 in all pictures"
+    if names := facts.get("labels_without_column"):
+        yield f"not evaluated, because the data have no column for them: {_named(names)}"
     for part, missing in (facts.get("missing_classes") or {}).items():
         if part != "train":  # labels that cannot be learned: `training.prepare` says so
             yield _missing(part, missing)
@@ -40,7 +42,10 @@ def _skipped(skipped: Sequence[Mapping[str, str]]) -> str:
 
 
 def _missing(part: str, classes: Sequence[str]) -> str:
-    names = ", ".join(classes[:SHOWN])
-    more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
     noun = "class" if len(classes) == 1 else "classes"
-    return f"the {part} part has no image of {len(classes)} {noun}: {names}{more}"
+    return f"the {part} part has no image of {len(classes)} {noun}: {_named(classes)}"
+
+
+def _named(classes: Sequence[str]) -> str:
+    more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
+    return ", ".join(classes[:SHOWN]) + more

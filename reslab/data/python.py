@@ -48,19 +48,21 @@ def load(
         test: The fraction or number for the test part, if the data have none.
         seed: Of the random splits.
         folder_size: The size of images that have different sizes.
-        classes: The names of the classes, if the labels are numbers. None: those of the data set,
-            or the numbers.
+        classes: The names of the classes of a model that is evaluated on the data, if the data
+            have no names: numbers are positions in them. None: those of the data set, or the
+            numbers.
 
     Raises:
         UserError: The images or the labels cannot be understood, or there are too many.
     """
-    parts, names = _parts(source)
+    parts, names = _parts(source, evaluated=classes is not None)
     notes: list[str] = []
     pixels = {part: examples[0] for part, examples in parts.items()}
     batches = python_pixels.as_bytes(pixels, notes)
     given = {part: examples[1] for part, examples in parts.items()}
-    named = names if classes is None else classes
-    labels = python_labels.read(given, named, notes, by_name=classes is not None)
+    labels = python_labels.read(
+        given, names or classes, notes, by_name=not names, least=2 if classes is None else 1
+    )
     _check_lengths(batches, labels)
     digests = {
         part: np.concatenate([content.array_digests(array[None]) for array in batch])
@@ -100,6 +102,7 @@ def load(
         },
         provenance={"python": type(source).__name__, **arguments},
         task=labels.task,
+        column_per_label=labels.column_per_label,
     )
 
 
@@ -148,8 +151,11 @@ def pixels(array: Any) -> list[np.ndarray]:
 Examples = tuple[Any, Any]  # images: an array or a list of images; labels
 
 
-def _parts(source: Any) -> tuple[dict[str, Examples], Sequence[str] | None]:
-    """The examples of each part, and the names of the classes if the data set has them."""
+def _parts(source: Any, evaluated: bool) -> tuple[dict[str, Examples], Sequence[str] | None]:
+    """The examples of each part, and the names of the classes if the data set has them.
+
+    Data that are `evaluated` need no training part.
+    """
     if not isinstance(source, Mapping):
         return {"train": _collected(source, "train")}, _class_names(source)
     rest = dict(source)
@@ -165,6 +171,8 @@ def _parts(source: Any) -> tuple[dict[str, Examples], Sequence[str] | None]:
         if value is not None:
             parts[part] = _collected(value, part)
             names = names or _class_names(value)
+    if evaluated and len(parts) == 1:
+        parts = dict(zip(["train"], parts.values(), strict=True))
     if "train" not in parts:
         raise UserError('the data have no training part: give {"train": (images, labels), ...}')
     return parts, names

@@ -23,6 +23,7 @@ class PythonLabels:
     classes: tuple[str, ...]
     of_part: dict[str, np.ndarray]
     task: str
+    column_per_label: bool = False
 
 
 def read(
@@ -30,6 +31,7 @@ def read(
     classes: Sequence[str] | None,
     notes: list[str],
     by_name: bool = False,
+    least: int = 2,
 ) -> PythonLabels:
     """The labels of each part.
 
@@ -39,6 +41,7 @@ def read(
         classes: The names of all classes; None to find them.
         notes: Gets a sentence if something was decided.
         by_name: Whether numbers that are names of classes are taken as names, not as positions.
+        least: The number of classes that are needed.
 
     Raises:
         UserError: A label is unknown, or is no label.
@@ -48,11 +51,11 @@ def read(
         return _rows(values, classes, notes)
     lists = {part: list(v) for part, v in values.items()}
     if all(isinstance(each, SETS) for v in lists.values() for each in v):
-        return _sets(lists, classes, by_name)
+        return _sets(lists, classes, by_name, least)
     plain = {part: [_plain(label) for label in v] for part, v in lists.items()}
     names, number_of = _numbering([x for v in plain.values() for x in v], classes, by_name)
     of_part = {part: np.array([number_of(x) for x in v], np.int32) for part, v in plain.items()}
-    if len(names) < 2:
+    if len(names) < least:
         raise UserError(f"the data have one class, {names[0]!r}; at least two are needed")
     return PythonLabels(names, of_part, CLASSIFICATION)
 
@@ -95,7 +98,10 @@ def _rows(
     k = every.shape[1]
     names = tuple(map(str, range(k))) if classes is None else tuple(classes)
     if len(names) != k:
-        raise UserError(f"labels have {k} columns and there are {len(names)} names of classes")
+        raise UserError(
+            f"labels have {k} columns and there are {len(names)} names of classes: give "
+            '{"train": (images, labels), "classes": names} with the names of the columns'
+        )
     whole = {part: rows.astype(np.int32) for part, rows in parts.items()}
     if (every.sum(1) == 1).all():
         notes.append("labels are one-hot: one class for each image")
@@ -105,11 +111,11 @@ def _rows(
             CLASSIFICATION,
         )
     notes.append(f"several labels per image: rows of 0 and 1 for {k} classes")
-    return PythonLabels(names, whole, MULTILABEL)
+    return PythonLabels(names, whole, MULTILABEL, column_per_label=True)
 
 
 def _sets(
-    parts: Mapping[str, list[Any]], classes: Sequence[str] | None, by_name: bool
+    parts: Mapping[str, list[Any]], classes: Sequence[str] | None, by_name: bool, least: int
 ) -> PythonLabels:
     plain = {p: [[_plain(_numpy(x)) for x in labels] for labels in v] for p, v in parts.items()}
     every = [x for v in plain.values() for labels in v for x in labels]
@@ -119,7 +125,7 @@ def _sets(
         of_part[part] = np.zeros((len(rows), len(names)), np.int32)
         for i, labels in enumerate(rows):
             of_part[part][i, [number_of(x) for x in labels]] = 1
-    if len(names) < 2:
+    if len(names) < least:
         raise UserError(f"the data have {len(names)} classes; at least two are needed")
     return PythonLabels(names, of_part, MULTILABEL)
 

@@ -12,8 +12,7 @@ from typing import Any
 from reslab import data as datasets
 from reslab.core.errors import UserError
 from reslab.core.files import SAFE, write_json
-from reslab.data import Data, Split, class_names, notes, python
-from reslab.data.dataset import CLASSIFICATION
+from reslab.data import Data, Split, notes, python
 from reslab.data.sources import table, web
 from reslab.evaluation import recorded_data, unseen
 from reslab.evaluation.recorded_data import reload
@@ -97,7 +96,10 @@ def compute(
         )
     if data is None:
         return evaluate_on(run, reload(run), own_data=True, keep_seen=keep_seen)
-    if not isinstance(data, Data) and (own := recorded_data.moved(run, data)) is not None:
+    if (
+        isinstance(data, str | os.PathLike)
+        and (own := recorded_data.moved(run, Path(data))) is not None
+    ):
         return evaluate_on(run, own, own_data=True, keep_seen=keep_seen)
     other = _load(data, run, saved.read_card(run.model_path), columns, skip_bad)
     return evaluate_on(run, other, own_data=False, keep_seen=keep_seen)
@@ -107,8 +109,8 @@ def evaluate_on(run: Run, data: Data, own_data: bool, keep_seen: bool = False) -
     """The evaluation on loaded data; `own_data` says whether they are those of the run."""
     task = task_of(run.info)
     model, card = saved.load_with_card(run.model_path)
-    if not own_data and task.name == CLASSIFICATION:
-        data = class_names.match(data, card["classes"], str(run.path))
+    if not own_data:
+        data = task.matched(data, card, str(run.path))
     task.check(data, card, str(run.path))
     name, split = _split(data, own_data)
     split, seen = unseen.leave_out_seen(run, split, data, own_data, keep_seen)
@@ -139,7 +141,10 @@ def _command(run: Run, data: Data, own_data: bool, keep_seen: bool) -> str:
 def _notes(data: Data, own_data: bool, result: Mapping[str, Any]) -> list[str]:
     """What a reader should know about the images of an evaluation."""
     facts = {} if own_data else {k: v for k, v in data.facts.items() if k != "missing_classes"}
-    missing = [row["class"] for row in result.get("per_class", ()) if row.get("n") == 0]
+    rows = result.get("per_class") or result.get("per_label") or ()
+    missing = [row["class"] for row in rows if row.get("n") == 0]
+    if names := result.get("labels_without_column"):
+        facts["labels_without_column"] = names
     return notes.notes({**facts, "missing_classes": {"evaluated": missing}} if missing else facts)
 
 
@@ -174,7 +179,6 @@ def _load(
             test=0,
             classes=card["classes"],
         )
-    classes = card["classes"] if task_of(run.info).name == CLASSIFICATION else None
     return datasets.load(
         data,
         size=(height, width),
@@ -184,7 +188,7 @@ def _load(
         margin=bool(card["view"]),
         columns=columns,
         skip_bad=skip_bad,
-        classes=classes,
+        classes=card["classes"],
         scale=card.get("scale"),
     )
 

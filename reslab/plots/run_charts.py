@@ -84,7 +84,8 @@ def _top(runs: Sequence[Curves], metric: str, scale: float) -> dict[str, Any]:
     steps = [v for run in runs for row in run.steps if (v := finite(row.get(metric)))]
     if len(ends) < 2 or not steps or max(steps) < 1.5 * max(ends):
         return {}
-    return {"range": [0, 1.5 * scale * max(ends)]}
+    top = finite(1.5 * scale * max(ends))
+    return {} if top is None else {"range": [0, top]}
 
 
 def _values(rows: Sequence[Mapping[str, Any]], ending: str) -> list[float]:
@@ -115,7 +116,7 @@ def _epochs(runs: Sequence[Curves]) -> dict[str, Any]:
 def _line(
     x: Sequence[Any], y: Sequence[float | None], scale: float, line: Mapping[str, Any], **more: Any
 ) -> dict[str, Any]:
-    ys = [None if v is None else float(f"{v * scale:.6g}") for v in y]
+    ys = [None if v is None else finite(float(f"{v * scale:.6g}")) for v in y]
     return {"type": "scatter", "mode": "lines", "x": list(x), "y": ys, "line": dict(line), **more}
 
 
@@ -136,7 +137,7 @@ def _chosen(run: Curves, metric: str, scale: float) -> list[dict[str, Any]]:
             "hoverinfo": "skip",
         }
         for row in rows
-        if finite(row[f"val_{metric}"]) is not None
+        if finite(scale * row[f"val_{metric}"]) is not None
     ]
 
 

@@ -80,12 +80,12 @@ def read(path: Path, ema: bool = True) -> tuple[dict[str, np.ndarray], str]:
 def load(path: Path) -> Any:
     """What a file of PyTorch holds, with placeholders for all but tensors and containers."""
     torch = require()
-    if zipfile.is_zipfile(path):
-        try:
+    try:
+        if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 limits.check_archive(path, archive)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError):
-            raise _unreadable(path, []) from None
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
+        raise _unreadable(path, []) from None
     placeholders: dict[str, Any] = {}
     with suppress(Exception):  # it knows only the newer format; the older names one at a time
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)

@@ -35,6 +35,7 @@ def test_of_a_very_long_message_the_two_ends_are_kept(part: str) -> None:
     [
         ("a \x1b[2J b", "a \\u001b[2J b"),
         ("two\nlines", "two\\nlines"),
+        ("a\ttab", "a\\ttab"),
         ("\udcff.png", "\\udcff.png"),
         ("写真\u3000é", "写真\u3000é"),
     ],

@@ -13,7 +13,7 @@ from PIL import Image
 
 from reslab import data
 from reslab.core.errors import UserError
-from reslab.data import python
+from reslab.data import class_names, python
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(2, 256, (30, 6, 6, 3)).astype(np.uint8)
@@ -135,6 +135,21 @@ def test_labels_by_name_and_as_numbers_from_one():
     assert data.load((X, list(names))).checksum == data.load((X, names)).checksum
     loaded = data.load((X, Y[:, None] + 9))
     assert loaded.classes == ("9", "10", "11")
+
+
+def test_names_of_the_data_set_are_not_those_of_the_model():
+    """Numbers are positions in the names of the data set, whatever a model calls its classes."""
+    model = ["cat", "dog", "owl", "rat"]
+    given = data.load({"train": (X, Y), "classes": ["owl", "cat", "dog"]}, classes=model)
+    assert given.classes == ("owl", "cat", "dog")
+    np.testing.assert_array_equal(given.train.labels, data.load((X, Y)).train.labels)
+    matched = class_names.match(given, model, "the model")
+    assert [matched.classes[i] for i in matched.test.labels] == [
+        ("owl", "cat", "dog")[i] for i in given.test.labels
+    ]
+    one = data.load({"test": (X, Y * 0), "classes": ["owl"]}, classes=model, test=0, validation=0)
+    assert (one.classes, len(one.train)) == (("owl",), 30)
+    assert data.load((X, Y), classes=model, test=0, validation=0).classes == tuple(model)
 
 
 def test_one_hot_rows_and_several_labels():

@@ -140,12 +140,84 @@ def test_evaluation_of_other_tables(run: Run, table: Path, tmp_path: Path) -> No
     assert result["n"] == 40
     few = "\n".join(["image,tags", *(f"{i:03},rows|up" for i in range(10))])
     (tmp_path / "other" / "few.csv").write_text(few)
-    with pytest.raises(UserError, match=r"has other labels than .*'up' is new"):
+    with pytest.raises(UserError, match=r"has other classes than .*'up' is new"):
         reslab.evaluate(run, tmp_path / "other" / "few.csv")
-    single = "\n".join(["image,tags", *(f"{i:03},{'ab'[i % 2]}" for i in range(10))])
+    single = "\n".join(["image,tags", *(f"{i:03},{'ab'[i % 2]}" for i in range(10))])  # new labels
     (tmp_path / "other" / "single.csv").write_text(single)
-    with pytest.raises(UserError, match="has one class for each image"):
+    with pytest.raises(UserError, match=r"has other classes than .*'a' is new"):
         reslab.evaluate(run, tmp_path / "other" / "single.csv")
+
+
+def _columns(table: Path, name: str, header: str, rows: list[str]) -> Path:
+    file = table.parent / name
+    file.write_text("\n".join([f"image,{header}", *rows]) + "\n")
+    return file
+
+
+def test_evaluation_with_columns_of_some_labels(run: Run, table: Path, tmp_path: Path) -> None:
+    """A label without a column is left out: nothing is known about it."""
+    other = several_labels.table(tmp_path / "other", 40)
+    truth = [line.split(",") for line in other.read_text().splitlines()[1:]]
+    whole = reslab.evaluate(run, other, keep_seen=True)
+    rows = [f"{n},x,{int('rows' in t)},{int('bright' in t)}" for n, t in truth]
+    file = _columns(other, "two.csv", "note,rows,bright", rows)
+    for columns in ({}, {"label_columns": "rows,bright"}):  # columns are known by the labels' names
+        part = reslab.evaluate(run, file, keep_seen=True, columns=columns)
+        assert part["classes"] == ["bright", "rows"]
+        assert part["per_label"] == [r for r in whole["per_label"] if r["class"] != "columns"]
+        assert part["labels_without_column"] == ["columns"]
+        assert part["notes"] == ["not evaluated, because the data have no column for them: columns"]
+    one = _columns(other, "one.csv", "rows", [f"{n},{int('rows' in t)}" for n, t in truth])
+    for columns in ({}, {"label_columns": "rows"}):
+        part = reslab.evaluate(run, one, keep_seen=True, columns=columns)
+        assert part["classes"] == ["rows"]
+    new = _columns(other, "new.csv", "rows,up", [f"{n},1,0" for n, _ in truth])
+    with pytest.raises(UserError, match=r"has other classes than .*'up' is new; it knows bright"):
+        reslab.evaluate(run, new, keep_seen=True, columns={"label_columns": "rows,up"})
+
+
+def test_evaluation_where_a_label_never_occurs(run: Run, table: Path, tmp_path: Path) -> None:
+    """Cells name all labels of an image: a label that no cell names is on no image."""
+    other = several_labels.table(tmp_path / "other", 60)
+    lines = other.read_text().splitlines()
+    few = [line for line in lines[1:] if "columns" not in line]
+    other.write_text("\n".join([lines[0], *few]))
+    result = reslab.evaluate(run, other, keep_seen=True)
+    assert result["classes"] == list(several_labels.CLASSES)
+    assert [row["n"] for row in result["per_label"]][1] == 0
+    assert result["notes"] == ["the evaluated part has no image of 1 class: columns"]
+    one_each = [line for line in few if "|" not in line and not line.endswith(",")]
+    other.write_text("\n".join([lines[0], *one_each]))
+    result = reslab.evaluate(run, other, keep_seen=True)
+    assert result["n"] == len(one_each)
+    assert [row["n"] for row in result["per_label"]] == [
+        sum(line.endswith(name) for line in one_each) for name in several_labels.CLASSES
+    ]
+
+
+def test_evaluation_of_labels_in_python(run: Run) -> None:
+    x, y = several_labels.arrays(30, 9)
+    x = x.repeat(2, 1).repeat(2, 2)[..., None].repeat(3, -1)
+    whole = reslab.evaluate(run, (x, y))
+    names = list(several_labels.CLASSES)
+    turned = reslab.evaluate(run, {"test": (x, y[:, ::-1]), "classes": names[::-1]})
+    assert turned["per_label"] == whole["per_label"]
+    sets = [[names[k] for k in range(3) if row[k]] for row in y]
+    assert reslab.evaluate(run, (x, sets))["per_label"] == whole["per_label"]
+    two = reslab.evaluate(run, {"test": (x, y[:, 1:]), "classes": names[1:]})
+    assert two["per_label"] == whole["per_label"][1:]
+    with pytest.raises(UserError, match="labels have 2 columns and there are 3 names of classes"):
+        reslab.evaluate(run, (x, y[:, 1:]))
+
+
+def test_a_test_set_needs_all_columns(table: Path, tmp_path: Path) -> None:
+    train = [line.split(",") for line in table.read_text().splitlines()[1:]]
+    rows = [f"{n},{int('rows' in t)},{int('bright' in t)}" for n, t in train]
+    file = _columns(table, "three.csv", "rows,bright,wide", [f"{row},1" for row in rows[:60]])
+    fewer = _columns(table, "fewer.csv", "rows,bright", rows[60:])
+    # the same option names the columns of both tables
+    with pytest.raises(UserError, match="has no column for the label 'wide' of three: add it"):
+        sets.load(file, size=8, test=str(fewer), columns={"label_columns": "[rbw]*"})
 
 
 def test_the_command_line(run: Run, table: Path) -> None:

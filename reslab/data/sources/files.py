@@ -78,6 +78,7 @@ class Listing:
     groups: Mapping[str, str]
     facts: Mapping[str, Any]
     task: str = CLASSIFICATION
+    column_per_label: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +295,8 @@ def _arranged(
         split_part, rule = rule_of(wanted.split)
         facts["split"] = f"{rule}, seed {wanted.seed}" if test_size else "no test part"
         train, test = split_part(train, test_size, classes, wanted.seed, "test")
-    return Parts(listing.name, classes, train, test, validation, facts=facts, task=listing.task)
+    kind: dict[str, Any] = {"task": listing.task, "column_per_label": listing.column_per_label}
+    return Parts(listing.name, classes, train, test, validation, facts=facts, **kind)
 
 
 def rule_of(split: str) -> tuple[Callable[..., Any], str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -76,7 +76,9 @@ def load(path: Path, columns: Columns, wanted: Wanted) -> Parts:
     split, group = (
         None if name is None else table.column(name) for name in (columns.split, columns.group)
     )
-    labels = table_labels.read(table, columns.label, columns.label_columns, columns.label_separator)
+    labels = table_labels.read(
+        table, columns.label, columns.label_columns, columns.label_separator, wanted.known or ()
+    )
     files = _Files(path.parent)
     part_of = _part_reader(table, split)
     listed: dict[str, Any] = {}
@@ -94,13 +96,14 @@ def load(path: Path, columns: Columns, wanted: Wanted) -> Parts:
         parts[name] = part_of(number, row)
         if group is not None:
             groups[name] = row[group] or f"alone {name}"
-    _check(table, labels, listed, parts, columns)
+    _check(table, labels, listed, parts, columns, wanted.known)
     facts = {**_facts(table, labels, listed, columns), **files.facts()}
     where = "no parts"
     by_part = _by_part(labels, listed, parts)
     if split is not None:
         where = f"the column {columns.split}: {', '.join(by_part)}"
-    task = {"task": MULTILABEL} if labels.several else {}
+    task: dict[str, Any] = {"column_per_label": labels.in_columns}
+    task |= {"task": MULTILABEL} if labels.several else {}
     root, classes = path.parent, labels.classes
     listing = Listing(root, path.stem, classes, by_part, where, groups, facts, **task)
     read = assemble(listing, wanted)
@@ -119,11 +122,12 @@ def _check(
     listed: Mapping[str, Any],
     parts: Mapping[str, str],
     columns: Columns,
+    known: Sequence[str] | None,
 ) -> None:
     path, classes = table.path, labels.classes
     if not listed:
         raise UserError(f"{path} lists no image with a label")
-    if len(classes) < 2:
+    if len(classes) < 2 and not (known and classes):
         name = f"one class, {classes[0]!r}" if classes else "no class"
         raise UserError(f"{path} has {name}; at least two are needed")
     if "train" not in parts.values():

@@ -35,16 +35,22 @@ class TableLabels:
         rows: For each row its label, or the set of its labels; None for a row that is left out.
         several: Whether an image can have several labels, or none.
         text: How the labels were read; "" for one label in each cell.
+        in_columns: Whether each class has a column.
     """
 
     classes: tuple[str, ...]
     rows: list[str | frozenset[str] | None]
     several: bool = False
     text: str = ""
+    in_columns: bool = False
 
 
 def read(
-    table: LabelTable, label: str | None, columns: str | None = None, separator: str | None = None
+    table: LabelTable,
+    label: str | None,
+    columns: str | None = None,
+    separator: str | None = None,
+    known: Sequence[str] = (),
 ) -> TableLabels:
     """Read the labels of a table.
 
@@ -54,6 +60,8 @@ def read(
         columns: Names of columns of 0 and 1, or patterns such as "has_*", with commas between them.
         separator: What stands between the labels of a cell; "" for cells with one label; None to
             find out.
+        known: The classes of a model that is evaluated. A table without a usual column of labels
+            may have columns of these names; one of them is enough.
 
     Raises:
         UserError: There is no such column, or a cell cannot be understood.
@@ -62,8 +70,10 @@ def read(
         if label is not None or separator is not None:
             other = "--label-column" if label is not None else "--label-separator"
             raise UserError(f"--label-columns has one class in each column: leave out {other}")
-        return _of_columns(table, _chosen(table, columns))
+        return _of_columns(table, _chosen(table, columns, 1 if known else 2))
     position = table.usual(LABEL) if label is None else table.column(label)
+    if position is None and (own := [table.header.index(n) for n in known if n in table.header]):
+        return _of_columns(table, own)
     if position is None:
         raise UserError(
             f"{table.path} has the columns {', '.join(table.header)}: name the one of the labels "
@@ -130,7 +140,7 @@ def _several(cells: Sequence[Sequence[str]], text: str) -> TableLabels:
     return TableLabels(tuple(classes), list(sets), True, text)
 
 
-def _chosen(table: LabelTable, columns: str) -> list[int]:
+def _chosen(table: LabelTable, columns: str, least: int) -> list[int]:
     """The positions of the columns of the classes."""
     chosen: dict[int, None] = {}
     for name in filter(None, map(str.strip, columns.split(","))):
@@ -145,7 +155,7 @@ def _chosen(table: LabelTable, columns: str) -> list[int]:
                 f"--label-columns {name} matches none of the columns {', '.join(table.header)}"
             )
         chosen.update(dict.fromkeys(matches))
-    if len(chosen) < 2:
+    if len(chosen) < least:
         raise UserError("--label-columns needs two or more columns, such as --label-columns A,B,C")
     return list(chosen)
 
@@ -167,7 +177,7 @@ def _of_columns(table: LabelTable, positions: list[int]) -> TableLabels:
     text = f"{len(classes)} columns of 0 and 1"
     if values & NEGATIVE:
         text = f"{len(classes)} columns of -1 and 1; -1 is taken as 0"
-    return TableLabels(classes, rows, True, text)
+    return TableLabels(classes, rows, True, text, in_columns=True)
 
 
 def _true(

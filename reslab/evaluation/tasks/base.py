@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from reslab.data import Data, Normalization, Split
+from reslab.data import Data, Normalization, Split, class_names
 from reslab.runs.recipe import Recipe
 from reslab.spec import Network
 from reslab.spec.transforms import with_classes
@@ -89,6 +89,10 @@ class Task(ABC):
     @abstractmethod
     def check(self, data: Data, card: Mapping[str, Any], run: str) -> None:
         """Raise UserError if these data do not fit a model with this card."""
+
+    def matched(self, data: Data, card: Mapping[str, Any], run: str) -> Data:
+        """Other data with the classes of a model, by their names. Raises UserError."""
+        return class_names.match(data, card["classes"], run, all_known=False)
 
     def decisions(
         self, model: keras.Model, data: Data, normalization: Normalization, batch: int

@@ -11,6 +11,7 @@ import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.data import Data, Normalization, Split
+from reslab.data.dataset import CLASSIFICATION
 from reslab.data.splits import class_weights as balanced_weights
 from reslab.data.splits import named_weights
 from reslab.evaluation.metrics import classification_metrics, sample_mistakes
@@ -81,6 +82,14 @@ class Classification(Task):
         return [values["error"], values["loss"]]
 
     # The finished model --------------------------------------------------------------------
+
+    def matched(self, data: Data, card: Mapping[str, Any], run: str) -> Data:
+        if data.task != CLASSIFICATION:
+            raise UserError(
+                f"{data.name} has several labels per image, and {run} was trained on one class for "
+                "each image: give data with one class for each image"
+            )
+        return super().matched(data, card, run)
 
     def check(self, data: Data, card: Mapping[str, Any], run: str) -> None:
         if list(data.classes) != card["classes"]:

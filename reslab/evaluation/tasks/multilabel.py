@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from reslab.core.errors import UserError
-from reslab.data import Data, Normalization, Split
+from reslab.data import Data, Normalization, Split, class_names
 from reslab.data.dataset import MULTILABEL
 from reslab.evaluation import multilabel_metrics as metrics
 from reslab.evaluation.pictures import png
@@ -109,6 +110,11 @@ class Multilabel(Task):
         """The thresholds are means too."""
         return {**cards[0], "thresholds": np.mean([thresholds_of(c) for c in cards], 0).tolist()}
 
+    def matched(self, data: Data, card: Mapping[str, Any], run: str) -> Data:
+        if data.task != MULTILABEL and set(data.classes) <= set(card["classes"]):
+            data = class_names.as_rows(data)  # no image of a small table may have two
+        return data if data.task != MULTILABEL else super().matched(data, card, run)
+
     def check(self, data: Data, card: Mapping[str, Any], run: str) -> None:
         if data.task != MULTILABEL:
             raise UserError(
@@ -116,19 +122,24 @@ class Multilabel(Task):
                 "labels: give a table with several labels"
             )
         if list(data.classes) != card["classes"]:
-            extra = [f"{name!r} is new" for name in data.classes if name not in card["classes"]]
-            missing = [f"{c!r} is missing" for c in card["classes"] if c not in data.classes]
-            difference = ", ".join(extra[:2] + missing[:2]) or "their order differs"
-            raise UserError(f"{data.name} has other labels than {run}: {difference}")
+            raise UserError(
+                f"{data.name} has the labels {', '.join(data.classes[:6])}, and {run} has "
+                f"{', '.join(card['classes'][:6])}: give the data of the run"
+            )
 
     def evaluate(
         self, model: keras.Model, split: Split, data: Data, card: Mapping[str, Any]
     ) -> dict[str, Any]:
-        probabilities = outputs(model, split)
-        thresholds = thresholds_of(card)
-        result = metrics.multilabel_metrics(probabilities, split.labels, data.classes, thresholds)
-        wrong = _most_wrong(probabilities, split, data.classes, thresholds)
-        return {**result, "mistakes": wrong}
+        known = np.flatnonzero((split.labels != class_names.UNKNOWN).all(0))
+        probabilities = outputs(model, split)[:, known]
+        whole: Any = split  # a dataclass, whatever its source
+        split = replace(whole, labels=whole.labels[:, known])
+        classes = [data.classes[i] for i in known]
+        thresholds = [thresholds_of(card)[i] for i in known]
+        result = metrics.multilabel_metrics(probabilities, split.labels, classes, thresholds)
+        result["mistakes"] = _most_wrong(probabilities, split, classes, thresholds)
+        unknown = [name for name in data.classes if name not in classes]
+        return {**result, "labels_without_column": unknown} if unknown else result
 
     def suspects(
         self,
