@@ -18,6 +18,15 @@ _CHANGEABLE = (
 )
 
 
+_HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+
+
+def has_hooks(layer: Any) -> bool:
+    """Whether hooks of PyTorch are registered on the layer."""
+    get = vars(layer).get
+    return any(map(get, _HOOKS))
+
+
 def plain(layer: Any) -> bool:
     """Whether the layer does nothing beyond what its class does."""
     unusual = (
@@ -25,8 +34,7 @@ def plain(layer: Any) -> bool:
         getattr(layer, "quantization_mode", None),
         getattr(layer, REMAT_MODE, None),
         getattr(layer, "lora_enabled", False),
-        getattr(layer, "_forward_hooks", None),
-        getattr(layer, "_forward_pre_hooks", None),
+        has_hooks(layer),
         not getattr(layer, "autocast", True),
         has_user_value(layer, "call"),
     )
@@ -41,6 +49,4 @@ def has_user_value(layer: Any, attribute: str) -> bool:
 
 def state(layer: Any) -> tuple[Any, ...]:
     """The attributes that a rule depends on: if they change, the rule is applied again."""
-    get = vars(layer).get
-    hooks = len(get("_forward_hooks", ())), len(get("_forward_pre_hooks", ()))
-    return *map(get, _CHANGEABLE), *hooks
+    return *map(vars(layer).get, _CHANGEABLE), has_hooks(layer)

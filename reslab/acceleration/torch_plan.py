@@ -29,6 +29,11 @@ from reslab.acceleration.torch_rules import Run, Statistics, TorchOp, lowered, t
 
 T = TypeVar("T")
 ANY = None  # the layer takes maps in either order of axes
+_GLOBAL_HOOKS = [  # of all modules, as `register_module_forward_hook` registers them
+    hooks
+    for name, hooks in vars(torch.nn.modules.module).items()
+    if name.startswith(("_global_forward", "_global_backward")) and isinstance(hooks, dict)
+]
 _SLOW = layers.Conv2D, layers.BatchNormalization
 
 
@@ -371,7 +376,8 @@ def _planned(model: Any) -> Callable[..., Any]:
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None, **context: Any) -> Any:
         nonlocal matched
-        if mask is not None and any(m is not None for m in keras.tree.flatten(mask)):
+        masked = mask is not None and any(m is not None for m in keras.tree.flatten(mask))
+        if masked or any(_GLOBAL_HOOKS):
             return Functional.call(model, inputs, training=training, mask=mask, **context)
         if training and matched is not (optimizer := getattr(model, "optimizer", None)):
             matched = optimizer if match(model) else None

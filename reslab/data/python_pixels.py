@@ -70,7 +70,7 @@ def as_bytes(parts: Mapping[str, Any], notes: list[str]) -> dict[str, Sequence[n
     kinds = {a.dtype for a in every}
     if kinds == {np.dtype(np.uint8)}:
         return layouts
-    low, high = min(a.min() for a in every), max(a.max() for a in every)
+    low, high = np.min([a.min() for a in every]), np.max([a.max() for a in every])  # NaN stays
     names = " and ".join(sorted(map(str, kinds)))
     if not all(np.issubdtype(kind, np.number) or kind.kind == "b" for kind in kinds):
         raise UserError(f"images are arrays of {names}: give numbers, 0 to 255 or 0 to 1")

@@ -42,7 +42,8 @@ def affine(call: Call) -> Affine | None:
     op, rank = call.op, len(call.output.shape)
     if is_a(op, layers.BatchNormalization):
         w = {name: value.astype("float64") for name, value in call.weights.items()}
-        a = w.get("gamma", 1.0) / np.sqrt(w["moving_variance"] + op.epsilon)
+        with np.errstate(invalid="ignore"):  # of a negative variance: NaN, as in Keras
+            a = w.get("gamma", 1.0) / np.sqrt(w["moving_variance"] + op.epsilon)
         return Affine(a, w.get("beta", 0.0) - a * w["moving_mean"], op.axis % rank)
     if is_a(op, layers.Rescaling) and np.ndim(op.scale) == np.ndim(op.offset) == 0:
         return Affine(np.asarray(op.scale, "float64"), np.asarray(op.offset, "float64"), None)

@@ -30,8 +30,7 @@ class Graph:
     """Shapes include the batch; None is an unknown size. Inputs and outputs are float32."""
 
     name: str
-    input: str
-    input_shape: tuple[Size, ...]
+    inputs: Mapping[str, tuple[Size, ...]]
     ops: tuple[Op, ...]
     constants: Mapping[str, np.ndarray]
     outputs: Mapping[str, tuple[Size, ...]]
@@ -61,7 +60,10 @@ class Builder:
         return name if number == 1 else self.unique_name(f"{name}_{number}")
 
     def graph(
-        self, name: str, input: str, input_shape: tuple[Size, ...], outputs: Mapping[str, Any]
+        self,
+        name: str,
+        inputs: Mapping[str, tuple[Size, ...]],
+        outputs: Mapping[str, tuple[Size, ...]],
     ) -> Graph:
         """The operations and constants that the outputs depend on."""
         needed = set(outputs)
@@ -71,4 +73,4 @@ class Builder:
                 needed.update(op.inputs)
                 ops.append(op)
         constants = {k: v for k, v in self.constants.items() if k in needed}
-        return Graph(name, input, input_shape, tuple(reversed(ops)), constants, outputs)
+        return Graph(name, inputs, tuple(reversed(ops)), constants, outputs)

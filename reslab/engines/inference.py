@@ -14,7 +14,9 @@ from keras import tree
 from reslab.core.environment import machine
 from reslab.core.errors import UserError
 from reslab.engines.runtimes import ENGINES, Engine, ModelForms, missing_packages, unsupported
+from reslab.models.finite import check_finite
 
+Shape = tuple[Any, ...]
 log = logging.getLogger("reslab.inference")
 CHOICES = "auto", *ENGINES
 COMPARISON_SECONDS = 2.0  # approximate, per comparison
@@ -33,8 +35,8 @@ def inference(model: keras.Model, engine: str = "auto", compare: bool = True) ->
     units are of this kind; `reslab.weights.flatten` converts them.
 
     Args:
-        model: Any functional or sequential `keras.Model` with one input, of any dtype policy with
-            float32 weights (mixed precision too).
+        model: Any functional or sequential `keras.Model`, of any dtype policy with float32 weights
+            (mixed precision too). It may have several inputs and outputs.
         engine: "openvino", "onnxruntime", or "backend" (PyTorch, JAX or TensorFlow, whichever
             Keras uses). "auto" measures the installed engines on the first batch, and on the
             second batch of up to three other shapes, for about two seconds each, and keeps the
@@ -49,14 +51,11 @@ def inference(model: keras.Model, engine: str = "auto", compare: bool = True) ->
         An `Inference`, which maps images to outputs.
 
     Raises:
-        UserError: `model` is not a Keras model with one input, or has weights that are not finite,
-            or the engine does not exist, is not installed, or does not support a layer of the
-            model.
+        UserError: `model` is not a Keras model, or has weights that are not finite, or the engine
+            does not exist, is not installed, or does not support a layer of the model.
     """
     if not isinstance(model, keras.Model):
         raise UserError(f"inference takes a keras.Model, not {type(model).__name__}")
-    if len(getattr(model, "inputs", None) or [0]) != 1:
-        raise UserError(f"inference takes a model with one input; {model.name} has several")
     check_engine(engine)
     check_finite(model)
     return Inference(ModelForms(model), engine, compare)
@@ -74,18 +73,6 @@ def check_engine(engine: str) -> None:
         )
 
 
-def check_finite(model: keras.Model) -> None:
-    """Raises UserError if a weight is NaN or infinite: some engines compute finite outputs then."""
-    for variable in model.variables:
-        if not keras.backend.is_float_dtype(variable.dtype):
-            continue
-        if not bool(keras.ops.all(keras.ops.isfinite(variable))):
-            raise UserError(
-                f"the weights of {model.name} are not finite ({variable.path}): its training "
-                "diverged; train again with a lower learning rate"
-            )
-
-
 class Inference:
     """A model on an inference engine, as `reslab.inference` returns it.
 
@@ -96,49 +83,57 @@ class Inference:
         engine: The engine that ran last: "openvino", "onnxruntime", "torch", "jax" or
             "tensorflow".
         seconds: The results of the comparisons: for each batch shape, the shortest time in
-            seconds that each engine took for a batch. Empty if there was no comparison.
+            seconds that each engine took for a batch. With several inputs, a batch shape is the
+            tuple of their shapes. Empty if there was no comparison.
     """
 
     def __init__(self, forms: ModelForms, engine: str, compare: bool) -> None:
         self._forms = forms
         self._engines = _candidates(forms, engine, compare)
-        self._chosen: dict[tuple[int, ...], Engine] = {}
-        self._seen: set[tuple[int, ...]] = set()
+        self._chosen: dict[Shape, Engine] = {}
+        self._seen: set[Shape] = set()
         self._choosing = threading.Lock()  # other threads would disturb the comparison
         self.engine = self._engines[0].name
-        self.seconds: dict[tuple[int, ...], dict[str, float]] = {}
+        self.seconds: dict[Shape, dict[str, float]] = {}
 
     def __call__(self, images: Any) -> Any:
         """Compute the model's outputs for one batch.
 
         Args:
             images: An array (n, *input_shape) of the model's input shape, of any numeric dtype;
-                it is converted to float32.
+                it is converted to float32. For a model with several inputs, a dictionary of such
+                arrays by the names of the inputs, or a list of them in the order of
+                `model.inputs`; all have the same n. A model whose inputs were given as a
+                dictionary takes a dictionary.
 
         Returns:
             float32 NumPy arrays in the structure of the model's outputs: one array, or a
             dictionary or list of them.
 
         Raises:
-            UserError: The images do not have the model's input shape, or there are none.
+            UserError: The images do not have the model's input shape, an input is missing, or
+                there are no images.
         """
-        x = self._validated(images)
-        engine = self._engine_for(x)
-        self.engine = engine.name
-        return engine(x)
+        return self._run(self._forms.inputs.arrays(images))
 
-    def _engine_for(self, x: np.ndarray) -> Engine:
+    def _run(self, batch: list[np.ndarray]) -> Any:
+        engine = self._engine_for(batch)
+        self.engine = engine.name
+        return engine(batch)
+
+    def _engine_for(self, batch: list[np.ndarray]) -> Engine:
         if len(self._engines) == 1:
             return self._engines[0]
-        if x.shape in self._chosen:
-            return self._chosen[x.shape]
+        shape = _shape(batch)
+        if shape in self._chosen:
+            return self._chosen[shape]
         with self._choosing:
             first = not self._seen
-            compares = first or x.shape in self._seen
-            self._seen.add(x.shape)
-            if x.shape not in self._chosen and compares and len(self.seconds) < MAX_COMPARISONS:
-                self._chosen[x.shape] = self._fastest(x)
-            return self._chosen.get(x.shape) or self._for_any_shape()
+            compares = first or shape in self._seen
+            self._seen.add(shape)
+            if shape not in self._chosen and compares and len(self.seconds) < MAX_COMPARISONS:
+                self._chosen[shape] = self._fastest(batch)
+            return self._chosen.get(shape) or self._for_any_shape()
 
     def _for_any_shape(self) -> Engine:
         """The engine for a shape that was not measured: one that does not compile for each shape.
@@ -159,7 +154,7 @@ class Inference:
         batches as `batch_size` allows, and the last one overlaps the one before.
 
         Args:
-            images: An array (n, *input_shape), as for a call.
+            images: An array (n, *input_shape), or several, as for a call.
             batch_size: The largest number of images per batch.
 
         Returns:
@@ -169,85 +164,48 @@ class Inference:
             UserError: The images do not have the model's input shape, there are none, or
                 `batch_size` is not a positive integer.
         """
-        x = self._validated(images)
+        arrays = self._forms.inputs.arrays(images)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise UserError(f"batch_size must be a positive integer, not {batch_size!r}")
-        batches = -(-len(x) // batch_size)
-        size = -(-len(x) // batches)
+        n = len(arrays[0])
+        batches = -(-n // batch_size)
+        size = -(-n // batches)
         parts = []
         for i in range(batches):
-            start = min(i * size, len(x) - size)
+            start = min(i * size, n - size)
             new = i * size - start
-            parts.append(tree.map_structure(lambda y, new=new: y[new:], self(x[start:][:size])))
+            outputs = self._run([x[start:][:size] for x in arrays])
+            parts.append(tree.map_structure(lambda y, new=new: y[new:], outputs))
         return tree.map_structure(lambda *ys: np.concatenate(ys), *parts)
 
-    def _validated(self, images: Any) -> np.ndarray:
-        x = _as_array(images)
-        inputs = getattr(self._forms.model, "inputs", None) or []
-        expected = tuple(inputs[0].shape) if inputs else x.shape  # a custom model has no inputs
-        fits = x.ndim == len(expected) and all(
-            n in (None, m) for n, m in zip(expected[1:], x.shape[1:], strict=True)
-        )
-        if not fits:
-            shape = ", ".join("any" if n is None else str(n) for n in expected[1:])
-            raise UserError(f"the model takes images (n, {shape}), not an array of {x.shape}")
-        if not len(x):
-            raise UserError("no images were given")
-        # the sum is finite unless a value is not, or it is too large for float32
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = x.sum()
-        if not np.isfinite(total) and not np.isfinite(x).all():
-            raise UserError("the images have values that are not finite (NaN or infinity)")
-        return x
-
-    def _fastest(self, x: np.ndarray) -> Engine:
-        """The fastest engine for x. They run in turns, so that other load affects all of them."""
+    def _fastest(self, batch: list[np.ndarray]) -> Engine:
+        """The fastest engine for a batch. They run in turns: other load affects all of them."""
         shortest: dict[int, float] = {}
         contenders = list(enumerate(self._engines))
         for _, engine in contenders:
-            engine(x)  # compilation and warm-up
+            engine(batch)  # compilation and warm-up
         start = time.perf_counter()
         while True:
             for i, engine in contenders:
                 call_start = time.perf_counter()
-                engine(x)
+                engine(batch)
                 seconds = time.perf_counter() - call_start
                 shortest[i] = min(seconds, shortest.get(i, seconds))
             best = min(shortest.values())
             contenders = [(i, engine) for i, engine in contenders if shortest[i] < 1.5 * best]
             if len(contenders) == 1 or time.perf_counter() - start > COMPARISON_SECONDS:
                 break
-        self.seconds[x.shape] = {self._engines[i].name: s for i, s in shortest.items()}
+        self.seconds[_shape(batch)] = {self._engines[i].name: s for i, s in shortest.items()}
         fastest = self._engines[min(shortest, key=lambda i: shortest[i])]
-        log.info("batches of %s run on %s: %s", x.shape, fastest.name, self.seconds[x.shape])
+        log.info(
+            "batches of %s run on %s: %s", _shape(batch), fastest.name, self.seconds[_shape(batch)]
+        )
         return fastest
 
 
-def _as_array(images: Any) -> np.ndarray:
-    """Images as one array of float32. Raises UserError for anything else."""
-    for method in ("detach", "cpu"):  # a tensor of PyTorch that has a gradient, or is on a GPU
-        if hasattr(images, method):
-            images = getattr(images, method)()
-    try:
-        if isinstance(images, list | tuple):
-            images = [np.asarray(_as_array(x) if hasattr(x, "detach") else x) for x in images]
-            shapes = sorted({x.shape for x in images}, key=str)
-            if len(shapes) > 1:
-                raise UserError(
-                    f"the images have {len(shapes)} shapes, such as {shapes[0]} and {shapes[1]}: "
-                    "resize them to one, or give each alone"
-                )
-        array = np.asarray(images)
-        if array.dtype.kind not in "fiubV" or array.dtype.fields:
-            raise TypeError
-        return np.ascontiguousarray(array, "float32")
-    except (TypeError, ValueError, RuntimeError) as error:
-        kind = type(images).__name__
-        reason = f": {str(error).splitlines()[0]}" if str(error) else ""
-        raise UserError(
-            f"a {kind} is not an array of numbers (n, height, width, channels){reason}; "
-            "reslab.load(...).preprocess reads image files"
-        ) from None
+def _shape(batch: list[np.ndarray]) -> Shape:
+    """The shape of a batch; for several inputs, the tuple of their shapes."""
+    return batch[0].shape if len(batch) == 1 else tuple(x.shape for x in batch)
 
 
 def _candidates(forms: ModelForms, engine: str, compare: bool) -> list[Engine]:

@@ -27,9 +27,10 @@ def lower(program: Program) -> Graph:
     Raises Unsupported for a layer without a rule, or with settings that its rule does not cover.
     """
     graph = Lowering()
-    shape = program.input.shape
-    lowered = {program.input: LoweredTensor("images", shape, tuple(range(len(shape))))}
-    graph.name_counts["images"] += 1
+    inputs = {graph.unique_name(name): x for name, x in program.inputs.items()}
+    lowered = {
+        x: LoweredTensor(name, x.shape, tuple(range(len(x.shape)))) for name, x in inputs.items()
+    }
     for call in program.calls:
         rule = next((r for kind, r in RULES.items() if is_a(call.op, kind)), None)
         if rule is None:
@@ -40,7 +41,8 @@ def lower(program: Program) -> Graph:
     for output in dict.fromkeys(symbolic_tensors(program.outputs)):
         name = graph.transpose(lowered[output], tuple(range(len(output.shape))))
         outputs[graph.add("Identity", name, name="output")] = output.shape
-    return graph.graph(program.name, "images", shape, outputs)
+    shapes = {name: x.shape for name, x in inputs.items()}
+    return graph.graph(program.name, shapes, outputs)
 
 
 def rule(*kinds: type) -> Callable[[Rule], Rule]:

@@ -26,7 +26,7 @@ def proto(graph: Graph) -> Any:
     onnx_graph = helper.make_graph(
         nodes,
         graph.name,
-        [value_info(graph.input, graph.input_shape)],
+        [value_info(name, shape) for name, shape in graph.inputs.items()],
         [value_info(name, shape) for name, shape in graph.outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in graph.constants.items()],
     )

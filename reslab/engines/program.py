@@ -15,6 +15,7 @@ import numpy as np
 from keras import layers, tree
 
 from reslab.acceleration.graph import call_nodes
+from reslab.acceleration.stock_layers import has_hooks, has_user_value
 
 _IDENTITY_NAMES = (  # layers that return their input at inference
     *("ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise"),
@@ -43,7 +44,10 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True, eq=False)
 class SymbolicTensor:
-    """An input or output of a call. `shape` includes the batch; None is an unknown size."""
+    """An input or output of a call.
+
+    `shape` includes the batch, whose size is always free; None is an unknown size.
+    """
 
     shape: tuple[int | None, ...]
 
@@ -68,10 +72,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Program:
-    """Calls in order of execution. `outputs` is a SymbolicTensor or a nested structure of them."""
+    """Calls in order of execution. `outputs` is a SymbolicTensor or a nested structure of them.
+
+    `inputs` are in the order of the model's own; one input is called "images".
+    """
 
     name: str
-    input: SymbolicTensor
+    inputs: Mapping[str, SymbolicTensor]
     calls: tuple[Call, ...]
     outputs: Any
 
@@ -79,18 +86,19 @@ class Program:
 def flatten(model: keras.Model) -> Program:
     """The program of a functional or sequential model; any layer is allowed.
 
-    Raises Unsupported for a model with its own `call` method, with several inputs, or with weights
-    that are not float32.
+    Raises Unsupported for a model with its own `call` method or with hooks, or with weights that
+    are not float32.
     """
+    _check_unchanged(model)
     function = _function(model)
-    if len(function.inputs) != 1:
-        raise Unsupported(f"model {model.name!r}, which has {len(function.inputs)} inputs")
-    model_input = SymbolicTensor(tuple(function.inputs[0].shape))
+    names = [x.name for x in function.inputs] if len(function.inputs) > 1 else ["images"]
+    tensors = [_symbolic(x) for x in function.inputs]
     calls: list[Call] = []
-    outputs = _append_calls(function, [model_input], calls)
+    outputs = _append_calls(function, tensors, calls)
     # a sequential model has one output and no structure of outputs
     structure = model.output if isinstance(model, keras.Function) else model.outputs[0]
-    return Program(model.name, model_input, tuple(calls), tree.pack_sequence_as(structure, outputs))
+    inputs = dict(zip(names, tensors, strict=True))
+    return Program(model.name, inputs, tuple(calls), tree.pack_sequence_as(structure, outputs))
 
 
 def is_a(op: Any, *kinds: type) -> bool:
@@ -104,6 +112,10 @@ def is_a(op: Any, *kinds: type) -> bool:
 def symbolic_tensors(structure: Any) -> list[SymbolicTensor]:
     """All symbolic tensors in a nested structure, in order."""
     return [x for x in tree.flatten(structure) if isinstance(x, SymbolicTensor)]
+
+
+def _symbolic(x: keras.KerasTensor) -> SymbolicTensor:
+    return SymbolicTensor((None, *x.shape[1:]))
 
 
 def _function(model: Any) -> keras.Function:
@@ -131,18 +143,38 @@ def _append_calls(
 
 def _append_node(node: Any, args: Any, kwargs: Any, calls: list[Call]) -> list[SymbolicTensor]:
     op = node.operation
+    _check_unchanged(op)
     if is_a(op, *IDENTITIES):
-        return [args[0]]
+        return symbolic_tensors((args, kwargs))[:1]
     if isinstance(op, keras.Model):
-        return _append_calls(_function(op), symbolic_tensors(args), calls)
+        return _append_calls(_function(op), _in_order(op, args, kwargs), calls)
     policy = getattr(op, "dtype_policy", None)
     if policy is not None and policy.name not in FLOAT32_POLICIES:
         raise Unsupported(f"layer {op.name!r}, which computes in {policy.name}")
     if len(node.outputs) != 1:
         raise Unsupported(f"layer {op.name!r}, which has several outputs")
-    output = SymbolicTensor(tuple(node.outputs[0].shape))
+    output = _symbolic(node.outputs[0])
     calls.append(Call(op, args, kwargs, output, _weights(op)))
     return [output]
+
+
+def _check_unchanged(op: Any) -> None:
+    """Raise Unsupported for a layer that does more than its class does: hooks, another `call`."""
+    if has_hooks(op):
+        raise Unsupported(f"the hooks of layer {op.name!r}")
+    if has_user_value(op, "call"):
+        raise Unsupported(f"layer {op.name!r}, whose call was replaced")
+
+
+def _in_order(model: Any, args: Any, kwargs: Any) -> list[SymbolicTensor]:
+    """What a model inside is called with, in the order of its inputs."""
+    given = args[0] if args else kwargs.get("inputs")
+    if isinstance(given, Mapping) and not isinstance(model.input, Mapping):
+        given = [given.get(x.name) for x in tree.flatten(model.input)]
+    tensors = tree.flatten(given)
+    if len(tensors) != len(model.inputs) or len(symbolic_tensors(tensors)) != len(tensors):
+        raise Unsupported(f"a call of model {model.name!r} with constants")
+    return tensors
 
 
 def _weights(op: Any) -> dict[str, np.ndarray]:

@@ -6,16 +6,20 @@ from collections import Counter
 from typing import Any
 
 import keras
+import numpy as np
 from keras import tree
 
 from reslab.engines.program import WEIGHTS, Call, Program, SymbolicTensor, is_a
 
 
 def rebuild(program: Program) -> keras.Model:
-    """Build a Keras model with one new layer per call; the original layers are not modified."""
-    images = keras.Input(program.input.shape[1:], name="images")
-    keras_tensors = {program.input: images}
-    names: Counter[str] = Counter()
+    """Build a Keras model with one new layer per call; the original layers are not modified.
+
+    It takes one tensor, or a list of them in the order of the program's inputs.
+    """
+    keras_tensors = {x: keras.Input(x.shape[1:], name=name) for name, x in program.inputs.items()}
+    inputs = list(keras_tensors.values())
+    names = Counter(list(program.inputs))
 
     def substitute(structure: Any) -> Any:
         return tree.map_structure(
@@ -29,7 +33,9 @@ def rebuild(program: Program) -> keras.Model:
         layer = _copy(call, name)
         keras_tensors[call.output] = layer(*substitute(call.args), **substitute(dict(call.kwargs)))
         _assign_weights(layer, call)
-    return keras.Model(images, substitute(program.outputs), name=f"{program.name}_folded")
+    outputs = substitute(program.outputs)
+    taken = inputs[0] if len(inputs) == 1 else inputs
+    return keras.Model(taken, outputs, name=f"{program.name}_folded")
 
 
 def _copy(call: Call, name: str) -> Any:
@@ -49,4 +55,5 @@ def _assign_weights(layer: Any, call: Call) -> None:
             getattr(layer, name).assign(value)
     elif isinstance(layer, keras.Layer) and layer.variables:
         for variable, original in zip(layer.variables, call.op.variables, strict=True):
-            variable.assign(original)
+            # a copy: on JAX a call of one model may delete the arrays that it shares with another
+            variable.assign(np.array(keras.ops.convert_to_numpy(original)))

@@ -1,6 +1,7 @@
 """The inference engines: OpenVINO, ONNX Runtime, and Keras's backend.
 
-An engine is created from `ModelForms` and takes one batch of float32 images per call.
+An engine is created from `ModelForms` and takes one batch per call: a list of
+float32 arrays, one for each input of the model.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ import numpy as np
 from keras import tree
 
 from reslab.acceleration.accelerate import accelerate
+from reslab.core.errors import UserError
+from reslab.engines.batches import Inputs
 from reslab.engines.folding import fold
 from reslab.engines.graph import Graph
 from reslab.engines.lowering_rules import lower
 from reslab.engines.program import Program, SymbolicTensor, Unsupported, flatten, symbolic_tensors
 from reslab.engines.rebuild import rebuild
+from reslab.models.finite import not_finite
 
 MAX_COMPILED = 4  # compiled networks, one per input shape; each holds a copy of the weights
 
@@ -34,9 +38,24 @@ class ModelForms:
         self.model = model
 
     @cached_property
+    def inputs(self) -> Inputs:
+        """The inputs of the model by name."""
+        return Inputs(self.model)
+
+    @cached_property
     def program(self) -> Program:
-        """The calls of the model with batch norm folded. Raises Unsupported."""
-        return fold(flatten(self.model))
+        """The calls of the model with batch norm folded.
+
+        Raises Unsupported, or UserError if a folded weight is not finite.
+        """
+        program = fold(flatten(self.model))
+        for call in program.calls:
+            if name := not_finite(call.weights):
+                raise UserError(
+                    f"the weights of {self.model.name} are not usable: the {name} of {call} is not "
+                    "finite once batch norm is folded into it (is a running variance negative?)"
+                )
+        return program
 
     @cached_property
     def graph(self) -> Graph:
@@ -60,12 +79,12 @@ class ModelForms:
 
 
 class Engine(Protocol):
-    """Maps a batch of images to arrays in the structure of the model's outputs."""
+    """Maps a batch to arrays in the structure of the model's outputs."""
 
     name: str
     any_shape: bool  # whether another batch shape costs no compilation
 
-    def __call__(self, images: np.ndarray) -> Any: ...
+    def __call__(self, batch: list[np.ndarray]) -> Any: ...
 
 
 class OpenVINO:
@@ -78,26 +97,31 @@ class OpenVINO:
         ov = _quiet_openvino()
         self.forms, self.core = forms, ov.Core()
         self.bytes = forms.onnx
-        self.compiled: dict[tuple[int, ...], Any] = {}
+        names = list(forms.graph.inputs)
+        network = self.core.read_model(self.bytes)  # which lacks inputs that no output depends on
+        self.taken = [names.index(n) for x in network.inputs for n in names if n in x.names]
+        self.compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
         self.lock = threading.Lock()  # the next call overwrites the outputs
 
-    def __call__(self, images: np.ndarray) -> Any:
+    def __call__(self, batch: list[np.ndarray]) -> Any:
         with self.lock:
-            return self._run(images)
+            return self._run(batch)
 
-    def _run(self, images: np.ndarray) -> Any:
-        network = self.compiled.pop(images.shape, None) or self._compile(images.shape)
-        self.compiled[images.shape] = network  # most recently used last
+    def _run(self, batch: list[np.ndarray]) -> Any:
+        shapes = tuple(x.shape for x in batch)
+        network = self.compiled.pop(shapes, None) or self._compile(shapes)
+        self.compiled[shapes] = network  # most recently used last
         while len(self.compiled) > MAX_COMPILED:
             del self.compiled[next(iter(self.compiled))]
-        outputs = network(images, share_inputs=True, share_outputs=True)
+        taken = [batch[i] for i in self.taken]
+        outputs = network(taken, share_inputs=True, share_outputs=True)
         names = self.forms.graph.outputs  # OpenVINO keeps their order, but may rename them
         return self.forms.outputs({name: outputs[i].copy() for i, name in enumerate(names)})
 
-    def _compile(self, shape: tuple[int, ...]) -> Any:
-        """Compile for one shape: takes under a second, and runs faster than a dynamic shape."""
+    def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
+        """Compile for one batch shape: takes under a second, and runs faster than a dynamic one."""
         network = self.core.read_model(self.bytes)
-        network.reshape(list(shape))
+        network.reshape({i: list(shapes[n]) for i, n in enumerate(self.taken)})
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         return self.core.compile_model(network, "CPU", settings)
 
@@ -115,9 +139,10 @@ class OnnxRuntime:
         options.log_severity_level = 3  # errors only: its warnings are about the machine
         self.session = ort.InferenceSession(forms.onnx, options, ["CPUExecutionProvider"])
 
-    def __call__(self, images: np.ndarray) -> Any:
-        names = list(self.forms.graph.outputs)
-        outputs = self.session.run(names, {self.forms.graph.input: images})
+    def __call__(self, batch: list[np.ndarray]) -> Any:
+        graph = self.forms.graph
+        names = list(graph.outputs)
+        outputs = self.session.run(names, dict(zip(graph.inputs, batch, strict=True)))
         return self.forms.outputs(dict(zip(names, outputs, strict=True)))
 
 
@@ -127,13 +152,19 @@ class Backend:
     def __init__(self, forms: ModelForms) -> None:
         self.name = keras.backend.backend()
         self.any_shape = self.name == "torch"
-        foldable = not unsupported(forms, "program")
-        self.model = accelerate(rebuild(forms.program)) if foldable else forms.model
+        self.inputs = Inputs(forms.model)
+        if not unsupported(forms, "program"):
+            self.model = accelerate(rebuild(forms.program))
+            self.inputs = Inputs(self.model)
+        else:
+            self.model = forms.model
         self.lock = threading.Lock()  # on JAX a call takes the variables out of the model
 
-    def __call__(self, images: np.ndarray) -> Any:
+    def __call__(self, batch: list[np.ndarray]) -> Any:
         with self.lock:
-            return tree.map_structure(np.asarray, self.model.predict_on_batch(images))
+            return tree.map_structure(
+                np.asarray, self.model.predict_on_batch(self.inputs.pack(batch))
+            )
 
 
 ENGINES: dict[str, Any] = {

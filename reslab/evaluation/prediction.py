@@ -98,6 +98,10 @@ def predict(
     for start in range(0, len(given), BATCH):
         part = given[start : start + BATCH]
         for image, output in zip(part, outputs(part), strict=True):
+            if not np.isfinite(output).all():
+                raise UserError(
+                    f"the model gives NaN or infinity for {image.name}; train with a lower rate"
+                )
             predictions = kind.predictions(output, card, top)
             results.append({"file": image.name, "predictions": predictions})
     return results

@@ -48,14 +48,18 @@ def reload_from(path: Path, recorded: Mapping[str, Any]) -> Data:
     return data
 
 
-def moved(run: Run, source: str | Path) -> Data | None:
+def moved(run: Run, source: Any) -> Data | None:
     """The run's own data, with the same parts, if they are at `source` now; None if they are not.
+
+    `source` may also be data in Python, which are somewhere else.
 
     The run remembers the place if there is nothing at the old one.
     """
     recorded = run.info["data"]
     old = recorded["provenance"].get("source")
-    if old is None or str(Path(source).expanduser().absolute()) == old:
+    if old is None or not isinstance(source, str | Path):
+        return None
+    if str(Path(source).expanduser().absolute()) == old:
         return None
     with suppress(UserError):
         data = datasets.from_provenance({**recorded["provenance"], "source": str(source)})

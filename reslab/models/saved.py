@@ -27,6 +27,7 @@ from reslab.core.errors import UserError, one_line
 from reslab.core.paths import regular
 from reslab.models import optimizers as _optimizers  # noqa: F401  registers the optimisers of compiled models
 from reslab.models.build import allow_layers
+from reslab.models.finite import check_finite, diverged
 from reslab.models.preprocess import NoPreprocess, Preprocess
 from reslab.runs.run import Run
 from reslab.spec.serialize import UnregisteredPart, decode_network
@@ -79,8 +80,12 @@ def end_to_end(
 
 
 def save(model: keras.Model, path: Path, card: Mapping[str, Any], member: str = CARD) -> None:
-    """Write a `.keras` file with the card as one more member, in JSON. The write is atomic."""
+    """Write a `.keras` file with the card as one more member, in JSON. The write is atomic.
+
+    Raises UserError if it cannot be written, or a weight is not finite.
+    """
     check_clock()
+    check_finite(model)
 
     def write(temporary: Path) -> None:
         archive = temporary.with_suffix(".tmp.keras")  # Keras requires the suffix .keras
@@ -151,7 +156,8 @@ def _fit(thresholds: Any, classes: Any) -> bool:
 def load_with_card(path: Path) -> tuple[keras.Model, dict[str, Any]]:
     """A trained model, accelerated, and its card.
 
-    Never runs code from the file. Raises UserError if the file cannot be read or is not reslab's.
+    Never runs code from the file. Raises UserError if the file cannot be read, is not reslab's, or
+    has weights that are not finite.
     """
     card = read_card(path)
     model = _load(path, compile=False)
@@ -159,6 +165,7 @@ def load_with_card(path: Path) -> tuple[keras.Model, dict[str, Any]]:
     actual = *_shape(model.input_shape), *_shape(model.output_shape)
     if actual != expected:
         raise UserError(f"{path} is damaged: {CARD} says {expected}, the model in it is {actual}")
+    check_finite(model, str(path))
     return accelerate(model), card
 
 
@@ -180,7 +187,7 @@ def load(path: str | Path) -> LoadedModel:
     Differs from `keras.saving.load_model` in five ways: reslab's layers and optimisers are
     registered, networks of any depth can be loaded, JAX compiles less, the model is accelerated
     (`reslab.accelerate`), and it has the attributes `classes` and `preprocess`. Code in the file
-    is never run.
+    is never run. A warning says if the weights are not finite.
 
     Args:
         path: The folder of a run, a `.keras` file that reslab or Keras wrote, or the `.h5` or
@@ -205,6 +212,8 @@ def load(path: str | Path) -> LoadedModel:
     _check_kind(path)
     file = Run.open(path).model_path if path.is_dir() else path
     model = accelerate(_load(file))
+    if variable := diverged(model):
+        log.warning("%s: the weights are not finite (%s): its training diverged", file, variable)
     classes: tuple[str, ...] = ()
     preprocess: Preprocess | NoPreprocess
     try:

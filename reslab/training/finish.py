@@ -11,6 +11,7 @@ from reslab.core.files import write_json
 from reslab.core.interrupts import Interrupted
 from reslab.evaluation import evaluation, suspects
 from reslab.models import saved
+from reslab.models.finite import check_finite
 from reslab.report import page
 from reslab.runs.run import Run
 from reslab.spec import stacks, summary
@@ -97,6 +98,11 @@ def _save_model(training: Training) -> None:
     run.save(**task.decisions(training.main_model, data, normalization, training.recipe.batch))
     mean, std = normalization.mean, normalization.std
     model = saved.end_to_end(model, data.image_shape, mean, std, task.activation)
+    try:
+        check_finite(model, run.name)  # recalibration may have found activations without end
+    except UserError as error:
+        _fail(run, error)
+        raise
     saved.save(model, run.model_path, card(run))
 
 

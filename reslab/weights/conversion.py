@@ -108,8 +108,8 @@ def convert(
         The opened source file, a `WeightFile`.
 
     Raises:
-        UserError: The file cannot be read, fits no network, or the library has no such network;
-            or `path` cannot be written.
+        UserError: The file cannot be read, has weights that are not finite, fits no network, or
+            the library has no such network; or `path` cannot be written.
     """
     opened = open_file(source, network, named, ema)
     for remark in opened.source.contents.remarks:

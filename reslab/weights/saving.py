@@ -13,6 +13,7 @@ import numpy as np
 from reslab.core.errors import UserError
 from reslab.models import saved, stacked
 from reslab.models.build import variables
+from reslab.models.finite import not_finite
 from reslab.spec import Layer, Network
 from reslab.spec.serialize import encode_network
 from reslab.weights import files, h5, keras_order, transfer
@@ -43,8 +44,8 @@ def save(
             cannot be identified, see `about`.
 
     Raises:
-        UserError: The library has no such network, the model is quantised, or the file cannot be
-            written.
+        UserError: The library has no such network, the model is quantised, a weight is not finite,
+            or the file cannot be written.
     """
     info = transfer.about(model, network)
     layers = transfer.layers_of(model, info.network)
@@ -75,6 +76,7 @@ def write_weights(
 
     `layer_order` has the layer paths in the order of the Keras model, if it is known.
     """
+    check_arrays(arrays)
     target = scheme(scheme_name)
     by_layer: dict[str, dict[str, np.ndarray]] = {}
     for name, mapping in map_variables(target, layers).items():
@@ -87,6 +89,15 @@ def write_weights(
     named = {name: array for group in by_layer.values() for name, array in group.items()}
     nest = partial(target.nest, parse_layer_paths(layers)) if target.nest else None
     files.write(path, named, note, nest)
+
+
+def check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise UserError for weights that nobody else should get."""
+    if name := not_finite(arrays):
+        raise UserError(
+            f"{name} has values that are not finite (NaN or infinity): the training diverged, and "
+            "nothing is written; take weights of an earlier step"
+        )
 
 
 def make_note(info: transfer.About, scheme_name: str) -> dict[str, Any]:

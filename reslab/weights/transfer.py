@@ -18,6 +18,7 @@ from reslab.core.errors import UserError
 from reslab.data.sources import web
 from reslab.models import stacked
 from reslab.models.build import allow_depth, variables
+from reslab.models.finite import not_finite
 from reslab.spec import Layer, Network, walk
 from reslab.spec.serialize import decode_network
 from reslab.spec.transforms import with_classes
@@ -244,8 +245,8 @@ def load(
         The same model. `about(model)` has the preprocessing and class names of the weights.
 
     Raises:
-        UserError: The weights cannot be read or downloaded, or do not fit the model. The model is
-            then unchanged.
+        UserError: The weights cannot be read or downloaded, are not finite, or do not fit the
+            model. The model is then unchanged.
     """
     info = about(model, network)
     with web.insecure(insecure):
@@ -290,6 +291,11 @@ def assign_weights(
         fits = name in fit.arrays and fit.arrays[name].shape == mapping.their_shape
         if name not in absent and name not in skipped and fits:
             arrays[mapping.ours] = mapping.to_ours(fit.arrays[name])
+    if name := not_finite(arrays):
+        raise UserError(
+            f"{contents.path}: {name} has values that are not finite (NaN or infinity); the "
+            "training that wrote it diverged: use other weights"
+        )
     stacked.assign(model_variables, arrays)
     same_classes = len(source.classes or ()) == net.classes and not skipped
     preprocessing = source.preprocessing or info.preprocessing

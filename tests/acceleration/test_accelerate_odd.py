@@ -152,21 +152,6 @@ def test_an_accelerated_model_can_be_quantised() -> None:
     assert 0 < np.abs(after - before).max() < 0.1 * np.abs(before).max()
 
 
-def test_hooks_that_are_set_later_are_called() -> None:
-    if keras.backend.backend() != "torch":
-        pytest.skip("only PyTorch has hooks")
-    model = reslab.accelerate(small())
-    model(MAPS)
-    shapes: list[tuple[int, ...]] = []
-    handle = model.get_layer("bn").register_forward_hook(
-        lambda layer, inputs, output: shapes.append(tuple(output.shape))
-    )
-    model(MAPS)
-    handle.remove()
-    model(MAPS)
-    assert shapes == [(4, 6, 6, 8)]
-
-
 def test_a_sequential_model_is_planned_as_well() -> None:
     if keras.backend.backend() != "torch":
         pytest.skip("only PyTorch has plans")

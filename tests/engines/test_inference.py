@@ -319,21 +319,21 @@ class RecordingEngine:
         self.engine, self.sizes, self.name = engine, sizes, name
         self.any_shape = name != "compiles"
 
-    def __call__(self, x: np.ndarray) -> Any:
-        self.sizes.append(len(x))
-        return self.engine(x)
+    def __call__(self, batch: list[np.ndarray]) -> Any:
+        self.sizes.append(len(batch[0]))
+        return self.engine(batch)
 
 
 def test_the_fastest_is_chosen_for_each_shape() -> None:
     import time
 
-    def slow(x: np.ndarray) -> np.ndarray:
-        time.sleep(0.02 * len(x))
-        return x
+    def slow(batch: list[np.ndarray]) -> np.ndarray:
+        time.sleep(0.02 * len(batch[0]))
+        return batch[0]
 
-    def constant(x: np.ndarray) -> np.ndarray:
+    def constant(batch: list[np.ndarray]) -> np.ndarray:
         time.sleep(0.04)
-        return x
+        return batch[0]
 
     model = create("resnet20", input_shape=(8, 8, 1), data_format="channels_last")
     run = reslab.inference(model, "backend")
