@@ -17,7 +17,7 @@ EXACT = 2**24  # float32 represents all whole numbers up to here
 
 
 @dataclass(frozen=True)
-class Input:
+class ModelInput:
     """One input of a model.
 
     `shape` includes the batch, whose size is free; None is an unknown size, or a model that takes
@@ -42,7 +42,7 @@ class Input:
         )
 
 
-class Inputs:
+class ModelInputs:
     """The inputs of a model in a flat order, and as nested as the model takes them."""
 
     def __init__(self, model: Any) -> None:
@@ -55,9 +55,9 @@ class Inputs:
             name = "/".join(map(str, path)) if by_path else f"input {'/'.join(map(str, path))}"
             name = tensor.name if named and not by_path else name
             shape = tuple(tensor.shape) if named else None
-            self.inputs.append(Input(name, shape, named and "int" in tensor.dtype))
+            self.inputs.append(ModelInput(name, shape, named and "int" in tensor.dtype))
         if len(self.inputs) == 1 and not by_path:
-            self.inputs = [Input("images", self.inputs[0].shape, self.inputs[0].whole)]
+            self.inputs = [ModelInput("images", self.inputs[0].shape, self.inputs[0].whole)]
         nested = any(len(path) > 1 for path in paths)
         self.by_name_only = by_path or nested  # a list would leave the order to a guess
 
@@ -124,7 +124,7 @@ class Inputs:
             return None
         return list(tree.flatten(given))
 
-    def _array(self, expected: Input, given: Any) -> np.ndarray:
+    def _array(self, expected: ModelInput, given: Any) -> np.ndarray:
         array = _as_array(given, "" if len(self.inputs) == 1 else expected.name)
         rank = len(expected.shape or ())
         if rank == 2 and array.ndim == 1 and expected.shape and expected.shape[1] == 1:
@@ -135,7 +135,7 @@ class Inputs:
             raise UserError(f"the model takes {self}, not an array of {array.shape}")
         raise UserError(f"the model takes {self}, not {expected.name} of {array.shape}")
 
-    def _check_values(self, expected: Input, array: np.ndarray) -> None:
+    def _check_values(self, expected: ModelInput, array: np.ndarray) -> None:
         # the sum is finite unless a value is not, or it is too large for float32
         with np.errstate(over="ignore", invalid="ignore"):
             total = array.sum()

@@ -20,7 +20,7 @@ from keras import tree
 
 from reslab.acceleration.accelerate import accelerate
 from reslab.core.errors import UserError
-from reslab.engines.batches import Inputs
+from reslab.engines.batches import ModelInputs
 from reslab.engines.folding import fold
 from reslab.engines.graph import Graph
 from reslab.engines.lowering_rules import lower
@@ -38,9 +38,9 @@ class ModelForms:
         self.model = model
 
     @cached_property
-    def inputs(self) -> Inputs:
+    def inputs(self) -> ModelInputs:
         """The inputs of the model by name."""
-        return Inputs(self.model)
+        return ModelInputs(self.model)
 
     @cached_property
     def program(self) -> Program:
@@ -152,10 +152,10 @@ class Backend:
     def __init__(self, forms: ModelForms) -> None:
         self.name = keras.backend.backend()
         self.any_shape = self.name == "torch"
-        self.inputs = Inputs(forms.model)
+        self.inputs = ModelInputs(forms.model)
         if not unsupported(forms, "program"):
             self.model = accelerate(rebuild(forms.program))
-            self.inputs = Inputs(self.model)
+            self.inputs = ModelInputs(self.model)
         else:
             self.model = forms.model
         self.lock = threading.Lock()  # on JAX a call takes the variables out of the model

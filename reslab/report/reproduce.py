@@ -11,7 +11,7 @@ from typing import Any
 from reslab.core.errors import UserError
 from reslab.data.loading import TEST
 from reslab.runs.fields import unread
-from reslab.runs.options import TrainingOptions
+from reslab.runs.options import TrainingOptions, weights_options
 from reslab.runs.papers import RECIPES
 from reslab.runs.recipe import Recipe, change, to_json
 from reslab.spec import Network
@@ -49,7 +49,7 @@ def training_command(path: Path, info: Mapping[str, Any], network: Network) -> s
     if (test := provenance.get("test", TEST)) != TEST:
         options["test"] = test or "none"
     if info.get("weights"):
-        options["weights"] = info["weights"]["source"]
+        options |= {"weights": info["weights"]["source"], **weights_options(info["weights"])}
     source = str(provenance.get("source", info.get("data", {}).get("source")))
     recipe = info.get("recipe", {})
     base = RECIPES.get(str(recipe.get("name")))
@@ -121,5 +121,7 @@ def _options(name: str, value: Any) -> list[str]:
         values = [f"{key}={weight:g}" for key, weight in value.items()]
         return [f"--class-weight {shlex.quote(text)}" for text in values]
     option = f"--{name.replace('_', '-')}"
+    if value is False:
+        return [f"--no-{name}"]
     value = "x".join(map(str, value)) if isinstance(value, list | tuple) else value
     return [option if value is True else f"{option} {shlex.quote(str(value))}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,5 +124,22 @@ class TrainingOptions:
     def of_run(cls, info: Mapping[str, Any]) -> Self:
         """The recorded options of a run, as far as a resumed training needs them."""
         recorded = {name: info[name] for name in RECORDED if name in info}
-        source = recorded.pop("weights", None)
-        return cls(**recorded, weights=source and source["source"])
+        weights = recorded.pop("weights", None)
+        if weights:
+            recorded |= {"weights": weights["source"], **weights_options(weights)}
+        return cls(**recorded)
+
+
+def weights_options(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, other than the defaults, with which the weights of a run were read."""
+    options = {name: False for name in ("strict", "ema") if weights.get(name) is False}
+    return {"scheme": weights["scheme"], **options} if weights.get("scheme_given") else options
+
+
+def weights_text(weights: Mapping[str, Any]) -> str:
+    """The weights of a run and their options as on the command line."""
+    options = [
+        f"--no-{name}" if value is False else f"--{name} {value}"
+        for name, value in weights_options(weights).items()
+    ]
+    return " ".join([f"--weights {shlex.quote(weights['source'])}", *options])

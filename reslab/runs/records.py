@@ -43,9 +43,13 @@ class DataInfo(TypedDict):
 
 
 class WeightsInfo(TypedDict):
-    """The weights that a training started from."""
+    """The weights that a training started from. `strict` and `ema` are there if they are False."""
 
     source: str
+    scheme: NotRequired[str]
+    scheme_given: NotRequired[bool]  # whether the user named the scheme
+    strict: NotRequired[bool]
+    ema: NotRequired[bool]
 
 
 class RecordedBatch(TypedDict):

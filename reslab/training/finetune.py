@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Start:
             or (h, w, c); None if it is not known. `std` likewise.
         lineage: The training images of the run that wrote them; None if no run wrote them.
         task: The task that the head was trained for.
+        options: The options `scheme_given`, `strict` and `ema` where they are not the defaults.
     """
 
     source_name: str
@@ -55,13 +56,15 @@ class Start:
     std: np.ndarray | None = None
     lineage: Lineage | None = None
     task: str = CLASSIFICATION
+    options: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def info(self) -> dict[str, Any]:
         """What run.json says about them."""
         names = {"source": self.source_name, "scheme": self.scheme, "sha256": self.sha256}
         trained = self.source.network or self.network
-        return {**names, "network": trained.name, "classes": list(self.source.classes or ())}
+        classes = list(self.source.classes or ())
+        return {**names, "network": trained.name, "classes": classes, **self.options}
 
     def normalization(self, shape: tuple[int, int, int]) -> Normalization | None:
         """The normalisation that the weights were trained with; None if it is not known."""
@@ -147,6 +150,9 @@ def start(
         values = preprocessing.mean, preprocessing.std
         mean, std = (np.array(x, "float32")[None, None, rgb] for x in values)
     net = transfer.library_variant(given, net)
+    options = {"strict": strict, "ema": ema}
+    options = {name: False for name, value in options.items() if not value}
+    options |= {} if scheme == "auto" else {"scheme_given": True}
     scheme = given.scheme
     if scheme == "auto":
         scheme = match.best(walk(net), contents, net.name).scheme.name
@@ -154,7 +160,9 @@ def start(
     lineage = unseen.lineage_of_weights(weights)
     if from_run and lineage is None:  # a model file that left its run
         lineage = Lineage(np.zeros(0, np.uint64), unknown=(str(weights),))
-    return Start(str(weights), given, net, scheme, digest, from_run, mean, std, lineage, task)
+    return Start(
+        str(weights), given, net, scheme, digest, from_run, mean, std, lineage, task, options
+    )
 
 
 def _digest(paths: Sequence[Path]) -> str:

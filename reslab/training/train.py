@@ -21,7 +21,7 @@ from reslab.data.sources import web
 from reslab.evaluation import recorded_data
 from reslab.report import page
 from reslab.runs import recipe as recipes
-from reslab.runs.options import TrainingOptions
+from reslab.runs.options import TrainingOptions, weights_text
 from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Network
@@ -274,7 +274,7 @@ def _resume(
     if run.info.get("weights") and not (run.checkpoints / LAST).exists():
         raise UserError(
             f"{path} was killed before its weights were in it: delete it, and start again with "
-            f"--weights {run.info['weights']['source']}"
+            f"{weights_text(run.info['weights'])}"
         )
     data = recorded_data.reload(run) if data is None else _check_data(run, data)
     notes = rebatch.change(run, *changes)
@@ -319,6 +319,9 @@ def _train_further(
         recipe=recipe,
         epochs=epochs,
         weights=run.path,
+        scheme="auto",
+        strict=True,
+        ema=True,
         out=out,
     )
     return train_with(run.network, data, options, callbacks, watch)
@@ -336,7 +339,8 @@ def _begin(run: Run, prepared: Preparation, callbacks: Callbacks, watch: Watch |
     loop = _loop(training, callbacks, watch)
     notes = _notes(training)
     if start is not None:
-        notes.append(f"weights of {start.source_name} ({start.scheme} names)")
+        how = "".join(f", --no-{k}" for k in ("strict", "ema") if k in start.options)
+        notes.append(f"weights of {start.source_name} ({start.scheme} names{how})")
         notes += start.fill(training.main_model, run.network, data.classes, data.task)
     if pretrained:
         notes.append("images are normalised with the mean and std of the pretrained weights")
