@@ -74,6 +74,7 @@ def prepare(network: str | Network, data: Any, options: TrainingOptions) -> Prep
             f"recipe {recipe.name} watches the validation error: set validation above 0"
         )
     recipe.total_steps(len(data.train) // recipe.batch)  # raises if there are too many steps
+    task(data.task).targets(data, options.balance, options.class_weights)  # raises for odd weights
     width = BYTES[options.precision]
     building = memory.choose(net, recipe.batch, width, options.stacked, options.remat)
     if building.note:
