@@ -11,7 +11,7 @@ from reslab.core.errors import UserError, written
 from reslab.core.files import FOLDS_FILE, RUN_FILE, SEEDS_FILE, STUDY_FILE
 
 from . import formats
-from .formats import HEIC, HEIC_SUFFIXES, PREFIX, SUFFIXES, UNREAD
+from .formats import AVIF_SUFFIXES, HEIC, HEIC_SUFFIXES, PREFIX, SUFFIXES, UNREAD
 
 IGNORED = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
 SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"))
@@ -61,6 +61,17 @@ def pictures(folder: Path, passed: Kinds) -> list[Path]:
     for path in paths:
         written(str(path))
     return paths
+
+
+def found_by_suffix(path: Path, folder: Path) -> bool:
+    """Whether earlier versions found a picture in a class folder: they went by its suffix.
+
+    They did not read AVIF, nor what is in linked folders below the class folder.
+    """
+    if path.suffix.lower() not in SUFFIXES - AVIF_SUFFIXES:
+        return False
+    between = path.relative_to(folder).parents
+    return not any((folder / inner).is_symlink() for inner in between if inner.parts)
 
 
 def has_pictures(folder: Path) -> bool:

@@ -22,6 +22,7 @@ _SUFFIXES = (
     ".jpg .jpeg .jpe .jfif .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm .avif .avifs"
 )
 SUFFIXES = frozenset(_SUFFIXES.split())
+AVIF_SUFFIXES = frozenset((".avif", ".avifs"))
 HEIC_SUFFIXES = frozenset((".heic", ".heif", ".hif", ".heics", ".heifs"))
 # Image formats that are not read, but that users may have. Raw files look like TIFF, and Pillow
 # would read the small preview in them.

@@ -19,7 +19,7 @@ from . import class_names, content, duplicates, folds, python
 from .dataset import CLASSIFICATION, Data, Parts
 from .images import Size, sides
 from .in_memory import arrays
-from .provenance import Provenance
+from .provenance import BY_CONTENT, BY_SUFFIX, FOUND_BY, Provenance
 from .scale import GreyScale
 from .sources import cifar, files, folder, idx, table, web
 from .sources.download import home_expanded
@@ -50,6 +50,7 @@ def load(
     columns: Mapping[str, str] | None = None,
     classes: Sequence[str] | None = None,
     scale: Mapping[str, Any] | None = None,
+    found_by: str = BY_CONTENT,
     insecure: bool = False,
 ) -> Data:
     """Load a data set by name, or from a folder.
@@ -96,6 +97,8 @@ def load(
             (columns of 0 and 1: names or patterns with commas between them), or
             "label_separator" (what stands between the labels of a cell; "" for one label in each
             cell; default: `|` or `;` if there are some, or spaces if no class name can have them).
+        found_by: how pictures of a folder are found: by their "content", or by their "suffix", the
+            rule of earlier versions, which read neither AVIF nor linked folders inside a class.
         insecure: accept downloads without TLS, with an invalid certificate, or without a known
             checksum. A wrong checksum is refused in any case.
 
@@ -106,13 +109,13 @@ def load(
         UserError: the source is unknown, files are damaged or missing, a class has too few
             images, or `near_duplicates` needs a library that is not installed.
     """
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
+    for option, value, choices in (("split", split, SPLITS), ("found_by", found_by, FOUND_BY)):
+        if value not in choices:
+            raise unknown(option, value, choices)
     near_duplicates = split == content.CONTENT and duplicates.resolve(near_duplicates)
     if channels not in (None, 1, 3):
         raise UserError(f"channels is {channels!r}; give 1 (grey) or 3 (RGB)")
     size = _checked(size)
-    at = Path(cache) if cache is not None else None
     test, test_source = _test(test)
     wanted = files.Wanted(
         folder_size if size is None else size,
@@ -121,13 +124,14 @@ def load(
         seed,
         skip_bad,
         test,
-        at,
+        None if cache is None else Path(cache),
         margin,
         split,
         group,
         near_duplicates,
         GreyScale.of(scale),
         None if classes is None else tuple(classes),
+        found_by == BY_SUFFIX,
     )
     chosen = table.Columns.of(columns or {})
     if not isinstance(source, str | os.PathLike):
@@ -142,12 +146,12 @@ def load(
     if classes is not None and parts.task == CLASSIFICATION:
         parts = class_names.match(parts, classes, "the model")
     parts = _with_validation(parts, validation, seed, split)
-    options: dict[str, Any] = {"size": size, "channels": channels, "validation": validation}
-    options |= {"seed": seed, "skip_bad": skip_bad, "test": test_source or test}
-    options |= {"folder_size": folder_size, "margin": margin}
-    options |= {"classes": list(classes)} if classes is not None else {}
-    options |= {"scale": scale} if scale is not None else {}
-    provenance = {"source": place, **options}
+    provenance: dict[str, Any] = {"source": place, "size": size, "channels": channels}
+    provenance |= {"validation": validation, "seed": seed, "skip_bad": skip_bad}
+    provenance |= {"test": test_source or test, "folder_size": folder_size, "margin": margin}
+    provenance |= {} if classes is None else {"classes": list(classes)}
+    provenance |= {"scale": scale} if scale is not None else {}
+    provenance |= {"found_by": found_by} if found_by != BY_CONTENT else {}
     if isinstance(parts.train, files.FileSplit):
         provenance |= {"split": split, "group": group, "near_duplicates": near_duplicates}
         provenance |= {"columns": chosen.given()} if chosen.given() else {}

@@ -8,6 +8,10 @@ from msgspec import Meta
 
 from reslab.core.records import Amount, Count
 
+# The rules by which pictures of a folder are found. Versions that did not record `facts["layout"]`
+# had the second one.
+FOUND_BY = BY_CONTENT, BY_SUFFIX = "content", "suffix"
+
 
 class Provenance(TypedDict):
     """The arguments of `load`, and the fold, as a run keeps them."""
@@ -28,4 +32,5 @@ class Provenance(TypedDict):
     classes: NotRequired[list[str]]
     scale: NotRequired[dict[str, Any]]
     columns: NotRequired[dict[str, Any]]
+    found_by: NotRequired[str]
     fold: NotRequired[Annotated[list[Count], Meta(min_length=2, max_length=2)]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,10 @@ from reslab.core import records
 from reslab.core.errors import UserError
 from reslab.core.files import FOLDS_FILE, RUN_FILE, SEEDS_FILE, write_json
 from reslab.data import Data
+from reslab.data.provenance import BY_SUFFIX
 from reslab.runs.run import Run
+
+log = logging.getLogger("reslab.data")
 
 
 def reload(run: Run) -> Data:
@@ -33,7 +37,7 @@ def reload_from(path: Path, recorded: Mapping[str, Any]) -> Data:
             f"the data of {path} are not at {source} any more: say where they are with `reslab "
             f"evaluate {path} --data NEW`, or `reslab train --resume {path} --data NEW`"
         )
-    data = datasets.from_provenance(recorded["provenance"])
+    data = _loaded(recorded, source)
     if data.checksum != recorded["checksum"]:
         version = data.facts.get("version", 1)  # of glyphs, whose images reslab draws
         if version != (old := recorded.get("facts", {}).get("version", 1)):
@@ -45,6 +49,36 @@ def reload_from(path: Path, recorded: Mapping[str, Any]) -> Data:
             f"the data of {path} have changed since it was started: {data.source} has checksum "
             f"{data.checksum[:12]}, not {recorded['checksum'][:12]}"
         )
+    return data
+
+
+def _loaded(recorded: Mapping[str, Any], source: str) -> Data:
+    """The data at a source, loaded as recorded.
+
+    Earlier versions found fewer files in a folder. If they made the record, and without the others
+    the data are those of then, the others are left out, and a warning says so.
+    """
+    provenance = {**recorded["provenance"], "source": source}
+    error = None
+    try:
+        data = datasets.from_provenance(provenance)
+        if data.checksum == recorded["checksum"]:
+            return data
+    except UserError as problem:  # such as a file that was not read then, and is damaged
+        error = problem
+    is_old = "layout" not in recorded.get("facts", {}) and "found_by" not in provenance
+    if is_old and Path(source).is_dir():
+        with suppress(UserError):
+            old = datasets.from_provenance({**provenance, "found_by": BY_SUFFIX})
+            if old.checksum == recorded["checksum"]:
+                log.warning(
+                    "%s has pictures that earlier versions of reslab did not find, such as AVIF "
+                    "and files without a suffix: they are left out, as when the run was started",
+                    source,
+                )
+                return old
+    if error is not None:
+        raise error
     return data
 
 
@@ -62,7 +96,7 @@ def moved(run: Run, source: Any) -> Data | None:
     if str(Path(source).expanduser().absolute()) == old:
         return None
     with suppress(UserError):
-        data = datasets.from_provenance({**recorded["provenance"], "source": str(source)})
+        data = _loaded(recorded, str(source))
         if data.checksum == recorded["checksum"]:
             if not Path(old).exists():
                 _remember(run.path, data)
@@ -82,7 +116,7 @@ def move(path: Path, source: str | Path) -> None:
         raise UserError(f"{path} does not say which data it was trained on")
     if "source" not in recorded["provenance"]:
         raise UserError(f"the data of {path} were made in Python: pass them there as `data=...`")
-    data = datasets.from_provenance({**recorded["provenance"], "source": str(source)})
+    data = _loaded(recorded, str(source))
     if data.checksum != recorded["checksum"]:
         raise UserError(
             f"{data.source} is not the data of {path}: it has checksum {data.checksum[:12]}, not "

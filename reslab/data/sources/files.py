@@ -54,6 +54,7 @@ class Wanted:
     scale: GreyScale | None = None  # of pictures with more than 8 bits; None: that of the data
     # The classes of a model that is evaluated on the data: a part of them is enough.
     known: tuple[str, ...] | None = None
+    by_suffix: bool = False  # only the files that earlier versions found
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def load(root: Path, wanted: Wanted) -> Parts:
     passed = layout.passed
     classes = tuple(sorted(layout.parts["train"]))
     files = {
-        part: _listed(root, folders, classes, part, passed)
+        part: _listed(root, folders, classes, part, passed, wanted.by_suffix)
         for part, folders in layout.parts.items()
     }
     _check(root, files, layout.parts["train"], passed, wanted)
@@ -57,7 +57,12 @@ def _check(
 
 
 def _listed(
-    root: Path, folders: Classes, classes: tuple[str, ...], part: str, passed: Kinds
+    root: Path,
+    folders: Classes,
+    classes: tuple[str, ...],
+    part: str,
+    passed: Kinds,
+    by_suffix: bool,
 ) -> tuple[list[str], list[int]]:
     """The image files of each class, relative to root, and their labels."""
     if extra := [name for name in folders if name not in classes]:
@@ -70,6 +75,8 @@ def _listed(
             inside: Kinds = Kinds()
             files = discovery.pictures(place, inside)
             passed.update(inside)
+            if by_suffix:
+                files = [file for file in files if discovery.found_by_suffix(file, place)]
             if not files and part == "train" and (text := discovery.sentence(inside)):
                 raise UserError(f"there are no images in {place} ({text})")
             names += [file.relative_to(root).as_posix() for file in files]
