@@ -22,6 +22,7 @@ from torch import Tensor
 from reslab.acceleration import keras_internals as internals
 from reslab.acceleration.graph import call_nodes
 from reslab.acceleration.keras_internals import AutocastScope, Functional
+from reslab.acceleration.local_response import recognised
 from reslab.acceleration.stock_layers import state
 from reslab.acceleration.torch_compile import CompiledSegment, compilation_enabled
 from reslab.acceleration.torch_memory import LAST, match
@@ -108,6 +109,8 @@ def _transposes(layer: Any, rank: int) -> Any:
         return False if rank == 2 and axis == 1 else NotImplemented
     if isinstance(layer, layers.Dense):
         return False if rank == 2 else NotImplemented
+    if norm := recognised(layer):
+        return norm.axis == 3
     if hasattr(layer, "data_format"):
         return layer.data_format == "channels_last" if rank == 4 else NotImplemented
     return ANY

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -19,7 +19,12 @@ import torch.nn.functional as F
 from keras import layers
 from torch import Tensor
 
-from reslab.acceleration.keras_internals import in_stateless_scope, kernel_variable
+from reslab.acceleration.keras_internals import (
+    Functional,
+    in_stateless_scope,
+    kernel_variable,
+)
+from reslab.acceleration.local_response import recognised
 from reslab.acceleration.stock_layers import plain
 from reslab.acceleration.torch_memory import store_transposed
 from reslab.spec.shapes import same_padding
@@ -336,3 +341,14 @@ def _global_average(layer: Any) -> TorchOp:
 def _concatenate(layer: Any) -> TorchOp:
     into = cast(layer)
     return TorchOp(lambda training, *x: torch.cat([into(tensor) for tensor in x], 1))
+
+
+@rule_for(Functional)
+def _local_response(layer: Any) -> TorchOp | None:
+    norm = recognised(layer)
+    if norm is None:
+        return None
+    nhwc = replace(norm, axis=3)
+    dtype = getattr(torch, layer.inputs[0].dtype)
+    # its operations are those of Keras, which torch.compile would not keep in one graph
+    return TorchOp(lambda training, x: to_nchw(nhwc(to_nhwc(x.to(dtype)))), compiles=False)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import activations, layers
 
+from reslab.acceleration.local_response import recognised
 from reslab.engines.folding import affine
 from reslab.engines.graph import Graph
 from reslab.engines.lowering import LoweredTensor, Lowering
@@ -268,14 +269,20 @@ def _(graph: Lowering, call: Call, x: list[LoweredTensor]) -> LoweredTensor:
     return graph.activation(x[0], activations.softmax, call.op)
 
 
-@rule(LocalResponseNormalization)
+@rule(keras.Model, LocalResponseNormalization)
 def _(graph: Lowering, call: Call, x: list[LoweredTensor]) -> LoweredTensor:
-    op = call.op
-    if op.size % 2 == 0:  # ONNX centres an even window differently
-        raise Unsupported(f"{call} over an even number of channels")
-    attributes = {"size": op.size, "alpha": op.alpha * op.size, "beta": op.beta, "bias": op.k}
-    out = graph.add("LRN", graph.transpose(x[0], nchw(op)), name=op.name, **attributes)
-    return LoweredTensor(out, call.output.shape, nchw(op), x[0].positive)
+    norm = recognised(call.op) or call.op.as_operations()
+    if norm.size % 2 == 0 or norm.k < 0:  # ONNX centres an even window differently
+        raise Unsupported(f"{call} over an even number of channels, or with a negative constant")
+    # OpenVINO 2026.4 drops the fraction of k: x / (k + a s)^b = x / (1 + a / k s)^b / k^b
+    divisor = 1.0 if norm.k == round(norm.k) else norm.k
+    attributes = {"size": norm.size, "alpha": norm.alpha * norm.size / divisor}
+    attributes |= {"beta": norm.beta, "bias": norm.k / divisor}
+    order = (0, 1, 2, 3) if norm.axis == 1 else (0, 3, 1, 2)
+    out = graph.add("LRN", graph.transpose(x[0], order), name=call.op.name, **attributes)
+    if divisor != 1:
+        out = graph.add("Mul", out, graph.constant(divisor**-norm.beta), name=call.op.name)
+    return LoweredTensor(out, call.output.shape, order, x[0].positive)
 
 
 # Merging, transposing and padding ----------------------------------------------------------------

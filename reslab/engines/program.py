@@ -1,7 +1,7 @@
 """A Keras model as a flat list of calls, each with its weights as NumPy arrays.
 
-Nested models are inlined. Layers that do nothing at inference (dropout, noise) are omitted. The
-model itself is not modified.
+Nested models are inlined, except for local response normalisation. Layers that do nothing at
+inference (dropout, noise) are omitted. The model itself is not modified.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from keras import layers, tree
 
 from reslab.acceleration.graph import call_nodes
+from reslab.acceleration.local_response import recognised
 from reslab.acceleration.stock_layers import has_hooks, has_user_value
 
 _IDENTITY_NAMES = (  # layers that return their input at inference
@@ -146,7 +147,7 @@ def _append_node(node: Any, args: Any, kwargs: Any, calls: list[Call]) -> list[S
     _check_unchanged(op)
     if is_a(op, *IDENTITIES):
         return symbolic_tensors((args, kwargs))[:1]
-    if isinstance(op, keras.Model):
+    if isinstance(op, keras.Model) and not recognised(op):
         return _append_calls(_function(op), _in_order(op, args, kwargs), calls)
     policy = getattr(op, "dtype_policy", None)
     if policy is not None and policy.name not in FLOAT32_POLICIES:

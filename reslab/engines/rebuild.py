@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from reslab.acceleration.local_response import recognised
 from reslab.engines.program import WEIGHTS, Call, Program, SymbolicTensor, is_a
 
 
@@ -39,6 +40,8 @@ def rebuild(program: Program) -> keras.Model:
 
 
 def _copy(call: Call, name: str) -> Any:
+    if norm := recognised(call.op):
+        return norm.model(call.output.shape[1:], name)
     config = {**call.op.get_config(), "name": name}
     if isinstance(call.op, keras.Layer):
         config["dtype"] = "float32"

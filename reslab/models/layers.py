@@ -1,21 +1,17 @@
-"""Layers that Keras lacks, registered so that saved models load."""
+"""Layers of model files that earlier versions wrote, registered so that the files load."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
-from keras import ops
+
+from reslab.acceleration.local_response import LocalResponse
 
 
 @keras.saving.register_keras_serializable("reslab")
 class LocalResponseNormalization(keras.layers.Layer):
-    """Local response normalisation across channels (Krizhevsky 2012, Sec. 3.3).
-
-    The output is x / (k + alpha * sum of x^2 over `size` neighbouring channels) ^ beta, and has the
-    shape of the input: (n, h, w, c), or (n, c, h, w) with `data_format="channels_first"`. Near the
-    first and the last channel the sum has fewer terms.
-    """
+    """Local response normalisation as a layer; networks now have a model of stock operations."""
 
     def __init__(
         self,
@@ -31,17 +27,11 @@ class LocalResponseNormalization(keras.layers.Layer):
         self.data_format = data_format or keras.config.image_data_format()
 
     def call(self, x: Any) -> Any:
-        axis = 1 if self.data_format == "channels_first" else -1
-        channels = x.shape[axis]
-        before = self.size // 2
-        pads = [(0, 0)] * 4
-        pads[axis] = (before, self.size - 1 - before)
-        squares = ops.pad(ops.square(x), pads)
-        total = sum(
-            squares[:, i : i + channels] if axis == 1 else squares[..., i : i + channels]
-            for i in range(self.size)
-        )
-        return x / ops.power(self.k + self.alpha * total, self.beta)
+        return self.as_operations()(x)
+
+    def as_operations(self) -> LocalResponse:
+        axis = 1 if self.data_format == "channels_first" else 3
+        return LocalResponse(self.size, self.alpha, self.beta, self.k, axis)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

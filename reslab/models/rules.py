@@ -14,8 +14,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from reslab.acceleration.local_response import LocalResponse
 from reslab.core.errors import UserError
-from reslab.models.layers import LocalResponseNormalization
 from reslab.models.user_parts import user_layer
 from reslab.spec import (
     BN,
@@ -43,7 +43,7 @@ from reslab.spec import (
     Visit,
     ZeroPadShortcut,
 )
-from reslab.spec.shapes import Maps, Shape, padding
+from reslab.spec.shapes import Maps, Shape, axes, padding
 
 Tensor = Any
 Rule = Callable[[Sequence[Tensor]], Tensor]
@@ -108,10 +108,11 @@ def _(leaf: Activation, site: Site) -> Rule:
 
 @rule.register
 def _(leaf: LRN, site: Site) -> Rule:
-    norm = LocalResponseNormalization(
-        leaf.size, leaf.alpha, leaf.beta, leaf.k, site.data_format, name=site.path
-    )
-    return lambda x: norm(x[0])
+    (maps,) = site.in_shapes
+    assert isinstance(maps, Maps)
+    norm = LocalResponse(leaf.size, leaf.alpha, leaf.beta, leaf.k, site.channel_axis % 4)
+    model = norm.model(axes(maps, site.data_format), site.path)
+    return lambda x: model(x[0])
 
 
 @rule.register

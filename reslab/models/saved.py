@@ -25,6 +25,7 @@ from reslab.core import files, hdf5, limits, records
 from reslab.core.environment import check_clock
 from reslab.core.errors import UserError, one_line
 from reslab.core.paths import regular
+from reslab.models import layers as _layers  # noqa: F401  registers the layers of older files
 from reslab.models import optimizers as _optimizers  # noqa: F401  registers the optimisers of compiled models
 from reslab.models.build import allow_layers
 from reslab.models.finite import check_finite, diverged

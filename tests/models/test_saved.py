@@ -16,6 +16,7 @@ import reslab
 from reslab.core.errors import UserError
 from reslab.models.optimizers import SGD
 from reslab.runs.run import Run
+from tests.helpers.odd_nets import ODD, RARE
 
 ONES = np.ones((2, 32, 32, 3), "float32")
 REPLACES_CALL = keras.backend.backend() == "torch"  # acceleration replaces the model's call
@@ -46,6 +47,34 @@ def test_a_stacked_and_compiled_model(tmp_path: Path) -> None:
     assert state == f"SGD {REPLACES_CALL}"
     expected = keras.ops.convert_to_numpy(model(ONES))
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
+
+
+PLAIN = """
+import sys
+sys.modules["reslab"] = None
+import keras, numpy
+for file in sys.argv[1:]:
+    model = keras.saving.load_model(file)
+    images = numpy.ones((2, *model.input_shape[1:]), "float32")
+    numpy.save(file + ".npy", keras.ops.convert_to_numpy(keras.tree.flatten(model(images))[0]))
+"""
+
+
+@pytest.mark.core
+def test_every_part_opens_in_plain_keras(tmp_path: Path) -> None:
+    """In a process without reslab, with the same outputs."""
+    models = {net.name: reslab.create(net, aux=True) for net in (ODD, RARE)}
+    models["googlenet_2014"] = reslab.create("googlenet_2014", 4, input_shape=(96, 96, 3))
+    models["nchw"] = reslab.create(RARE, input_shape=(3, 33, 30))
+    files = []
+    for name, model in models.items():
+        files.append(f"{tmp_path / name}.keras")
+        model.save(files[-1])
+    subprocess.run([sys.executable, "-c", PLAIN, *files], check=True)
+    for file, model in zip(files, models.values(), strict=True):
+        images = np.ones((2, *model.input_shape[1:]), "float32")
+        expected = keras.ops.convert_to_numpy(keras.tree.flatten(model(images))[0])
+        np.testing.assert_allclose(np.load(f"{file}.npy"), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_model_deeper_than_the_recursion_limit(tmp_path: Path) -> None:
