@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections import Counter
 from collections.abc import Sequence
@@ -68,9 +69,17 @@ def _check_size(path: Path) -> None:
         raise UserError(f"{path} has {size:,} bytes; {MOST_BYTES:,} are the most of a table")
 
 
+def _encoding(path: Path) -> str:
+    """UTF-8 with or without a mark at the start, or UTF-16, which spreadsheets call Unicode text."""
+    with regular(path).open("rb") as file:
+        return (
+            "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        )
+
+
 def _text(path: Path) -> LabelTable:
     try:
-        with regular(path).open(encoding="utf-8-sig", newline="") as file:
+        with regular(path).open(encoding=_encoding(path), newline="") as file:
             _check_size(path)
             delimiter = max(",;\t|", key=file.readline().count)
             file.seek(0)
@@ -81,7 +90,7 @@ def _text(path: Path) -> LabelTable:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a table in UTF-8: {error}") from None
+        raise UserError(f"{path} is not a table in UTF-8: {error}; save it in UTF-8") from None
     if not lines:
         raise UserError(f"{path} is empty; its first line names the columns")
     header = [cell.strip() for cell in lines[0][1]]

@@ -85,6 +85,14 @@ def test_names_without_a_suffix_other_delimiters_and_numbers_as_classes(tmp_path
     assert loaded.train.names[0].endswith(".png")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings_that_spreadsheets_write(tmp_path, encoding):
+    file = fill(tmp_path)
+    text = "\n".join(f"images/{i:03}.png\t{('café', '犬')[i % 2]}" for i in range(60))
+    file.write_text(f"file\tspecies\n{text}", encoding=encoding)
+    assert data.load(file, size=8).classes == ("café", "犬")
+
+
 def test_cells_may_have_quotes_and_line_breaks(tmp_path):
     file = fill(tmp_path, header="file,species,note")
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -137,7 +145,7 @@ def test_columns_are_for_tables(tmp_path):
     with pytest.raises(UserError, match="leave one out"):
         data.load(fill(tmp_path), group="x", columns={"group": "patient"})
     (tmp_path / "latin.csv").write_bytes(b"file,label\nx.png,caf\xe9\n")
-    with pytest.raises(UserError, match="not a table in UTF-8"):
+    with pytest.raises(UserError, match="not a table in UTF-8.*save it in UTF-8"):
         data.load(tmp_path / "latin.csv")
 
 
