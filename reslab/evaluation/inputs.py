@@ -88,6 +88,7 @@ def files(names: Iterable[str | os.PathLike[str]], passed: Kinds) -> list[Path]:
 def _inputs(images: Any, name: str, passed: Kinds) -> Iterator[Input]:
     from PIL import Image
 
+    images = _without_labels(images)
     if isinstance(images, str) and urlsplit(images).scheme in ("http", "https"):
         yield Input(images, web.read(images, MOST_BYTES))
     elif isinstance(images, str | os.PathLike):
@@ -114,6 +115,18 @@ def _inputs(images: Any, name: str, passed: Kinds) -> Iterator[Input]:
         raise UserError(
             f"{name} is a {type(images).__name__}; give a path, bytes, a Pillow image or an array"
         )
+
+
+def _without_labels(images: Any) -> Any:
+    """The images of a pair (images, labels), as training and evaluation take it."""
+    if not isinstance(images, tuple) or len(images) != 2:
+        return images
+    first, labels = images
+    several = isinstance(first, list) or (python_pixels.is_array(first) and np.ndim(first) == 4)
+    if not several or (not isinstance(labels, list) and not python_pixels.is_array(labels)):
+        return images
+    are_labels = all(np.ndim(label) <= 1 and not isinstance(label, bytes) for label in labels)
+    return first if len(first) == len(labels) and are_labels else images
 
 
 def _read(file: Any, name: str) -> bytes:

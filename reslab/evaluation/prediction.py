@@ -48,7 +48,7 @@ def predict(
         images: One image or several: paths of files or folders, addresses (https, at most
             64 MiB), encoded files as bytes or as open binary files, Pillow images, or arrays
             (h, w), (h, w, c) or (n, h, w, c) in 0..255, or floats in 0..1. A data set (PyTorch's
-            map-style, Keras's `PyDataset`) gives its images.
+            map-style, Keras's `PyDataset`) and a pair (images, labels) give their images.
         top: The number of classes to return for each image. None: 3; for a model of several labels
             all labels above their thresholds.
         weights: Published weights ("timm/resnet50.a1_in1k") or a weights file, for the named

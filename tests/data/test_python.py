@@ -269,6 +269,24 @@ def test_images_of_predict_by_file_object(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    "labels", [Y[:5], Y[:5, None], np.eye(3)[Y[:5]], list(Y[:5]), ["a", "b", "a", "b", "c"]]
+)
+def test_labels_beside_the_images_of_predict_are_no_images(labels):
+    """As training and evaluation take them."""
+    from reslab.evaluation.inputs import inputs
+
+    assert len(inputs((X[:5], labels))) == 5
+    assert len(inputs((list(X[:5]), labels))) == 5
+
+
+def test_a_pair_of_images_or_batches_is_several_images():
+    from reslab.evaluation.inputs import inputs
+
+    assert len(inputs((X[0], X[1]))) == 2
+    assert len(inputs((X[:3], X[:3]))) == 6
+
+
+@pytest.mark.parametrize(
     ("images", "message"),
     [
         (None, "image 0 is None"),

@@ -70,7 +70,7 @@ def _check_size(path: Path) -> None:
 
 
 def _encoding(path: Path) -> str:
-    """UTF-8 with or without a mark at the start, or UTF-16, which spreadsheets call Unicode text."""
+    """UTF-8, marked or not, or UTF-16, which spreadsheets call Unicode text."""
     with regular(path).open("rb") as file:
         return (
             "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"

@@ -145,7 +145,7 @@ def test_columns_are_for_tables(tmp_path):
     with pytest.raises(UserError, match="leave one out"):
         data.load(fill(tmp_path), group="x", columns={"group": "patient"})
     (tmp_path / "latin.csv").write_bytes(b"file,label\nx.png,caf\xe9\n")
-    with pytest.raises(UserError, match="not a table in UTF-8.*save it in UTF-8"):
+    with pytest.raises(UserError, match=r"not a table in UTF-8.*save it in UTF-8"):
         data.load(tmp_path / "latin.csv")
 
 
