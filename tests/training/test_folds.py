@@ -99,7 +99,7 @@ def test_the_command(thirds: Path) -> None:
     assert "leave one out" in error_of(*words, "--seeds", 2, "--out", "other")
     for given in (("--set", "validation=0.2"), ("--validation", "0.2")):
         assert "validation has no effect" in error_of(*words, *given)
-    assert "--epochs trains one run" in error_of("train", "--resume", "folds", "--epochs", 2)
+    assert "--epochs is for one run" in error_of("train", "--resume", "folds", "--epochs", 2)
 
 
 def test_too_many_folds_leave_nothing(thirds: Path, tmp_path: Path) -> None:
