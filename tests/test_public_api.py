@@ -21,6 +21,7 @@ NAMES = {
     "data",
     "draw",
     "evaluate",
+    "export",
     "inference",
     "load",
     "network",

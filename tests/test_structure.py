@@ -28,6 +28,7 @@ PACKAGES = (
     "weights",
     "engines",
     "evaluation",
+    "formats",
     "report",
     "training",
     "studies",

@@ -17,6 +17,7 @@ from reslab.cli.degradation import degradation
 from reslab.cli.draw import draw
 from reslab.cli.evaluate import evaluate
 from reslab.cli.explain import explain
+from reslab.cli.export import export
 from reslab.cli.landscape import landscape
 from reslab.cli.lesions import lesions
 from reslab.cli.list import list_
@@ -34,7 +35,7 @@ from reslab.cli.weights import weights
 from reslab.core.errors import UserError, is_out_of_memory, unknown, written
 
 SECTIONS = {
-    "Train and use": (train, lr_range, evaluate, predict, report),
+    "Train and use": (train, lr_range, evaluate, predict, report, export),
     "Networks, recipes and weights": (list_, show, recipes, draw, chart, weights),
     "Studies": (degradation, ablate, signals, responses, lesions, landscape, explain),
 }

@@ -50,8 +50,8 @@ def predict(
 ) -> None:
     """Print the classes of images.
 
-    MODEL is a run or a model file, or with --weights the name of a network. IMAGES are files,
-    folders, or - for a list on standard input.
+    MODEL is a run, a model file, an exported file, or with --weights the name of a network.
+    IMAGES are files, folders, or - for a list on standard input.
 
     \b
       reslab predict resnet50 --weights torchvision/IMAGENET1K_V2 photo.jpg

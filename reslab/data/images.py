@@ -223,7 +223,7 @@ def view(
     width, height = picture.size
     high, wide = sides(size)
     if augmentation is None or stream is None:
-        box = _middle(width, height, high, wide, margin)
+        box = centre_box(width, height, high, wide, margin)
     elif augmentation.name == "scale-crop":
         scale, across, down = stream.uniform(3)
         least, most = (round(a * wide / 224) for a in augmentation.args)
@@ -238,7 +238,7 @@ def view(
 Box = tuple[float, float, float, float]
 
 
-def _middle(width: int, height: int, high: int, wide: int, margin: bool) -> Box:
+def centre_box(width: int, height: int, high: int, wide: int, margin: bool) -> Box:
     """The largest centre box of the shape high x wide, less the margin if there is one."""
     if width * high < height * wide:
         across, down = float(width), width * high / wide

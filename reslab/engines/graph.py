@@ -27,13 +27,17 @@ class Op:
 
 @dataclass(frozen=True)
 class Graph:
-    """Shapes include the batch; None is an unknown size. Inputs and outputs are float32."""
+    """Shapes include the batch; None is an unknown size.
+
+    Inputs are float32, or of the type that `types` names; outputs are float32.
+    """
 
     name: str
     inputs: Mapping[str, tuple[Size, ...]]
     ops: tuple[Op, ...]
     constants: Mapping[str, np.ndarray]
     outputs: Mapping[str, tuple[Size, ...]]
+    types: Mapping[str, str] = field(default_factory=dict)
 
 
 class Builder:

@@ -17,7 +17,8 @@ def proto(graph: Graph) -> Any:
 
     def value_info(name: str, shape: Any) -> Any:
         sizes = [n or ("n" if i == 0 else f"{name}_{i}") for i, n in enumerate(shape)]
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
+        kind = TensorProto.DataType.Value(graph.types.get(name, "float").upper())
+        return helper.make_tensor_value_info(name, kind, sizes)
 
     nodes = [
         helper.make_node(op.kind, op.inputs, [op.output], name=op.output, **op.attributes)

@@ -94,7 +94,7 @@ class OpenVINO:
     any_shape = False
 
     def __init__(self, forms: ModelForms) -> None:
-        ov = _quiet_openvino()
+        ov = quiet_openvino()
         self.forms, self.core = forms, ov.Core()
         self.bytes = forms.onnx
         names = list(forms.graph.inputs)
@@ -193,7 +193,7 @@ def unsupported(forms: ModelForms, form: str) -> str:
     return ""
 
 
-def _quiet_openvino() -> Any:
+def quiet_openvino() -> Any:
     """Import OpenVINO without its telemetry package, which reports each import to Intel."""
     if "openvino" in sys.modules:
         return sys.modules["openvino"]

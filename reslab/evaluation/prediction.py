@@ -13,6 +13,7 @@ from reslab import zoo
 from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
 from reslab.data import discovery
+from reslab.data import images as pictures
 from reslab.data.discovery import Kinds
 from reslab.data.sources import web
 from reslab.evaluation.inputs import Input, inputs
@@ -43,8 +44,8 @@ def predict(
     """Predict the classes of images.
 
     Args:
-        model: A run, the path of its folder, or a model file that reslab wrote. With `weights`, the
-            name of a network.
+        model: A run, the path of its folder, or a model file that reslab wrote or exported. With
+            `weights`, the name of a network.
         images: One image or several: paths of files or folders, addresses (https, at most
             64 MiB), encoded files as bytes or as open binary files, Pillow images, or arrays
             (h, w), (h, w, c) or (n, h, w, c) in 0..255, or floats in 0..1. A data set (PyTorch's
@@ -70,7 +71,7 @@ def predict(
     Raises:
         UserError: The model or an image cannot be read, or the engine is not installed.
     """
-    from reslab.engines import inference
+    from reslab.engines import exported, inference
 
     inference.check_engine(engine)
     path = None
@@ -89,11 +90,12 @@ def predict(
         note(f"predicted {len(given):,} of {count:,} files")
     how = engine, len(given) >= MANY
     with web.insecure(insecure):
-        kind, card, outputs = (
-            _whole(path, *how)
-            if path
-            else _pretrained(str(model), weights or "", scheme, strict, ema, *how)
-        )
+        if path is None:
+            kind, card, outputs = _pretrained(str(model), weights or "", scheme, strict, ema, *how)
+        elif path.suffix in exported.RUNTIMES:
+            kind, card, outputs = _exported(path, engine)
+        else:
+            kind, card, outputs = _whole(path, *how)
     results: list[dict[str, Any]] = []
     for start in range(0, len(given), BATCH):
         part = given[start : start + BATCH]
@@ -126,6 +128,34 @@ def _readable(images: Sequence[Input], skip_bad: bool, note: Callable[[str], Non
 
 Card = Mapping[str, Any]
 Outputs = Callable[[Sequence[Input]], np.ndarray]  # one row for each image
+
+
+def _exported(path: Path, engine: str) -> tuple[Task, Card, Outputs]:
+    """A file of `reslab export`, on the runtime of its format."""
+    from reslab.engines import exported
+    from reslab.models.preprocess import Preprocess
+
+    runtime = exported.RUNTIMES[path.suffix]
+    if engine not in ("auto", runtime):
+        raise UserError(f"{path} runs on {runtime}: leave --engine out")
+    file = exported.open_file(path)
+    card = file.card
+    if file.fixed_size and "view" not in card:
+        raise UserError(f"{path} takes resized images: export it without --fixed-size")
+    height, width, channels = card["image_shape"]
+    preprocess = Preprocess.of_card({"view": None, **card})
+
+    def whole(image: Input) -> np.ndarray:
+        size = pictures.needed((height, width), None)
+        picture = pictures.open_picture(image.open(), size, preprocess.scale)
+        return file(pictures.to_array(picture, channels)[None])[0]
+
+    def outputs(part: Sequence[Input]) -> np.ndarray:
+        if file.fixed_size:
+            return file(preprocess([image.content for image in part]))
+        return np.stack([whole(image) for image in part])
+
+    return task_of(card), card, outputs
 
 
 def _whole(path: Path, engine: str, compare: bool) -> tuple[Task, Card, Outputs]:

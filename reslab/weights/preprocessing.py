@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.data import images
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 IMAGENET_MEAN = 0.485, 0.456, 0.406  # of RGB in 0..1, over ImageNet's training images
 IMAGENET_STD = 0.229, 0.224, 0.225
@@ -52,19 +55,22 @@ class Preprocessing:
         Raises:
             BadImage: The file is not an image, or is damaged.
         """
+        return np.asarray(self.view(images.open_picture(file).convert("RGB")))
+
+    def view(self, image: Picture) -> Picture:
+        """Resize a decoded image and crop its centre: `size` x `size`."""
         from PIL import Image
 
-        image = images.open_picture(file).convert("RGB")
         resampling = Image.Resampling[self.interpolation.upper()]
         width, height = image.size
         if self.resize is None:
-            return np.asarray(image.resize((self.size, self.size), resampling))
+            return image.resize((self.size, self.size), resampling)
         # as torchvision: the longer side is truncated to an integer, the crop's offset is rounded
         shorter = min(width, height)
         sides = [int(self.resize * n / shorter) for n in (width, height)]
         image = image.resize((sides[0], sides[1]), resampling)
         left, top = (round((n - self.size) / 2) for n in sides)
-        return np.asarray(image.crop((left, top, left + self.size, top + self.size)))
+        return image.crop((left, top, left + self.size, top + self.size))
 
     def normalise(self, pictures: np.ndarray) -> np.ndarray:
         """Convert RGB images to the input of the network: (x - mean) / std.

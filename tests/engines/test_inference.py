@@ -373,8 +373,8 @@ def test_predict_rejects_an_unknown_engine(trained: Run) -> None:
 def test_openvino_is_imported_without_telemetry(engine: str) -> None:
     script = (
         "import sys\n"
-        "from reslab.engines.runtimes import _quiet_openvino\n"
-        "_quiet_openvino().Core()\n"
+        "from reslab.engines.runtimes import quiet_openvino\n"
+        "quiet_openvino().Core()\n"
         "assert not [m for m in sys.modules if m.startswith('openvino_telemetry')]\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ})

@@ -1,0 +1,110 @@
+"""Exported files on the runtimes of their formats: uint8 pictures in, the first output out."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reslab.core import records
+from reslab.core.errors import UserError, one_line
+from reslab.core.paths import regular
+from reslab.engines.runtimes import quiet_openvino
+
+CARD = "reslab"  # the key of the card in the metadata
+RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file that is open. It maps uint8 (n, height, width, channels) to its output."""
+
+    run: Run
+    metadata: Mapping[str, str]
+    path: Path
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        return self.run(pictures)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The classes and the view. Raises UserError if reslab did not export the file."""
+        try:
+            card = records.parse(self.metadata[CARD])
+        except KeyError:
+            raise UserError(
+                f"{self.path} was not exported by reslab: it does not say its classes"
+            ) from None
+        except ValueError:
+            raise UserError(f"{self.path} is damaged: its card cannot be read") from None
+        if not isinstance(card, dict) or not {"classes", "image_shape", "any_size"} <= card.keys():
+            raise UserError(f"{self.path} is damaged: its card is not one of reslab")
+        return card
+
+    @property
+    def fixed_size(self) -> bool:
+        """Whether it takes images of the size of the model only."""
+        return not self.card["any_size"]
+
+
+def open_file(path: Path) -> Exported:
+    """Open an exported file by the runtime of its format.
+
+    Raises:
+        UserError: It cannot be read, or its runtime is not installed.
+    """
+    engine = RUNTIMES[path.suffix]
+    if find_spec(engine) is None:
+        raise UserError(f'{path} needs {engine}: pip install "reslab[{engine}]"')
+    return onnxruntime(path) if engine == "onnxruntime" else openvino(path)
+
+
+def onnxruntime(path: Path) -> Exported:
+    """Open an ONNX file by ONNX Runtime. Raises UserError for a file that it cannot read."""
+    ort = importlib.import_module("onnxruntime")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(str(regular(path)), options, ["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has classes of its own
+        raise UserError(f"{path} cannot be opened by ONNX Runtime: {one_line(error)}") from None
+    name = session.get_inputs()[0].name
+
+    def run(pictures: np.ndarray) -> np.ndarray:
+        return np.asarray(session.run(None, {name: pictures})[0])
+
+    return Exported(run, session.get_modelmeta().custom_metadata_map, path)
+
+
+def openvino(path: Path) -> Exported:
+    """Open an OpenVINO IR by OpenVINO. Raises UserError for a file that it cannot read."""
+    ov = quiet_openvino()
+    core = ov.Core()
+    try:
+        network = core.read_model(str(regular(path)))
+        compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    except Exception as error:
+        raise UserError(f"{path} cannot be opened by OpenVINO: {one_line(error)}") from None
+    metadata = {}
+    if network.has_rt_info(["model_info", CARD]):
+        metadata[CARD] = str(network.get_rt_info(["model_info", CARD]).value)
+
+    def run(pictures: np.ndarray) -> np.ndarray:
+        return np.asarray(compiled(pictures)[0]).copy()
+
+    return Exported(run, metadata, path)
+
+
+def write_openvino(model: bytes, metadata: Mapping[str, str], path: Path) -> None:
+    """Write an ONNX model as an OpenVINO IR: `path` (.xml), and a .bin beside it."""
+    ov = quiet_openvino()
+    network = ov.Core().read_model(model)
+    for name, value in metadata.items():
+        network.set_rt_info(value, ["model_info", name])
+    ov.save_model(network, str(path), compress_to_fp16=False)

@@ -1,0 +1,1 @@
+"""Trained models as files for other programs: written, opened again and compared."""

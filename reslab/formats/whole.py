@@ -1,0 +1,81 @@
+"""A source as one graph: from pictures, uint8, to probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reslab.core.errors import UserError
+from reslab.engines.graph import Builder, Graph, Op
+from reslab.engines.program import Unsupported
+from reslab.formats.arithmetic import TYPES
+from reslab.formats.exportable import Exportable
+from reslab.formats.views import add_view
+
+INPUT, OUTPUT = "images", "probabilities"
+
+
+def graph(source: Exportable, fixed_size: bool = False) -> Graph:
+    """The graph of a source.
+
+    Its input is `images`, uint8 (n, height, width, channels) in RGB or grey, and its output
+    `probabilities`, float32 (n, classes). Height and width are any, and the images of a batch have
+    one size; with `fixed_size` they are those of the model.
+
+    Raises:
+        UserError: A layer of the model has no form in ONNX.
+    """
+    try:
+        network = source.forms.graph
+    except Unsupported as reason:
+        raise UserError(f"{source.model.name} cannot be exported: {reason}") from None
+    (taken,), (given,) = network.inputs, network.outputs
+    network = _renamed(network, {taken: "view", given: OUTPUT})
+    before = view(source, fixed_size)
+    return replace(
+        before,
+        name=network.name,
+        ops=(*before.ops, *network.ops),
+        constants={**before.constants, **network.constants},
+        outputs=network.outputs,
+    )
+
+
+def view(source: Exportable, fixed_size: bool = False) -> Graph:
+    """The part of the graph before the network. Its output `view` is what the model takes."""
+    builder = Builder()
+    height, width, channels = source.shape
+    if fixed_size:
+        last = _cast(builder, source.order)
+    else:
+        last = add_view(builder, INPUT, source.view, source.order)
+    builder.ops["view"] = replace(builder.ops.pop(last), output="view")
+    sizes = (height, width) if fixed_size else (None, None)
+    return Graph(
+        name="view",
+        inputs={INPUT: (None, *sizes, channels)},
+        ops=tuple(builder.ops.values()),
+        constants=builder.constants,
+        outputs={"view": (None, height, width, channels)},
+        types={INPUT: "uint8"},
+    )
+
+
+def _cast(graph: Builder, order: str) -> str:
+    name = graph.add("Cast", INPUT, name="view/cast", to=TYPES["float32"])
+    if order == "bgr":
+        last_first = graph.constant([2, 1, 0], "view/bgr", "int64")
+        name = graph.add("Gather", name, last_first, name="view/bgr", axis=3)
+    return name
+
+
+def _renamed(graph: Graph, names: dict[str, str]) -> Graph:
+    """The graph with other names for some tensors."""
+
+    def name(old: str) -> str:
+        return names.get(old, old)
+
+    ops = tuple(
+        Op(op.kind, tuple(map(name, op.inputs)), name(op.output), op.attributes) for op in graph.ops
+    )
+    outputs = {name(output): shape for output, shape in graph.outputs.items()}
+    return replace(graph, ops=ops, outputs=outputs)

@@ -1,0 +1,141 @@
+"""`reslab export`: files that answer as Keras does, or no file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import reslab
+from reslab import weights
+from reslab.core.errors import UserError
+from reslab.engines import exported
+from reslab.formats import base
+from reslab.runs.run import Run
+from tests.helpers.cli import error_of, output_of
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("openvino")
+FORMATS = ("onnx", "openvino")
+SIZES = ((8, 8), (64, 40), (13, 90), (300, 200))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Grey pictures of several sizes."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    paths = []
+    for i, (height, width) in enumerate(SIZES):
+        blocks = rng.integers(0, 256, (4, 4), dtype=np.uint8)
+        paths.append(folder / f"{i}.png")
+        Image.fromarray(blocks).resize((width, height), Image.Resampling.BICUBIC).save(paths[-1])
+    return paths
+
+
+def probabilities(model: object, paths: list[Path]) -> np.ndarray:
+    results = reslab.predict(model, paths, top=100)
+    rows = [sorted((p["class"], p["probability"]) for p in r["predictions"]) for r in results]
+    return np.array([[p for _, p in row] for row in rows])
+
+
+@pytest.mark.parametrize("fixed_size", [False, True])
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_run(format, fixed_size, trained: Run, pictures, tmp_path):
+    file = tmp_path / f"m{base.FORMATS[format].suffix}"
+    record = reslab.export(trained, format, file, fixed_size=fixed_size)
+    assert record["difference"]["probabilities"] < 1e-5
+    assert record["difference"]["pictures"] == (4 if fixed_size else 16)
+    assert record["compared_on"] == "validation images"
+    assert json.loads((tmp_path / f"{file.name}.json").read_text()) == record
+    assert not list(tmp_path.glob(".*"))  # nothing is left beside it
+    opened = exported.open_file(file)
+    assert opened.card["classes"] == trained.info["data"]["classes"]
+    assert opened.fixed_size == fixed_size
+    expected = probabilities(trained, pictures)
+    np.testing.assert_allclose(probabilities(file, pictures), expected, atol=5e-3)
+
+
+ALONE = """
+import json, sys
+sys.modules["reslab"] = sys.modules["keras"] = None
+import numpy, onnxruntime
+from PIL import Image, ImageOps
+session = onnxruntime.InferenceSession(sys.argv[1])
+card = json.loads(session.get_modelmeta().custom_metadata_map["reslab"])
+for path in sys.argv[2:]:
+    picture = ImageOps.exif_transpose(Image.open(path)).convert("L")
+    images = numpy.asarray(picture)[None, :, :, None]
+    (probabilities,) = session.run(["probabilities"], {"images": images})
+    print(card["classes"][probabilities[0].argmax()])
+"""
+
+
+def test_without_reslab(trained: Run, pictures, tmp_path):
+    reslab.export(trained, out=tmp_path / "m.onnx")
+    command = [sys.executable, "-c", ALONE, str(tmp_path / "m.onnx"), *map(str, pictures)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = [r["predictions"][0]["class"] for r in reslab.predict(trained, pictures)]
+    assert done.stdout.split() == expected
+
+
+def test_weights_with_their_own_preprocessing(pictures, tmp_path):
+    model = reslab.create("resnet18", 5, input_shape=(224, 224, 3))
+    weights.save(model, tmp_path / "w.safetensors")
+    record = reslab.export("resnet18", "onnx", tmp_path / "m.onnx", tmp_path / "w.safetensors")
+    assert record["difference"]["probabilities"] < 1e-5
+    expected = reslab.predict("resnet18", pictures, weights=tmp_path / "w.safetensors")
+    for a, b in zip(reslab.predict(tmp_path / "m.onnx", pictures), expected, strict=True):
+        assert a["predictions"][0]["class"] == b["predictions"][0]["class"]
+
+
+@pytest.mark.parametrize("part", ["network", "view"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_damaged_writer_leaves_no_file(format, part, trained: Run, tmp_path, monkeypatch):
+    honest = base.FORMATS[format]
+
+    def damaged(graph, metadata, path):
+        constants = dict(graph.constants)
+        floats = [
+            name
+            for name, value in constants.items()
+            if name.startswith("view/") == (part == "view") and value.dtype.kind == "f"
+        ]
+        for name in sorted(floats, key=lambda name: constants[name].size)[-1:]:
+            constants[name] = constants[name] * np.float32(1.1)
+        honest.write(replace(graph, constants=constants), metadata, path)
+
+    monkeypatch.setitem(base.FORMATS, format, replace(honest, write=damaged))
+    with pytest.raises(UserError, match=r"does not (answer as Keras|resize as Pillow) does"):
+        reslab.export(trained, format, tmp_path / f"m{honest.suffix}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command(trained: Run, pictures, tmp_path):
+    lines = output_of("export", trained.path, "--out", tmp_path / "m.onnx").splitlines()
+    assert lines[0].startswith(f"{tmp_path / 'm.onnx'}: ")
+    assert "compared with Keras on 16 validation images" in lines[1]
+    text = output_of("predict", tmp_path / "m.onnx", *pictures)
+    assert len(text.splitlines()) == len(pictures)
+    assert json.loads(output_of("export", trained.path, "--out", tmp_path / "m.onnx", "--json"))
+
+
+def test_what_is_refused(trained: Run, pictures, tmp_path, monkeypatch):
+    error = error_of("export", trained.path, "--to", "onxx")
+    assert "no format 'onxx'; did you mean 'onnx'?" in error
+    assert "ends in .onnx" in error_of("export", trained.path, "--out", tmp_path / "m.xml")
+    assert "there is no folder" in error_of(
+        "export", trained.path, "--out", tmp_path / "a" / "m.onnx"
+    )
+    assert "there is no" in error_of("export", tmp_path / "nothing")
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    assert "cannot be opened by ONNX Runtime" in error_of(
+        "predict", tmp_path / "bad.onnx", pictures[0]
+    )
+    monkeypatch.setattr(base, "find_spec", lambda name: None)
+    assert 'pip install "reslab[onnxruntime]"' in error_of("export", trained.path)
