@@ -61,10 +61,12 @@ def recognised(layer: Any) -> LocalResponse | None:
     if last.keys() != _KINDS:
         return None
     pads = [sum(pair) for pair in last["Pad"].operation.pad_width]
-    axis = 1 if pads[1] else 3
-    alpha, k = (last[kind].arguments.args[0] for kind in ("Multiply", "Add"))
-    beta, shape = last["Power"].arguments.args[-1], layer.inputs[0].shape
-    if shape[axis] is None or not all(isinstance(x, int | float) for x in (alpha, beta, k)):
+    operands = [last[kind].arguments.args for kind in ("Multiply", "Add", "Power")]
+    if len(pads) != 4 or any(len(pair) != 2 for pair in operands):
+        return None  # such as one pad for all axes
+    axis, shape = 1 if pads[1] else 3, layer.inputs[0].shape
+    (alpha, _), (k, _), (_, beta) = operands
+    if shape[axis] is None or not all(isinstance(x, int | float) for x in (alpha, k, beta)):
         return None
     norm = LocalResponse(1 + pads[axis], alpha, beta, k, axis)
     return norm if _calls(layer) == _calls(norm.model(shape[1:], "expected")) else None

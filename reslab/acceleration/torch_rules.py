@@ -19,11 +19,7 @@ import torch.nn.functional as F
 from keras import layers
 from torch import Tensor
 
-from reslab.acceleration.keras_internals import (
-    Functional,
-    in_stateless_scope,
-    kernel_variable,
-)
+from reslab.acceleration.keras_internals import Functional, in_stateless_scope, kernel_variable
 from reslab.acceleration.local_response import recognised
 from reslab.acceleration.stock_layers import plain
 from reslab.acceleration.torch_memory import store_transposed

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from reslab.cli.options import as_json, backend, use_backend
+from reslab.cli.options import as_json, backend, insecure, use_backend, weight_options
 from reslab.cli.output import echo, print_json
 
 
@@ -24,18 +24,23 @@ from reslab.cli.output import echo, print_json
 @click.option(
     "--weights", metavar="W", help="timm/NAME, torchvision/VERSION, keras/imagenet, or a file."
 )
+@weight_options
 @click.option(
     "--fixed-size",
     is_flag=True,
     help="Take images of the size of the model: no resizing inside, as batch servers need it.",
 )
 @as_json
+@insecure
 @backend
 def export(
     model: Path,
     format: str,
     out: Path | None,
     weights: str | None,
+    scheme: str,
+    strict: bool,
+    ema: bool,
     fixed_size: bool,
     as_json: bool,
     backend: str | None,
@@ -51,7 +56,7 @@ def export(
     use_backend(backend)
     from reslab.formats.export import export as export_model
 
-    record = export_model(model, format, out, weights, fixed_size)
+    record = export_model(model, format, out, weights, fixed_size, scheme, strict, ema)
     if as_json:
         print_json(record)
         return

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
+from msgspec import Meta
 
 from reslab.core import records
 from reslab.core.errors import UserError, one_line
@@ -18,33 +20,61 @@ from reslab.engines.runtimes import quiet_openvino
 
 CARD = "reslab"  # the key of the card in the metadata
 RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
-Run = Callable[[np.ndarray], np.ndarray]
+
+
+class ExportCard(TypedDict):
+    """What a file of reslab says of itself. It may have more."""
+
+    classes: Annotated[list[str], Meta(min_length=1)]
+    image_shape: Annotated[
+        list[Annotated[int, Meta(gt=0, le=2**20)]], Meta(min_length=3, max_length=3)
+    ]
+    any_size: bool
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported file that is open. It maps uint8 (n, height, width, channels) to its output."""
+    """An exported file that is open.
 
-    run: Run
+    Attributes:
+        run: Maps pictures, uint8 (n, height, width, channels), to the first output of the file.
+        metadata: Texts in the file, by name.
+        path: The file.
+    """
+
+    run: Callable[[np.ndarray], np.ndarray]
     metadata: Mapping[str, str]
     path: Path
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        return self.run(pictures)
+        """The first output. Raises UserError if the file cannot run on these pictures."""
+        try:
+            return self.run(pictures)
+        except Exception as error:  # each runtime has classes of its own
+            raise UserError(
+                f"{self.path} does not run on pictures of {pictures.shape}: {one_line(error)}"
+            ) from None
 
-    @property
+    def probabilities(self, pictures: np.ndarray) -> np.ndarray:
+        """The output, checked: (n, classes). Raises UserError if it is anything else."""
+        output, classes = self(pictures), len(self.card["classes"])
+        if output.shape != (len(pictures), classes):
+            raise UserError(
+                f"{self.path} is damaged: it names {classes} classes and gives {output.shape} for "
+                f"{len(pictures)} pictures"
+            )
+        return output
+
+    @cached_property
     def card(self) -> dict[str, Any]:
         """The classes and the view. Raises UserError if reslab did not export the file."""
+        if CARD not in self.metadata:
+            raise UserError(f"{self.path} was not exported by reslab: it does not say its classes")
         try:
-            card = records.parse(self.metadata[CARD])
-        except KeyError:
-            raise UserError(
-                f"{self.path} was not exported by reslab: it does not say its classes"
-            ) from None
-        except ValueError:
-            raise UserError(f"{self.path} is damaged: its card cannot be read") from None
-        if not isinstance(card, dict) or not {"classes", "image_shape", "any_size"} <= card.keys():
-            raise UserError(f"{self.path} is damaged: its card is not one of reslab")
+            card: dict[str, Any] = records.parse(self.metadata[CARD])
+            records.check(card, ExportCard)
+        except records.Damaged as error:
+            raise UserError(f"{self.path} is damaged: its card: {error}") from None
         return card
 
     @property
@@ -59,7 +89,7 @@ def open_file(path: Path) -> Exported:
     Raises:
         UserError: It cannot be read, or its runtime is not installed.
     """
-    engine = RUNTIMES[path.suffix]
+    engine = RUNTIMES[path.suffix.lower()]
     if find_spec(engine) is None:
         raise UserError(f'{path} needs {engine}: pip install "reslab[{engine}]"')
     return onnxruntime(path) if engine == "onnxruntime" else openvino(path)

@@ -6,23 +6,39 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-import keras
 import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.engines.inference import inference
 from reslab.weights import registry, transfer
 from reslab.weights.preprocessing import Preprocessing
-from reslab.weights.pretrained import log
+from reslab.weights.pretrained import create, log
 
 
 class Classifier:
-    """Classifies image files with a network and given weights."""
+    """Classifies image files with a network of the zoo and given weights.
+
+    The arguments are those of `reslab.create` and `reslab.inference`.
+    """
 
     def __init__(
-        self, model: keras.Model, weights: str | Path, engine: str = "auto", compare: bool = True
+        self,
+        network: str,
+        weights: str | Path,
+        engine: str = "auto",
+        compare: bool = True,
+        scheme: str = "auto",
+        strict: bool = True,
+        ema: bool = True,
     ) -> None:
-        self.model = model
+        self.model = create(
+            network,
+            data_format="channels_last",
+            weights=weights,
+            scheme=scheme,
+            strict=strict,
+            ema=ema,
+        )
         about = transfer.about(self.model)
         count = about.network.classes or 0
         if about.network.input_shape[2] != 3:

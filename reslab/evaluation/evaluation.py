@@ -90,18 +90,12 @@ def compute(
     skip_bad: bool = False,
 ) -> dict[str, Any]:
     """What `evaluate` returns, without writing it."""
-    if not run.model_path.exists():
-        raise UserError(
-            f"{run.path} has no model yet: finish it with `reslab train --resume {run.path}`"
-        )
+    model_path = run.trained_model()
     if data is None:
         return evaluate_on(run, reload(run), own_data=True, keep_seen=keep_seen)
-    if (
-        isinstance(data, str | os.PathLike)
-        and (own := recorded_data.moved(run, Path(data))) is not None
-    ):
+    if (own := recorded_data.moved(run, data)) is not None:
         return evaluate_on(run, own, own_data=True, keep_seen=keep_seen)
-    other = _load(data, run, saved.read_card(run.model_path), columns, skip_bad)
+    other = _load(data, run, saved.read_card(model_path), columns, skip_bad)
     return evaluate_on(run, other, own_data=False, keep_seen=keep_seen)
 
 

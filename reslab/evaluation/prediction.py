@@ -78,7 +78,7 @@ def predict(
     if weights is not None:
         zoo.network(str(model))
     else:
-        path = model.model_path if isinstance(model, Run) else _model_path(Path(model))
+        path = model.trained_model() if isinstance(model, Run) else _model_path(Path(model))
     passed: Kinds = discovery.Kinds()
     with web.insecure(insecure):
         listed = inputs(images, passed)
@@ -92,7 +92,7 @@ def predict(
     with web.insecure(insecure):
         if path is None:
             kind, card, outputs = _pretrained(str(model), weights or "", scheme, strict, ema, *how)
-        elif path.suffix in exported.RUNTIMES:
+        elif path.suffix.lower() in exported.RUNTIMES:
             kind, card, outputs = _exported(path, engine)
         else:
             kind, card, outputs = _whole(path, *how)
@@ -135,7 +135,7 @@ def _exported(path: Path, engine: str) -> tuple[Task, Card, Outputs]:
     from reslab.engines import exported
     from reslab.models.preprocess import Preprocess
 
-    runtime = exported.RUNTIMES[path.suffix]
+    runtime = exported.RUNTIMES[path.suffix.lower()]
     if engine not in ("auto", runtime):
         raise UserError(f"{path} runs on {runtime}: leave --engine out")
     file = exported.open_file(path)
@@ -148,11 +148,11 @@ def _exported(path: Path, engine: str) -> tuple[Task, Card, Outputs]:
     def whole(image: Input) -> np.ndarray:
         size = pictures.needed((height, width), None)
         picture = pictures.open_picture(image.open(), size, preprocess.scale)
-        return file(pictures.to_array(picture, channels)[None])[0]
+        return file.probabilities(pictures.to_array(picture, channels)[None])[0]
 
     def outputs(part: Sequence[Input]) -> np.ndarray:
         if file.fixed_size:
-            return file(preprocess([image.content for image in part]))
+            return file.probabilities(preprocess([image.content for image in part]))
         return np.stack([whole(image) for image in part])
 
     return task_of(card), card, outputs
@@ -183,17 +183,8 @@ def _pretrained(
     compare: bool,
 ) -> tuple[Task, Card, Outputs]:
     from reslab.evaluation.classifier import Classifier
-    from reslab.weights.pretrained import create
 
-    pretrained = create(
-        network,
-        data_format="channels_last",
-        weights=weights,
-        scheme=scheme,
-        strict=strict,
-        ema=ema,
-    )
-    classifier = Classifier(pretrained, weights, engine, compare)
+    classifier = Classifier(network, weights, engine, compare, scheme, strict, ema)
 
     def outputs(part: Sequence[Input]) -> np.ndarray:
         return classifier([image.open() for image in part])
@@ -203,12 +194,7 @@ def _pretrained(
 
 def _model_path(path: Path) -> Path:
     if (path / RUN_FILE).exists():
-        run = Run.open(path)
-        if not run.model_path.exists():
-            raise UserError(
-                f"{path} has no model yet: finish it with `reslab train --resume {path}`"
-            )
-        return run.model_path
+        return Run.open(path).trained_model()
     if not path.exists():
         raise UserError(f"there is no run and no model file at {path}")
     if path.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -91,7 +92,7 @@ def moved(run: Run, source: Any) -> Data | None:
     """
     recorded = run.info["data"]
     old = recorded["provenance"].get("source")
-    if old is None or not isinstance(source, str | Path):
+    if old is None or not isinstance(source, str | os.PathLike):
         return None
     if str(Path(source).expanduser().absolute()) == old:
         return None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from PIL import Image
 
 from reslab.core.errors import UserError
 from reslab.data import images
-from reslab.formats.base import Run
+from reslab.engines.exported import Exported
 from reslab.formats.exportable import Exportable
 from reslab.formats.views import CentreView, View
+from reslab.weights import preprocessing
 
 TOLERANCE = 1e-4  # of the largest probability
 LEVELS = 2  # of 255, by which a pixel of the view may differ from Pillow's
@@ -30,7 +32,7 @@ class Difference:
     pictures: int
 
 
-def compare(source: Exportable, whole: Run, view: Run | None) -> Difference:
+def compare(source: Exportable, whole: Exported, view: Exported | None) -> Difference:
     """Compare a file with Keras, in batches of 1 and 3 pictures.
 
     Args:
@@ -42,24 +44,30 @@ def compare(source: Exportable, whole: Run, view: Run | None) -> Difference:
     Raises:
         UserError: The differences are too large.
     """
-    probabilities, pixels, means, count = 0.0, 0.0, [0.0], 0
-    for batch in BATCHES:
-        for scale in SCALES if view else SCALES[:1]:
-            pictures = _resized(source.examples[:batch], scale)
-            seen = view(pictures).astype("uint8") if view else source.in_order(pictures)
-            expected = source.expected(seen)
-            answer = whole(pictures)
-            if answer.shape != expected.shape or not np.isfinite(answer).all():
-                raise UserError(f"the file answers with {answer.shape}, not {expected.shape}")
-            difference = np.abs(answer - expected).max() / np.abs(expected).max()
-            probabilities = max(probabilities, float(difference))
-            count += len(pictures)
-            if view:
-                views = source.in_order(rows_first(source.view, pictures))
-                gaps = np.abs(seen - views.astype(float))
-                pixels = max(pixels, float(gaps.max()))
-                means.append(float(gaps.mean()))
-    return _checked(Difference(probabilities, pixels, max(means), count))
+    probabilities, pixels, means = [0.0], [0.0], [0.0]
+    scales = SCALES if view else SCALES[:1]
+    first = 0
+    for batch, scale in product(BATCHES, scales):
+        chosen = np.arange(first, first + batch) % len(source.examples)
+        first += batch
+        pictures = _resized(source.examples[chosen], scale)
+        seen = view(pictures).astype("uint8") if view else source.in_order(pictures)
+        expected, answer = source.expected(seen), whole(pictures)
+        if answer.shape != expected.shape or not np.isfinite(answer).all():
+            raise UserError(f"the file answers with {answer.shape}, not {expected.shape}")
+        probabilities.append(np.abs(answer - expected).max() / np.abs(expected).max())
+        if view:
+            gaps = np.abs(seen - source.in_order(rows_first(source.view, pictures)).astype(float))
+            pixels.append(gaps.max())
+            means.append(gaps.mean())
+    return _checked(
+        Difference(
+            probabilities=float(max(probabilities)),
+            pixels=float(max(pixels)),
+            mean_pixels=float(max(means)),
+            pictures=min(first, len(source.examples)),
+        )
+    )
 
 
 def _checked(found: Difference) -> Difference:
@@ -105,13 +113,8 @@ def _rows_first(view: View, picture: Image.Image) -> Image.Image:
         )
         across = picture.resize((view.width, height), how, box=(left, 0, right, height))
         return across.resize((view.width, view.height), how, box=(0, top, view.width, bottom))
-    shorter = min(width, height)
-    sides = (view.width, view.height)
-    if view.resize is not None:
-        sides = int(view.resize * width / shorter), int(view.resize * height / shorter)
-    resized = picture.resize((sides[0], height), how).resize(sides, how)
-    left, top = (round((n - m) / 2) for n, m in zip(sides, (view.width, view.height), strict=True))
-    return resized.crop((left, top, left + view.width, top + view.height))
+    sides, box = preprocessing.placed(width, height, view.height, view.resize)
+    return picture.resize((sides[0], height), how).resize(sides, how).crop(box)
 
 
 def _picture(pixels: np.ndarray) -> Image.Image:

@@ -14,6 +14,7 @@ from typing import Any
 from reslab import __version__
 from reslab.core.errors import UserError
 from reslab.core.files import write_json, writing
+from reslab.data.sources import web
 from reslab.engines.exported import CARD
 from reslab.formats import base, comparison, exportable, whole
 from reslab.formats.base import Format
@@ -27,6 +28,10 @@ def export(
     out: str | os.PathLike[str] | None = None,
     weights: str | Path | None = None,
     fixed_size: bool = False,
+    scheme: str = "auto",
+    strict: bool = True,
+    ema: bool = True,
+    insecure: bool = False,
 ) -> dict[str, Any]:
     """Export a trained model to a file that needs neither reslab nor Keras.
 
@@ -46,6 +51,10 @@ def export(
         weights: Published weights or a weights file, for the named network.
         fixed_size: Leave resizing and cropping out: the file takes images of the size of the model,
             as batch servers need it.
+        scheme: The library whose names `weights` has, as in `reslab.create`; `strict` and `ema`
+            likewise.
+        insecure: Accept downloads without TLS, with an invalid certificate, or without a known
+            checksum. A wrong checksum is refused in any case.
 
     Returns:
         The record: `file`, `bytes`, `seconds`, and the largest `difference` from Keras in
@@ -58,12 +67,13 @@ def export(
     start = time.perf_counter()
     kind = base.by_name(format)
     kind.require()
-    given = exportable.of(model, weights)
     path = Path(out) if out is not None else _default(model, weights, kind)
     if path.suffix != kind.suffix:
         raise UserError(f"{path}: the name of a file of the format {format} ends in {kind.suffix}")
     if not path.parent.is_dir():
         raise UserError(f"there is no folder {path.parent}")
+    with web.insecure(insecure):
+        given = exportable.of(model, weights, scheme, strict, ema)
     with writing(path, "nothing was exported"):
         folder = Path(tempfile.mkdtemp(prefix=".export-", dir=path.parent))
         try:

@@ -19,7 +19,6 @@ from reslab.evaluation import recorded_data
 from reslab.evaluation.classifier import Classifier
 from reslab.formats.views import CentreView, ResizedView, View
 from reslab.models import saved
-from reslab.models.finite import check_finite
 from reslab.runs.run import Run
 
 EXAMPLES = 16  # images on which a file is compared with Keras
@@ -65,33 +64,31 @@ class Exportable:
         return images[..., ::-1] if self.order == "bgr" else images
 
 
-def of(model: str | os.PathLike[str] | Run, weights: str | Path | None = None) -> Exportable:
-    """The source of a run, of a model file that reslab wrote, or of a network with weights.
+def of(
+    model: str | os.PathLike[str] | Run,
+    weights: str | Path | None = None,
+    scheme: str = "auto",
+    strict: bool = True,
+    ema: bool = True,
+) -> Exportable:
+    """A run, a model file that reslab wrote, or a network with weights as what is exported.
 
     Raises:
         UserError: There is no trained model, or its weights are not finite.
     """
     if weights is not None:
-        return _pretrained(str(model), weights)
+        classifier = Classifier(str(model), weights, "backend", False, scheme, strict, ema)
+        return _pretrained(classifier, str(model), weights)
     path = model.path if isinstance(model, Run) else Path(model)
     run = Run.open(path) if (path / RUN_FILE).exists() else None
-    if run and not run.model_path.exists():
-        raise UserError(f"{path} has no model yet: finish it with `reslab train --resume {path}`")
-    loaded, card = saved.load_with_card(run.model_path if run else path)
-    check_finite(loaded)
+    loaded, card = saved.load_with_card(run.trained_model() if run else path)
     height, width, channels = card["image_shape"]
     view = CentreView(height, width, margin=bool(card["view"]))
     examples, text = _examples(run, (height, width, channels))
     return Exportable(loaded, view, card, examples, text)
 
 
-def _pretrained(network: str, weights: str | Path) -> Exportable:
-    from reslab.weights.pretrained import create
-
-    classifier = Classifier(
-        create(network, data_format="channels_last", weights=weights), weights, engine="backend"
-    )
-    check_finite(classifier.model)
+def _pretrained(classifier: Classifier, network: str, weights: str | Path) -> Exportable:
     pre = classifier.preprocessing
     assert pre is not None
     shape = (pre.size, pre.size, 3)

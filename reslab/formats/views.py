@@ -93,6 +93,8 @@ View = CentreView | ResizedView
 def add_view(graph: Builder, pictures: str, view: View, order: str = "rgb") -> str:
     """Append the view of pictures, uint8 (n, height, width, channels) of any height and width.
 
+    `order` is that of the channels of the result, "rgb" or "bgr"; the pictures are RGB or grey.
+
     Returns:
         The name of the result, float32 (n, view.height, view.width, channels) in 0..255.
     """
@@ -104,11 +106,14 @@ def add_view(graph: Builder, pictures: str, view: View, order: str = "rgb") -> s
     weights = _weights(columns, view.width, view.interpolation)
     across = _whole_values(maps @ weights.apply("Transpose", perm=(1, 0)))
     down = _whole_values(_weights(rows, view.height, view.interpolation) @ across)
-    result = down.apply("Transpose", perm=(0, 2, 3, 1))
-    if order == "bgr":
-        last_first = graph.constant([2, 1, 0], "view/bgr", "int64")
-        result = result.apply("Gather", last_first, axis=3)
-    return result.name
+    return in_order(down.apply("Transpose", perm=(0, 2, 3, 1)), order).name
+
+
+def in_order(images: Tensor, order: str) -> Tensor:
+    """RGB or grey images (n, height, width, channels) with the channels in this order."""
+    if order == "rgb":
+        return images
+    return images.apply("Gather", images.graph.constant([2, 1, 0], "view/bgr", "int64"), axis=3)
 
 
 def _size(graph: Builder, sizes: str, axis: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A source as one graph: from pictures, uint8, to probabilities."""
+"""What is exported as one graph: from pictures, uint8, to probabilities."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import replace
 from reslab.core.errors import UserError
 from reslab.engines.graph import Builder, Graph, Op
 from reslab.engines.program import Unsupported
-from reslab.formats.arithmetic import TYPES
+from reslab.formats.arithmetic import Tensor
 from reslab.formats.exportable import Exportable
-from reslab.formats.views import add_view
+from reslab.formats.views import add_view, in_order
 
 INPUT, OUTPUT = "images", "probabilities"
 
 
 def graph(source: Exportable, fixed_size: bool = False) -> Graph:
-    """The graph of a source.
+    """The whole graph.
 
     Its input is `images`, uint8 (n, height, width, channels) in RGB or grey, and its output
     `probabilities`, float32 (n, classes). Height and width are any, and the images of a batch have
@@ -45,7 +45,8 @@ def view(source: Exportable, fixed_size: bool = False) -> Graph:
     builder = Builder()
     height, width, channels = source.shape
     if fixed_size:
-        last = _cast(builder, source.order)
+        images = Tensor(builder, INPUT).as_type("float32")
+        last = in_order(images, source.order).name
     else:
         last = add_view(builder, INPUT, source.view, source.order)
     builder.ops["view"] = replace(builder.ops.pop(last), output="view")
@@ -58,14 +59,6 @@ def view(source: Exportable, fixed_size: bool = False) -> Graph:
         outputs={"view": (None, height, width, channels)},
         types={INPUT: "uint8"},
     )
-
-
-def _cast(graph: Builder, order: str) -> str:
-    name = graph.add("Cast", INPUT, name="view/cast", to=TYPES["float32"])
-    if order == "bgr":
-        last_first = graph.constant([2, 1, 0], "view/bgr", "int64")
-        name = graph.add("Gather", name, last_first, name="view/bgr", axis=3)
-    return name
 
 
 def _renamed(graph: Graph, names: dict[str, str]) -> Graph:

@@ -11,7 +11,7 @@ import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.plots.plotly import finite
-from reslab.runs.recipe import Recipe, change
+from reslab.runs.recipe import recorded
 from reslab.spec import Network, summary
 
 MOST_POINTS = 600  # more points than pixels only make the file larger
@@ -59,7 +59,7 @@ def _steps_per_epoch(info: Mapping[str, Any]) -> int:
 
 def _by_recipe(info: Mapping[str, Any], network: Network, per_epoch: int) -> list[float] | None:
     try:
-        recipe = change(Recipe("run", epochs=1), info["recipe"])
+        recipe = recorded(info["recipe"])
         total = recipe.total_steps(per_epoch)
     except UserError:  # a field that this version does not know
         return None

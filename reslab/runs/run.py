@@ -134,6 +134,14 @@ class Run:
         """The whole model, which `reslab.load` and plain Keras open; missing before the end."""
         return self.path / "model.keras"
 
+    def trained_model(self) -> Path:
+        """The whole model. Raises UserError if the training is not finished."""
+        if not self.model_path.exists():
+            raise UserError(
+                f"{self.path} has no model yet: finish it with `reslab train --resume {self.path}`"
+            )
+        return self.model_path
+
     @cached_property
     def network(self) -> Network:
         """The description of the network."""

@@ -134,11 +134,7 @@ def start(
     mean = std = classes = None
     path = Path(weights)
     if path.is_dir() and not shards.in_folder(path):
-        path = Run.open(path).model_path
-        if not path.exists():
-            raise UserError(
-                f"{weights} has no model yet: finish it with `reslab train --resume {weights}`"
-            )
+        path = Run.open(path).trained_model()
     given = transfer.open_source(path if path.exists() else weights, net.name, scheme, ema, strict)
     contents, preprocessing = given.contents, given.preprocessing
     if (card := _card(contents.path)) is not None:

@@ -49,7 +49,7 @@ def change(run: Run, batch: int | None, remat: bool | None) -> list[str]:
     """
     changes: dict[str, Any] = {}
     history, notes = list(run.info.get("resumed_with", [])), []
-    recipe = recipes.change(Recipe("run", epochs=1), run.info["recipe"])
+    recipe = recipes.recorded(run.info["recipe"])
     if batch is not None and batch != recipe.batch:
         new = rescaled(recipe, batch, int(run.info["data"]["counts"]["train"]))
         changes["recipe"] = recipes.to_json(new)

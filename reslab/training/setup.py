@@ -81,7 +81,7 @@ def set_up(
     `rates` replaces the learning rates of the recipe.
     """
     options, task = TrainingOptions.of_run(run.info), task_of(run.info)
-    recipe = recipes.change(Recipe("run", epochs=1), run.info["recipe"])
+    recipe = recipes.recorded(run.info["recipe"])
     pipeline = Pipeline(
         data.train,
         batch=recipe.batch,

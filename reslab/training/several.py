@@ -28,7 +28,6 @@ from reslab.evaluation.tasks.registry import task_of
 from reslab.runs import papers
 from reslab.runs import recipe as recipes
 from reslab.runs.options import TrainingOptions
-from reslab.runs.recipe import Recipe
 from reslab.runs.run import Run
 from reslab.spec import Network
 from reslab.spec.serialize import decode_network, encode_network
@@ -180,7 +179,7 @@ class Several(ABC):
     def _new(self, path: Path, member: int, watch: Watch | None) -> Run:
         stored = dict(self.info["options"])
         if isinstance(stored.get("recipe"), dict):
-            stored["recipe"] = recipes.change(Recipe("run", epochs=1), stored["recipe"])
+            stored["recipe"] = recipes.recorded(stored["recipe"])
         options = TrainingOptions(**stored | self.options_of(member), out=path)
         prepared = prepare(self.network, self._loaded(member), options)
         command = self.info.get("command")

@@ -37,7 +37,6 @@ from reslab.training.setup import Training, set_up
 
 NORMALIZATION = "standardise.safetensors"
 OPTIONS = fields(TrainingOptions)
-BASE = Recipe("run", epochs=1)
 Callbacks = Sequence[keras.callbacks.Callback]
 
 
@@ -309,7 +308,7 @@ def _train_further(
         )
     data = recorded_data.reload(run) if data is None else _check_data(run, data)
     batch, remat = changes
-    options, recipe = TrainingOptions.of_run(run.info), recipes.change(BASE, run.info["recipe"])
+    options, recipe = TrainingOptions.of_run(run.info), recipes.recorded(run.info["recipe"])
     if batch is not None:
         recipe = rebatch.rescaled(recipe, batch, len(data.train))
     if remat is not None:

@@ -61,16 +61,8 @@ class Preprocessing:
         """Resize a decoded image and crop its centre: `size` x `size`."""
         from PIL import Image
 
-        resampling = Image.Resampling[self.interpolation.upper()]
-        width, height = image.size
-        if self.resize is None:
-            return image.resize((self.size, self.size), resampling)
-        # as torchvision: the longer side is truncated to an integer, the crop's offset is rounded
-        shorter = min(width, height)
-        sides = [int(self.resize * n / shorter) for n in (width, height)]
-        image = image.resize((sides[0], sides[1]), resampling)
-        left, top = (round((n - self.size) / 2) for n in sides)
-        return image.crop((left, top, left + self.size, top + self.size))
+        sides, box = placed(image.width, image.height, self.size, self.resize)
+        return image.resize(sides, Image.Resampling[self.interpolation.upper()]).crop(box)
 
     def normalise(self, pictures: np.ndarray) -> np.ndarray:
         """Convert RGB images to the input of the network: (x - mean) / std.
@@ -89,6 +81,21 @@ class Preprocessing:
     def encode(self) -> dict[str, Any]:
         """The preprocessing as JSON data, for the note of a weight file."""
         return asdict(self)
+
+
+def placed(
+    width: int, height: int, size: int, resize: int | None
+) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+    """The (width, height) to which an image is resized, and the box of the crop after it.
+
+    As in torchvision, the longer side is truncated to an integer, and the offset is rounded.
+    """
+    if resize is None:
+        return (size, size), (0, 0, size, size)
+    shorter = min(width, height)
+    sides = int(resize * width / shorter), int(resize * height / shorter)
+    left, top = (round((n - size) / 2) for n in sides)
+    return sides, (left, top, left + size, top + size)
 
 
 def decode(data: Any) -> Preprocessing:

@@ -84,7 +84,9 @@ def load(path: Path) -> Any:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 limits.check_archive(path, archive)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
         raise _unreadable(path, []) from None
     placeholders: dict[str, Any] = {}
     with suppress(Exception):  # it knows only the newer format; the older names one at a time

@@ -80,7 +80,14 @@ def over_the_width(x: keras.KerasTensor) -> keras.KerasTensor:
 
 @pytest.mark.core
 @pytest.mark.parametrize(
-    "function", [of_other_windows, of_the_squares, with_a_learnt_layer, over_the_width, ops.relu]
+    "function",
+    [
+        of_other_windows,
+        of_the_squares,
+        with_a_learnt_layer,
+        over_the_width,
+        ops.relu,
+    ],
 )
 def test_another_computation_is_not_recognised_and_stays(function: object) -> None:
     inputs = keras.Input((5, 4, 7))

@@ -139,3 +139,34 @@ def test_what_is_refused(trained: Run, pictures, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(base, "find_spec", lambda name: None)
     assert 'pip install "reslab[onnxruntime]"' in error_of("export", trained.path)
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        (None, "was not exported by reslab"),
+        ("no JSON", "is damaged: its card"),
+        ({"classes": ["a"], "image_shape": [8, 8, 1]}, "is damaged: its card"),
+        ({"classes": ["a"], "image_shape": [8, -8, 1], "any_size": True}, "is damaged: its card"),
+        ({"classes": ["a"], "image_shape": [8, 8, 1], "any_size": True}, "names 1 classes"),
+        ({"classes": list("abc"), "image_shape": [8, 8, 3], "any_size": True}, "does not run on"),
+    ],
+)
+def test_files_with_another_card(card, message, trained: Run, pictures, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    reslab.export(trained, out=tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    text = card if isinstance(card, str) else json.dumps(card)
+    onnx.helper.set_model_props(model, {} if card is None else {exported.CARD: text})
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(UserError, match=message):
+        reslab.predict(tmp_path / "other.onnx", pictures)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_truncated_files_and_pipes(format, trained: Run, pictures, tmp_path):
+    file = tmp_path / f"m{base.FORMATS[format].suffix}"
+    reslab.export(trained, format, file)
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match="cannot be opened by"):
+        reslab.predict(file, pictures)

@@ -72,9 +72,8 @@ def _check_size(path: Path) -> None:
 def _encoding(path: Path) -> str:
     """UTF-8, marked or not, or UTF-16, which spreadsheets call Unicode text."""
     with regular(path).open("rb") as file:
-        return (
-            "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-        )
+        marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return "utf-16" if marked else "utf-8-sig"
 
 
 def _text(path: Path) -> LabelTable:

@@ -72,8 +72,9 @@ def read(
             raise UserError(f"--label-columns has one class in each column: leave out {other}")
         return _of_columns(table, _chosen(table, columns, 1 if known else 2))
     position = table.usual(LABEL) if label is None else table.column(label)
-    if position is None and (own := [table.header.index(n) for n in known if n in table.header]):
-        return _of_columns(table, own)
+    columns_of_known = [table.header.index(name) for name in known if name in table.header]
+    if position is None and columns_of_known:
+        return _of_columns(table, columns_of_known)
     if position is None:
         raise UserError(
             f"{table.path} has the columns {', '.join(table.header)}: name the one of the labels "
