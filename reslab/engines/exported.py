@@ -16,7 +16,7 @@ from msgspec import Meta
 from reslab.core import records
 from reslab.core.errors import UserError, one_line
 from reslab.core.paths import regular
-from reslab.engines.runtimes import quiet_openvino
+from reslab.engines.runtimes import openvino_core
 
 CARD = "reslab"  # the key of the card in the metadata
 RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
@@ -114,8 +114,7 @@ def onnxruntime(path: Path) -> Exported:
 
 def openvino(path: Path) -> Exported:
     """Open an OpenVINO IR by OpenVINO. Raises UserError for a file that it cannot read."""
-    ov = quiet_openvino()
-    core = ov.Core()
+    core = openvino_core()
     try:
         network = core.read_model(str(regular(path)))
         compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -133,8 +132,7 @@ def openvino(path: Path) -> Exported:
 
 def write_openvino(model: bytes, metadata: Mapping[str, str], path: Path) -> None:
     """Write an ONNX model as an OpenVINO IR: `path` (.xml), and a .bin beside it."""
-    ov = quiet_openvino()
-    network = ov.Core().read_model(model)
+    network = openvino_core().read_model(model)
     for name, value in metadata.items():
         network.set_rt_info(value, ["model_info", name])
-    ov.save_model(network, str(path), compress_to_fp16=False)
+    importlib.import_module("openvino").save_model(network, str(path), compress_to_fp16=False)

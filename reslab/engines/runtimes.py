@@ -10,7 +10,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -94,8 +94,7 @@ class OpenVINO:
     any_shape = False
 
     def __init__(self, forms: ModelForms) -> None:
-        ov = quiet_openvino()
-        self.forms, self.core = forms, ov.Core()
+        self.forms, self.core = forms, openvino_core()
         self.bytes = forms.onnx
         names = list(forms.graph.inputs)
         network = self.core.read_model(self.bytes)  # which lacks inputs that no output depends on
@@ -193,7 +192,18 @@ def unsupported(forms: ModelForms, form: str) -> str:
     return ""
 
 
-def quiet_openvino() -> Any:
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's Core, one for the process.
+
+    Each Core gives the thread that compiles its own stack for signals and puts the one before back
+    when it is deleted. With several Cores, that may be one that is freed already: the next Ctrl-C
+    would end the process.
+    """
+    return _quiet_openvino().Core()
+
+
+def _quiet_openvino() -> Any:
     """Import OpenVINO without its telemetry package, which reports each import to Intel."""
     if "openvino" in sys.modules:
         return sys.modules["openvino"]

@@ -373,8 +373,8 @@ def test_predict_rejects_an_unknown_engine(trained: Run) -> None:
 def test_openvino_is_imported_without_telemetry(engine: str) -> None:
     script = (
         "import sys\n"
-        "from reslab.engines.runtimes import quiet_openvino\n"
-        "quiet_openvino().Core()\n"
+        "from reslab.engines.runtimes import openvino_core\n"
+        "openvino_core()\n"
         "assert not [m for m in sys.modules if m.startswith('openvino_telemetry')]\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ})
@@ -486,3 +486,28 @@ def test_weights_that_are_not_finite_are_refused(value: float, variable: str) ->
     v.assign(array)
     with pytest.raises(UserError, match=rf"not finite \(.*{variable}\): its training diverged"):
         reslab.inference(model)
+
+
+SIGNALLED = """
+import faulthandler, gc, signal
+faulthandler.enable()  # which has a stack for signals
+import keras, numpy, reslab
+def opened():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    engine = reslab.inference(model, engine="openvino")
+    engine(numpy.ones((1, 4), "float32"))
+    return engine
+engines = [opened(), opened(), opened()]
+while engines:
+    del engines[0]
+    gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_a_signal_after_openvino_is_handled():
+    pytest.importorskip("openvino")
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True)
+    assert done.stdout.split() == ["handled"], done.stderr
+    assert done.returncode == 0
