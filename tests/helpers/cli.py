@@ -52,8 +52,9 @@ def output_of(*words: object, stdin: str = "") -> str:
 def error_of(*words: object, stdin: str = "") -> str:
     """Run a command that must fail at once: exit code 2 and one line, which is returned.
 
-    No file in the current folder may change.
+    No file in the current folder may change: one of the test, for tests run side by side.
     """
+    assert not Path("pyproject.toml").exists(), "this test needs a folder of its own: see `apart`"
     before = snapshot()
     answer = invoke(*words, stdin=stdin)
     assert answer.code == 2, answer

@@ -75,7 +75,10 @@ def test_weights_are_not_saved_for_others(
 
 
 @pytest.mark.parametrize(("variable", "value"), KINDS)
-def test_files_are_not_loaded_or_converted(variable: str, value: float, tmp_path: Path) -> None:
+def test_files_are_not_loaded_or_converted(
+    variable: str, value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     file = spoilt_file(tmp_path / "a.safetensors", variable, value)
     model = network(seed=1)
     before = model.get_weights()

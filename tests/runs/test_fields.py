@@ -142,6 +142,7 @@ def test_the_length_of_a_study_is_set_once() -> None:
         Terms("data", epochs=3, changes={"steps": 16})
 
 
+@pytest.mark.usefixtures("apart")
 def test_reslab_recipes() -> None:
     every = output_of("recipes")
     assert all(name in every for name in RECIPES)

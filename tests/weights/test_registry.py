@@ -191,6 +191,7 @@ def test_a_damaged_download_is_rejected(
 def test_weights_without_a_published_checksum_need_insecure(
     publishers: Server, resnet18: Any, tmp_path: Path, monkeypatch: Any, caplog: Any
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     name = "resnet18.a9_in1k"
     hub_publishes(publishers, name, (resnet18[1] / "a.safetensors").read_bytes())
     del publishers.files[f"/timm/{name}/raw/main/model.safetensors"]
