@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +10,7 @@ from pathlib import Path
 from reslab.core.errors import UserError, unknown
 from reslab.engines import exported
 from reslab.engines.exported import Exported
-from reslab.engines.graph import Graph
-from reslab.engines.onnx_proto import proto
+from reslab.formats.content import Content
 
 
 @dataclass(frozen=True)
@@ -20,18 +19,20 @@ class Format:
 
     Attributes:
         name: Its name on the command line.
-        suffix: Of the file that is opened.
+        suffix: Of the file that is opened; "" for a folder.
         packages: The packages that write and open it; `extra` installs them.
-        write: Writes a graph with metadata to a path. It may write other files beside it.
+        write: Writes the content to a path that does not exist. It may write other files beside it.
         open: Reads the file with the format's own runtime.
+        open_view: Writes the view alone into a folder, and opens it with the same runtime.
     """
 
     name: str
     suffix: str
     packages: tuple[str, ...]
     extra: str
-    write: Callable[[Graph, Mapping[str, str], Path], None]
+    write: Callable[[Content, Path], None]
     open: Callable[[Path], Exported]
+    open_view: Callable[[Content, Path], Exported]
 
     def require(self) -> None:
         """Raise UserError if a package is not installed."""
@@ -50,20 +51,44 @@ def by_name(name: str) -> Format:
     return FORMATS[name]
 
 
-def _onnx(graph: Graph, metadata: Mapping[str, str], path: Path) -> None:
-    from onnx import helper
-
-    model = proto(graph)
-    helper.set_model_props(model, dict(metadata))
-    path.write_bytes(model.SerializeToString())
+def write_onnx(content: Content, path: Path) -> None:
+    path.write_bytes(content.onnx)
 
 
-def _openvino(graph: Graph, metadata: Mapping[str, str], path: Path) -> None:
-    exported.write_openvino(proto(graph).SerializeToString(), metadata, path)
+def onnx_view(content: Content, folder: Path) -> Exported:
+    path = folder / "view.onnx"
+    path.write_bytes(content.view_onnx)
+    return exported.onnxruntime(path)
+
+
+def _write_openvino(content: Content, path: Path) -> None:
+    exported.write_openvino(content.onnx, content.metadata, path)
+
+
+def _openvino_view(content: Content, folder: Path) -> Exported:
+    path = folder / "view.xml"
+    exported.write_openvino(content.view_onnx, {}, path)
+    return exported.openvino(path)
 
 
 _ALL = (
-    Format("onnx", ".onnx", ("onnx", "onnxruntime"), "onnxruntime", _onnx, exported.onnxruntime),
-    Format("openvino", ".xml", ("onnx", "openvino"), "openvino", _openvino, exported.openvino),
+    Format(
+        "onnx",
+        ".onnx",
+        ("onnx", "onnxruntime"),
+        "onnxruntime",
+        write_onnx,
+        exported.onnxruntime,
+        onnx_view,
+    ),
+    Format(
+        "openvino",
+        ".xml",
+        ("onnx", "openvino"),
+        "openvino",
+        _write_openvino,
+        exported.openvino,
+        _openvino_view,
+    ),
 )
 FORMATS = {format.name: format for format in _ALL}

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,10 +12,9 @@ from reslab import __version__
 from reslab.core.errors import UserError
 from reslab.core.files import write_json, writing
 from reslab.data.sources import web
-from reslab.engines.exported import CARD
-from reslab.formats import base, comparison, exportable, whole
+from reslab.formats import base, comparison, exportable, placing
 from reslab.formats.base import Format
-from reslab.formats.exportable import Exportable
+from reslab.formats.content import Content, Form
 from reslab.runs.run import Run
 
 
@@ -69,52 +65,35 @@ def export(
     kind.require()
     path = Path(out) if out is not None else _default(model, weights, kind)
     if path.suffix != kind.suffix:
-        raise UserError(f"{path}: the name of a file of the format {format} ends in {kind.suffix}")
-    if not path.parent.is_dir():
-        raise UserError(f"there is no folder {path.parent}")
+        ending = f"ends in {kind.suffix}" if kind.suffix else "of a folder has no suffix"
+        raise UserError(f"{path}: the name of the format {format} {ending}")
+    placing.check(path, folder=not kind.suffix)
     with web.insecure(insecure):
-        given = exportable.of(model, weights, scheme, strict, ema)
-    with writing(path, "nothing was exported"):
-        folder = Path(tempfile.mkdtemp(prefix=".export-", dir=path.parent))
-        try:
-            difference = _written(given, kind, folder / path.name, fixed_size)
-            parts = sorted(folder.glob(f"{path.stem}.*"), key=lambda part: part.suffix != ".bin")
-            record = {
-                "file": str(path),
-                "format": format,
-                "bytes": sum(part.stat().st_size for part in parts),
-                "fixed_size": fixed_size,
-                "difference": asdict(difference),
-                "compared_on": given.examples_are,
-                "seconds": round(time.perf_counter() - start, 2),
-                "reslab": __version__,
-            }
-            for part in parts:  # the file that names the others last
-                os.replace(part, path.parent / part.name)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    write_json(path.with_name(f"{path.name}.json"), record)
+        source = exportable.of(model, weights, scheme, strict, ema)
+    content = Content(source, Form(fixed_size))
+    with writing(path, "nothing was exported"), placing.workspace(path) as folder:
+        temp = folder / path.name
+        kind.write(content, temp)
+        view = None if fixed_size else kind.open_view(content, _made(folder / "view"))
+        difference = comparison.compare(source, kind.open(temp), view)
+        record = {
+            "file": str(path),
+            "format": format,
+            "bytes": sum(part.stat().st_size for part in placing.parts(temp)),
+            "fixed_size": fixed_size,
+            "difference": asdict(difference),
+            "compared_on": source.examples_are,
+            "seconds": round(time.perf_counter() - start, 2),
+            "reslab": __version__,
+        }
+        placing.move(temp, path)
+    write_json(placing.record_of(path), record)
     return record
 
 
-def _written(
-    given: Exportable, kind: Format, path: Path, fixed_size: bool
-) -> comparison.Difference:
-    """Write the file, and compare it with Keras."""
-    graph = whole.graph(given, fixed_size)
-    card = {
-        **given.card,
-        "any_size": not fixed_size,
-        "exported_by": f"reslab {__version__}",
-    }
-    kind.write(graph, {CARD: json.dumps(card, ensure_ascii=False)}, path)
-    view = None
-    if not fixed_size:
-        part = path.parent / "view" / f"view{kind.suffix}"
-        part.parent.mkdir()
-        kind.write(whole.view(given), {}, part)
-        view = kind.open(part)
-    return comparison.compare(given, kind.open(path), view)
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def _default(model: Any, weights: Any, kind: Format) -> Path:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ import reslab
 from reslab import weights
 from reslab.core.errors import UserError
 from reslab.engines import exported
+from reslab.engines.graph import Graph
 from reslab.formats import base
+from reslab.formats.content import Content
 from reslab.runs.run import Run
 from tests.helpers.cli import error_of, output_of
 
@@ -97,24 +100,33 @@ def test_weights_with_their_own_preprocessing(pictures, tmp_path):
 
 @pytest.mark.parametrize("part", ["network", "view"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_damaged_writer_leaves_no_file(format, part, trained: Run, tmp_path, monkeypatch):
-    honest = base.FORMATS[format]
+def test_a_damaged_writer_leaves_no_file(format, part, trained: Run, monkeypatch):
+    class Damaged(Content):
+        @cached_property
+        def graph(self) -> Graph:
+            return damaged(super().graph, part)
 
-    def damaged(graph, metadata, path):
-        constants = dict(graph.constants)
-        floats = [
-            name
-            for name, value in constants.items()
-            if name.startswith("view/") == (part == "view") and value.dtype.kind == "f"
-        ]
-        for name in sorted(floats, key=lambda name: constants[name].size)[-1:]:
-            constants[name] = constants[name] * np.float32(1.1)
-        honest.write(replace(graph, constants=constants), metadata, path)
+        @cached_property
+        def view(self) -> Graph:
+            return damaged(super().view, part)
 
-    monkeypatch.setitem(base.FORMATS, format, replace(honest, write=damaged))
+    monkeypatch.setattr(sys.modules[reslab.export.__module__], "Content", Damaged)
     with pytest.raises(UserError, match=r"does not (answer as Keras|resize as Pillow) does"):
-        reslab.export(trained, format, f"m{honest.suffix}")
+        reslab.export(trained, format, f"m{base.FORMATS[format].suffix}")
     assert list(Path.cwd().iterdir()) == []
+
+
+def damaged(graph: Graph, part: str) -> Graph:
+    """The graph with one constant a tenth larger: of the network, or of the view."""
+    floats = [
+        name
+        for name, value in graph.constants.items()
+        if name.startswith("view/") == (part == "view") and value.dtype.kind == "f"
+    ]
+    constants = dict(graph.constants)
+    for name in sorted(floats, key=lambda name: constants[name].size)[-1:]:
+        constants[name] = constants[name] * np.float32(1.1)
+    return replace(graph, constants=constants)
 
 
 def test_the_command(trained: Run, pictures, tmp_path):
@@ -138,6 +150,8 @@ def test_what_is_refused(trained: Run, pictures, tmp_path, monkeypatch):
     assert "cannot be opened by ONNX Runtime" in error_of(
         "predict", tmp_path / "bad.onnx", pictures[0]
     )
+    (tmp_path / "d.onnx").mkdir()
+    assert "is a folder" in error_of("export", trained.path, "--out", tmp_path / "d.onnx")
     monkeypatch.setattr(base, "find_spec", lambda name: None)
     assert 'pip install "reslab[onnxruntime]"' in error_of("export", trained.path)
 
@@ -171,3 +185,25 @@ def test_truncated_files_and_pipes(format, trained: Run, pictures, tmp_path):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(UserError, match="cannot be opened by"):
         reslab.predict(file, pictures)
+
+
+def test_what_a_killed_export_left_is_removed(trained: Run, tmp_path):
+    (tmp_path / ".export-old").mkdir()
+    (tmp_path / ".export-old" / "m.onnx").write_bytes(b"half")
+    (tmp_path / ".export-used").mkdir()
+    script = f"""
+import sys
+from pathlib import Path
+from reslab.core import locks
+locks.lock(Path({str(tmp_path / ".export-used")!r}))
+print("locked", flush=True)
+sys.stdin.read()
+"""
+    other = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with other:
+        assert other.stdout.readline() == "locked\n"
+        reslab.export(trained, out=tmp_path / "m.onnx")
+        other.stdin.close()
+    assert {path.name for path in tmp_path.glob(".export-*")} == {".export-used"}

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from reslab.data import images
-from reslab.engines.exported import onnxruntime, openvino
+from reslab.engines.exported import onnxruntime, openvino, write_openvino
 from reslab.engines.graph import Builder, Graph
-from reslab.formats.base import FORMATS
+from reslab.engines.onnx_proto import proto
 from reslab.formats.comparison import rows_first
 from reslab.formats.views import CentreView, ResizedView, add_view
 from reslab.weights.preprocessing import Preprocessing
@@ -46,14 +46,13 @@ def runs(view, tmp_path, channels=3, order="rgb"):
         {"images": "uint8"},
     )
     pytest.importorskip("onnx")
-    for name, opened, package in (
-        ("onnx", onnxruntime, "onnxruntime"),
-        ("openvino", openvino, "openvino"),
-    ):
-        pytest.importorskip(package)
-        path = tmp_path / f"view{FORMATS[name].suffix}"
-        FORMATS[name].write(graph, {}, path)
-        yield name, opened(path)
+    model = proto(graph).SerializeToString()
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "view.onnx").write_bytes(model)
+    yield "onnx", onnxruntime(tmp_path / "view.onnx")
+    pytest.importorskip("openvino")
+    write_openvino(model, {}, tmp_path / "view.xml")
+    yield "openvino", openvino(tmp_path / "view.xml")
 
 
 @pytest.mark.parametrize(
