@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from reslab import zoo
 from reslab.core.errors import UserError
-from reslab.core.files import RUN_FILE
 from reslab.data import discovery
-from reslab.data import images as pictures
 from reslab.data.discovery import Kinds
+from reslab.data.formats import BadImage
 from reslab.data.sources import web
 from reslab.evaluation.inputs import Input, inputs
-from reslab.evaluation.tasks.registry import task, task_of
 from reslab.runs.run import Run
-
-if TYPE_CHECKING:
-    from reslab.evaluation.tasks.base import Task
 
 log = logging.getLogger("reslab.prediction")
 BATCH = 32
@@ -71,14 +67,14 @@ def predict(
     Raises:
         UserError: The model or an image cannot be read, or the engine is not installed.
     """
-    from reslab.engines import exported, inference
+    from reslab.engines import inference
+    from reslab.evaluation.predictor import open_predictor, trained_file
 
     inference.check_engine(engine)
-    path = None
-    if weights is not None:
-        zoo.network(str(model))
+    if weights is None:
+        trained_file(model)  # before the images are read
     else:
-        path = model.trained_model() if isinstance(model, Run) else _model_path(Path(model))
+        zoo.network(str(model))
     passed: Kinds = discovery.Kinds()
     with web.insecure(insecure):
         listed = inputs(images, passed)
@@ -88,25 +84,28 @@ def predict(
     if len(given) < len(listed) or passed:
         count = len(listed) + sum(n for kind, n in passed.items() if "folder" not in kind)
         note(f"predicted {len(given):,} of {count:,} files")
-    how = engine, len(given) >= MANY
+    prepare = partial(inference.inference, engine=engine, compare=len(given) >= MANY)
     with web.insecure(insecure):
-        if path is None:
-            kind, card, outputs = _pretrained(str(model), weights or "", scheme, strict, ema, *how)
-        elif path.suffix.lower() in exported.RUNTIMES:
-            kind, card, outputs = _exported(path, engine)
-        else:
-            kind, card, outputs = _whole(path, *how)
+        predictor = open_predictor(model, weights, prepare, engine, scheme, strict, ema)
     results: list[dict[str, Any]] = []
     for start in range(0, len(given), BATCH):
         part = given[start : start + BATCH]
-        for image, output in zip(part, outputs(part), strict=True):
+        outputs = predictor.run([_read(image, predictor.read) for image in part])
+        for image, output in zip(part, outputs, strict=True):
             if not np.isfinite(output).all():
                 raise UserError(
                     f"the model gives NaN or infinity for {image.name}; train with a lower rate"
                 )
-            predictions = kind.predictions(output, card, top)
+            predictions = predictor.task.predictions(output, predictor.card, top)
             results.append({"file": image.name, "predictions": predictions})
     return results
+
+
+def _read(image: Input, read: Callable[[Any], np.ndarray]) -> np.ndarray:
+    try:
+        return read(image.open())
+    except BadImage as bad:
+        raise UserError(f"{image.name} cannot be read: {bad}") from None
 
 
 def _readable(images: Sequence[Input], skip_bad: bool, note: Callable[[str], None]) -> list[Input]:
@@ -124,79 +123,3 @@ def _readable(images: Sequence[Input], skip_bad: bool, note: Callable[[str], Non
     if not readable:
         raise UserError(f"none of the {len(images):,} images can be read")
     return readable
-
-
-Card = Mapping[str, Any]
-Outputs = Callable[[Sequence[Input]], np.ndarray]  # one row for each image
-
-
-def _exported(path: Path, engine: str) -> tuple[Task, Card, Outputs]:
-    """A file of `reslab export`, on the runtime of its format."""
-    from reslab.engines import exported
-    from reslab.models.preprocess import Preprocess
-
-    runtime = exported.RUNTIMES[path.suffix.lower()]
-    if engine not in ("auto", runtime):
-        raise UserError(f"{path} runs on {runtime}: leave --engine out")
-    file = exported.open_file(path)
-    card = file.card
-    if file.fixed_size and "view" not in card:
-        raise UserError(f"{path} takes resized images: export it without --fixed-size")
-    height, width, channels = card["image_shape"]
-    preprocess = Preprocess.of_card({"view": None, **card})
-
-    def whole(image: Input) -> np.ndarray:
-        size = pictures.needed((height, width), None)
-        picture = pictures.open_picture(image.open(), size, preprocess.scale)
-        return file.probabilities(pictures.to_array(picture, channels)[None])[0]
-
-    def outputs(part: Sequence[Input]) -> np.ndarray:
-        if file.fixed_size:
-            return file.probabilities(preprocess([image.content for image in part]))
-        return np.stack([whole(image) for image in part])
-
-    return task_of(card), card, outputs
-
-
-def _whole(path: Path, engine: str, compare: bool) -> tuple[Task, Card, Outputs]:
-    from reslab.engines import inference
-    from reslab.models import saved
-    from reslab.models.preprocess import Preprocess
-
-    model, card = saved.load_with_card(path)
-    run = inference.inference(model, engine, compare)
-    preprocess = Preprocess.of_card(card)
-
-    def outputs(part: Sequence[Input]) -> np.ndarray:
-        return np.asarray(run(preprocess([image.content for image in part])), "float32")
-
-    return task_of(card), card, outputs
-
-
-def _pretrained(
-    network: str,
-    weights: str | Path,
-    scheme: str,
-    strict: bool,
-    ema: bool,
-    engine: str,
-    compare: bool,
-) -> tuple[Task, Card, Outputs]:
-    from reslab.evaluation.classifier import Classifier
-
-    classifier = Classifier(network, weights, engine, compare, scheme, strict, ema)
-
-    def outputs(part: Sequence[Input]) -> np.ndarray:
-        return classifier([image.open() for image in part])
-
-    return task(), {"classes": classifier.classes}, outputs
-
-
-def _model_path(path: Path) -> Path:
-    if (path / RUN_FILE).exists():
-        return Run.open(path).trained_model()
-    if not path.exists():
-        raise UserError(f"there is no run and no model file at {path}")
-    if path.is_dir():
-        raise UserError(f"{path} is not a run: there is no run.json in it")
-    return path

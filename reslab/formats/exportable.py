@@ -90,7 +90,6 @@ def of(
 
 def _pretrained(classifier: Classifier, network: str, weights: str | Path) -> Exportable:
     pre = classifier.preprocessing
-    assert pre is not None
     shape = (pre.size, pre.size, 3)
     mean, std = np.asarray(pre.mean, "float32"), np.asarray(pre.std, "float32")
     model = saved.end_to_end(classifier.model, shape, mean, std)

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -73,7 +73,6 @@ class Preprocess:
         return np.stack(batch) if batch else np.zeros((0, *self.image_shape), np.uint8)
 
     def _image(self, image: Any, name: str) -> np.ndarray:
-        height, width, channels = self.image_shape
         try:
             if isinstance(image, str | os.PathLike):
                 name = os.fspath(image)
@@ -84,11 +83,20 @@ class Preprocess:
                 file = io.BytesIO(image.read())
             else:
                 return self._view(picture(image, name, self.scale))
-            return pictures.read_view(
-                file, (height, width), channels, margin=self.margin, scale=self.scale
-            )
+            return self.read(file)
         except BadImage as error:
             raise UserError(f"{name} cannot be read: {error}") from None
+
+    def read(self, file: Path | IO[bytes]) -> np.ndarray:
+        """Read one file: uint8 (height, width, channels). Raises BadImage."""
+        height, width, channels = self.image_shape
+        return pictures.read_view(
+            file, (height, width), channels, margin=self.margin, scale=self.scale
+        )
+
+    def fit(self, image: np.ndarray) -> np.ndarray:
+        """Cut and scale one array, as a call does. Raises UserError if it is not an image."""
+        return self._view(picture(image, "the image", self.scale))
 
     def _view(self, picture: Picture) -> np.ndarray:
         height, width, channels = self.image_shape
