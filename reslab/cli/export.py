@@ -30,6 +30,11 @@ from reslab.cli.output import echo, print_json
     is_flag=True,
     help="Take images of the size of the model: no resizing inside, as batch servers need it.",
 )
+@click.option(
+    "--maps",
+    is_flag=True,
+    help="Add an output with the class activation maps: where in the picture a class is seen.",
+)
 @as_json
 @insecure
 @backend
@@ -42,6 +47,7 @@ def export(
     strict: bool,
     ema: bool,
     fixed_size: bool,
+    maps: bool,
     as_json: bool,
     backend: str | None,
 ) -> None:
@@ -56,7 +62,7 @@ def export(
     use_backend(backend)
     from reslab.formats.export import export as export_model
 
-    record = export_model(model, format, out, weights, fixed_size, scheme, strict, ema)
+    record = export_model(model, format, out, weights, fixed_size, scheme, strict, ema, maps=maps)
     if as_json:
         print_json(record)
         return
@@ -66,6 +72,8 @@ def export(
         f"compared with Keras on {difference['pictures']} {record['compared_on']}: probabilities "
         f"differ by at most {difference['probabilities']:.1g} of the largest"
     )
+    if maps:
+        text += f", maps by {difference['maps']:.1g}"
     if not fixed_size:
         text += f", pixels of the resized pictures by at most {difference['pixels']:.0f} of 255"
     echo(text)

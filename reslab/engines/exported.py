@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -40,11 +40,14 @@ class Exported:
         run: Maps pictures, uint8 (n, height, width, channels), to the first output of the file.
         metadata: Texts in the file, by name.
         path: The file.
+        maps: Maps such pictures to the class activation maps, (n, rows, columns, classes); None if
+            the file has no such output.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
     metadata: Mapping[str, str]
     path: Path
+    maps: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """The first output. Raises UserError if the file cannot run on these pictures."""
@@ -106,10 +109,11 @@ def onnxruntime(path: Path) -> Exported:
         raise UserError(f"{path} cannot be opened by ONNX Runtime: {one_line(error)}") from None
     name = session.get_inputs()[0].name
 
-    def run(pictures: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(None, {name: pictures})[0])
+    def output(number: int, pictures: np.ndarray) -> np.ndarray:
+        return np.asarray(session.run(None, {name: pictures})[number])
 
-    return Exported(run, session.get_modelmeta().custom_metadata_map, path)
+    maps = partial(output, 1) if len(session.get_outputs()) > 1 else None
+    return Exported(partial(output, 0), session.get_modelmeta().custom_metadata_map, path, maps)
 
 
 def openvino(path: Path) -> Exported:
@@ -124,10 +128,11 @@ def openvino(path: Path) -> Exported:
     if network.has_rt_info(["model_info", CARD]):
         metadata[CARD] = str(network.get_rt_info(["model_info", CARD]).value)
 
-    def run(pictures: np.ndarray) -> np.ndarray:
-        return np.asarray(compiled(pictures)[0]).copy()
+    def output(number: int, pictures: np.ndarray) -> np.ndarray:
+        return np.asarray(compiled(pictures)[number]).copy()
 
-    return Exported(run, metadata, path)
+    maps = partial(output, 1) if len(compiled.outputs) > 1 else None
+    return Exported(partial(output, 0), metadata, path, maps)
 
 
 def write_openvino(model: bytes, metadata: Mapping[str, str], path: Path) -> None:

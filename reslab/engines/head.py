@@ -17,7 +17,7 @@ from keras import activations, layers
 from reslab.engines.folding import is_linear
 from reslab.engines.program import Call, Program, SymbolicTensor, is_a
 
-MAPS = "maps"  # the name of the layer that computes class activation maps
+MAPS = "class_maps"  # the name of the layer that computes class activation maps
 _PROBABILITIES = activations.softmax, activations.sigmoid
 _REARRANGING = (  # layers behind the last feature maps that only pool or transpose them
     layers.MaxPooling2D,

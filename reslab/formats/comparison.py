@@ -24,12 +24,17 @@ BATCHES = (1, 3)
 
 @dataclass(frozen=True)
 class Difference:
-    """Between a file and Keras: of probabilities, and of the pixels of the view (0 to 255)."""
+    """Between a file and Keras: of probabilities, and of the pixels of the view (0 to 255).
+
+    `maps` is that of the class activation maps, relative to the largest value, and None without
+    them.
+    """
 
     probabilities: float
     pixels: float
     mean_pixels: float
     pictures: int
+    maps: float | None = None
 
 
 def compare(source: Exportable, whole: Exported, view: Exported | None) -> Difference:
@@ -44,7 +49,7 @@ def compare(source: Exportable, whole: Exported, view: Exported | None) -> Diffe
     Raises:
         UserError: The differences are too large.
     """
-    probabilities, pixels, means = [0.0], [0.0], [0.0]
+    probabilities, pixels, means, maps = [0.0], [0.0], [0.0], [0.0]
     scales = SCALES if view else SCALES[:1]
     first = 0
     for batch, scale in product(BATCHES, scales):
@@ -56,6 +61,8 @@ def compare(source: Exportable, whole: Exported, view: Exported | None) -> Diffe
         if answer.shape != expected.shape or not np.isfinite(answer).all():
             raise UserError(f"the file answers with {answer.shape}, not {expected.shape}")
         probabilities.append(np.abs(answer - expected).max() / np.abs(expected).max())
+        if whole.maps:
+            maps.append(_maps_gap(source, whole.maps(pictures), seen))
         if view:
             gaps = np.abs(seen - source.in_order(rows_first(source.view, pictures)).astype(float))
             pixels.append(gaps.max())
@@ -66,8 +73,18 @@ def compare(source: Exportable, whole: Exported, view: Exported | None) -> Diffe
             pixels=float(max(pixels)),
             mean_pixels=float(max(means)),
             pictures=min(first, len(source.examples)),
+            maps=float(max(maps)) if whole.maps else None,
         )
     )
+
+
+def _maps_gap(source: Exportable, answer: np.ndarray, images: np.ndarray) -> float:
+    """The largest difference of class activation maps, relative to the largest value."""
+    _, expected = source.maps.predict_on_batch(images.astype("float32"))
+    expected = np.asarray(expected, "float32")
+    if answer.shape != expected.shape or not np.isfinite(answer).all():
+        raise UserError(f"the file has maps of {answer.shape}, not {expected.shape}")
+    return float(np.abs(answer - expected).max() / np.abs(expected).max())
 
 
 def _checked(found: Difference) -> Difference:
@@ -75,6 +92,11 @@ def _checked(found: Difference) -> Difference:
         raise UserError(
             f"the file does not answer as Keras does: the probabilities differ by "
             f"{found.probabilities:.2g} of the largest, and {TOLERANCE:g} is the most"
+        )
+    if found.maps is not None and found.maps > TOLERANCE:
+        raise UserError(
+            f"the file does not answer as Keras does: the class activation maps differ by "
+            f"{found.maps:.2g} of the largest value, and {TOLERANCE:g} is the most"
         )
     if found.pixels > LEVELS or found.mean_pixels > MEAN_LEVEL:
         raise UserError(

@@ -21,9 +21,11 @@ class Form:
 
     Attributes:
         fixed_size: Images of the size of the model only: no resizing and cropping inside.
+        maps: A second output with the class activation maps.
     """
 
     fixed_size: bool = False
+    maps: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Content:
     @cached_property
     def graph(self) -> Graph:
         """Pictures to probabilities (`whole.graph`)."""
-        return whole.graph(self.source, self.form.fixed_size)
+        return whole.graph(self.source, self.form.fixed_size, self.form.maps)
 
     @cached_property
     def view(self) -> Graph:

@@ -28,6 +28,7 @@ def export(
     strict: bool = True,
     ema: bool = True,
     insecure: bool = False,
+    maps: bool = False,
 ) -> dict[str, Any]:
     """Export a trained model to a file that needs neither reslab nor Keras.
 
@@ -51,10 +52,15 @@ def export(
             likewise.
         insecure: Accept downloads without TLS, with an invalid certificate, or without a known
             checksum. A wrong checksum is refused in any case.
+        maps: Add an output `maps`, the class activation maps (Zhou et al. 2016): float32 (n, rows,
+            columns, classes) over the part of the picture that the network sees. Their mean over
+            rows and columns are the logits. They exist for networks that end in global average
+            pooling and one dense layer.
 
     Returns:
         The record: `file`, `bytes`, `seconds`, and the largest `difference` from Keras in
-        `probabilities` (relative to the largest) and in `pixels` of the resized pictures (of 255).
+        `probabilities` and `maps` (relative to the largest) and in `pixels` of the resized pictures
+        (of 255).
 
     Raises:
         UserError: There is no trained model, a package is not installed, the model has a layer that
@@ -70,7 +76,7 @@ def export(
     placing.check(path, folder=not kind.suffix)
     with web.insecure(insecure):
         source = exportable.of(model, weights, scheme, strict, ema)
-    content = Content(source, Form(fixed_size))
+    content = Content(source, Form(fixed_size, maps))
     with writing(path, "nothing was exported"), placing.workspace(path) as folder:
         temp = folder / path.name
         kind.write(content, temp)
@@ -81,6 +87,7 @@ def export(
             "format": format,
             "bytes": sum(part.stat().st_size for part in placing.parts(temp)),
             "fixed_size": fixed_size,
+            "maps": maps,
             "difference": asdict(difference),
             "compared_on": source.examples_are,
             "seconds": round(time.perf_counter() - start, 2),

@@ -14,6 +14,8 @@ import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
+from reslab.engines.head import with_maps
+from reslab.engines.rebuild import rebuild
 from reslab.engines.runtimes import ModelForms
 from reslab.evaluation import recorded_data
 from reslab.evaluation.classifier import Classifier
@@ -58,6 +60,11 @@ class Exportable:
     def expected(self, images: np.ndarray) -> np.ndarray:
         """The probabilities by Keras, float32 (n, classes), for images as the model takes them."""
         return np.asarray(self.model.predict_on_batch(images.astype("float32")), "float32")
+
+    @cached_property
+    def maps(self) -> keras.Model:
+        """From images to probabilities and class activation maps, by Keras. Raises NoMaps."""
+        return rebuild(with_maps(self.forms.program))
 
     def in_order(self, images: np.ndarray) -> np.ndarray:
         """RGB or grey images with the channels in the order of the model."""

@@ -6,30 +6,37 @@ from dataclasses import replace
 
 from reslab.core.errors import UserError
 from reslab.engines.graph import Builder, Graph, Op
+from reslab.engines.head import NoMaps, with_maps
+from reslab.engines.lowering_rules import lower
 from reslab.engines.program import Unsupported
 from reslab.formats.arithmetic import Tensor
 from reslab.formats.exportable import Exportable
 from reslab.formats.views import add_view, in_order
 
-INPUT, OUTPUT = "images", "probabilities"
+INPUT, OUTPUT, MAPS = "images", "probabilities", "maps"
 
 
-def graph(source: Exportable, fixed_size: bool = False) -> Graph:
+def graph(source: Exportable, fixed_size: bool = False, maps: bool = False) -> Graph:
     """The whole graph.
 
     Its input is `images`, uint8 (n, height, width, channels) in RGB or grey, and its output
     `probabilities`, float32 (n, classes). Height and width are any, and the images of a batch have
-    one size; with `fixed_size` they are those of the model.
+    one size; with `fixed_size` they are those of the model. With `maps` there is a second output
+    `maps`: the class activation maps, float32 (n, rows, columns, classes), which cover the part of
+    the picture that the network sees. Their mean over rows and columns are the logits.
 
     Raises:
-        UserError: A layer of the model has no form in ONNX.
+        UserError: A layer of the model has no form in ONNX, or its maps are not exact.
     """
     try:
-        network = source.forms.graph
+        network = lower(with_maps(source.forms.program)) if maps else source.forms.graph
     except Unsupported as reason:
         raise UserError(f"{source.model.name} cannot be exported: {reason}") from None
-    (taken,), (given,) = network.inputs, network.outputs
-    network = _renamed(network, {taken: "view", given: OUTPUT})
+    except NoMaps as reason:
+        raise UserError(f"{source.model.name} is exported without --maps only: {reason}") from None
+    (taken,) = network.inputs
+    given = zip(network.outputs, (OUTPUT, MAPS), strict=False)
+    network = _renamed(network, {taken: "view", **dict(given)})
     before = view(source, fixed_size)
     return replace(
         before,

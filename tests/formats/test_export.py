@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 
 import reslab
-from reslab import weights
+from reslab import weights, zoo
 from reslab.core.errors import UserError
 from reslab.engines import exported
 from reslab.engines.graph import Graph
 from reslab.formats import base
 from reslab.formats.content import Content
 from reslab.runs.run import Run
+from reslab.spec import Conv, Dense, Flatten, Network
 from tests.helpers.cli import error_of, output_of
 
 pytest.importorskip("onnxruntime")
@@ -65,6 +66,33 @@ def test_a_run(format, fixed_size, trained: Run, pictures, tmp_path):
     np.testing.assert_allclose(probabilities(file, pictures), expected, atol=5e-3)
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_class_activation_maps(format, trained: Run, pictures, tmp_path):
+    file = tmp_path / f"m{base.FORMATS[format].suffix}"
+    record = reslab.export(trained, format, file, maps=True)
+    assert record["maps"]
+    assert record["difference"]["maps"] < 1e-4
+    opened = exported.open_file(file)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 30, 20, 1), dtype=np.uint8)
+    maps = opened.maps(pixels)
+    assert maps.shape == (2, 8, 8, 3)
+    powers = np.exp(maps.mean((1, 2)))
+    np.testing.assert_allclose(
+        powers / powers.sum(-1, keepdims=True), opened.probabilities(pixels), atol=1e-5
+    )
+    assert probabilities(file, pictures).shape == (4, 3)
+
+
+def test_class_activation_maps_that_are_not_exact(tmp_path, monkeypatch):
+    hidden = Network("h", {"c": Conv(2, 7, 8), "head": (Flatten(), Dense(3))}, (224, 224, 3))
+    monkeypatch.setitem(zoo.NETWORKS, "hidden", hidden)
+    file = tmp_path / "w.safetensors"
+    weights.save(reslab.create(hidden), file)
+    with pytest.raises(UserError, match="exported without --maps only: its head is not global"):
+        reslab.export("hidden", out=tmp_path / "m.onnx", weights=file, maps=True)
+    assert not (tmp_path / "m.onnx").exists()
+
+
 ALONE = """
 import json, sys
 sys.modules["reslab"] = sys.modules["keras"] = None
@@ -98,7 +126,7 @@ def test_weights_with_their_own_preprocessing(pictures, tmp_path):
         assert a["predictions"][0]["class"] == b["predictions"][0]["class"]
 
 
-@pytest.mark.parametrize("part", ["network", "view"])
+@pytest.mark.parametrize("part", ["network", "view", "maps"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_damaged_writer_leaves_no_file(format, part, trained: Run, monkeypatch):
     class Damaged(Content):
@@ -112,16 +140,22 @@ def test_a_damaged_writer_leaves_no_file(format, part, trained: Run, monkeypatch
 
     monkeypatch.setattr(sys.modules[reslab.export.__module__], "Content", Damaged)
     with pytest.raises(UserError, match=r"does not (answer as Keras|resize as Pillow) does"):
-        reslab.export(trained, format, f"m{base.FORMATS[format].suffix}")
+        reslab.export(trained, format, f"m{base.FORMATS[format].suffix}", maps=part == "maps")
     assert list(Path.cwd().iterdir()) == []
 
 
 def damaged(graph: Graph, part: str) -> Graph:
-    """The graph with one constant a tenth larger: of the network, or of the view."""
+    """The graph with one constant a tenth larger: of the network, of the view, or of the maps."""
     floats = [
         name
         for name, value in graph.constants.items()
-        if name.startswith("view/") == (part == "view") and value.dtype.kind == "f"
+        if (
+            name.split("/")[0].removeprefix("class_")
+            if name.startswith(("view/", "class_maps/"))
+            else "network"
+        )
+        == part
+        and value.dtype.kind == "f"
     ]
     constants = dict(graph.constants)
     for name in sorted(floats, key=lambda name: constants[name].size)[-1:]:
