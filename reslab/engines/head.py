@@ -32,7 +32,7 @@ class NoMaps(Exception):
 
 
 @dataclass(frozen=True)
-class Parts:
+class TrunkAndHead:
     """A classifier in two parts: images to feature maps, and feature maps to class scores.
 
     Attributes:
@@ -46,7 +46,7 @@ class Parts:
     channels_first: bool
 
 
-def parts(program: Program) -> Parts:
+def split(program: Program) -> TrunkAndHead:
     """The two parts of a classifier with one input and one output. Raises NoMaps."""
     program = logits(program)
     position = _position(program)
@@ -56,7 +56,7 @@ def parts(program: Program) -> Parts:
     head = Program(
         f"{program.name}_head", {"features": features}, calls[position + 1 :], program.outputs
     )
-    return Parts(trunk, head, _is_channels_first(calls, features))
+    return TrunkAndHead(trunk, head, _is_channels_first(calls, features))
 
 
 def logits(program: Program) -> Program:

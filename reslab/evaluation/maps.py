@@ -10,14 +10,14 @@ import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.engines.folding import fold
-from reslab.engines.head import NoMaps, parts, with_maps
+from reslab.engines.head import NoMaps, split, with_maps
 from reslab.engines.program import Program, Unsupported, flatten
 from reslab.engines.rebuild import rebuild
 
 CAM, GRAD_CAM = "class activation map", "Grad-CAM"
 
 
-class Maps:
+class ClassMaps:
     """The maps of a trained classifier, in inference mode, on Keras's backend.
 
     Where the head is global average pooling and one dense layer, these are the class activation
@@ -77,7 +77,7 @@ def _exact(program: Program) -> tuple[Compute | None, str]:
 
 
 def _by_gradients(program: Program) -> Compute:
-    two = parts(program)
+    two = split(program)
     trunk, head = rebuild(two.trunk), rebuild(two.head)
     channels, positions = (1, (2, 3)) if two.channels_first else (3, (1, 2))
 

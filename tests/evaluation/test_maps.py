@@ -9,7 +9,7 @@ from keras import layers
 
 import reslab
 from reslab.core.errors import UserError
-from reslab.evaluation.maps import CAM, GRAD_CAM, Maps
+from reslab.evaluation.maps import CAM, GRAD_CAM, ClassMaps
 from reslab.models import saved
 from reslab.models.build import create
 from reslab.spec import BN, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, MaxPool, Network, ReLU
@@ -50,7 +50,7 @@ def images(network: Network, n: int = 3) -> np.ndarray:
 def test_grad_cam_equals_class_activation_maps_up_to_the_bias_and_a_factor(network):
     model = reslab.accelerate(whole(network))
     x, classes = images(network), np.array([0, 3, 1])
-    exact, gradient = Maps(model), Maps(model, exact=False)
+    exact, gradient = ClassMaps(model), ClassMaps(model, exact=False)
     assert (exact.method, gradient.method) == (CAM, GRAD_CAM)
     maps, weighted = exact(x, classes), gradient(x, classes)
     if network is POOLED:
@@ -64,7 +64,7 @@ def test_grad_cam_equals_class_activation_maps_up_to_the_bias_and_a_factor(netwo
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_the_mean_of_a_map_is_the_logit(activation, data_format):
     model, x = whole(POOLED, activation, data_format=data_format), images(POOLED)
-    maps = Maps(model)
+    maps = ClassMaps(model)
     logits = np.stack([maps(x, np.full(3, c)).mean((1, 2)) for c in range(4)], -1)
     expected = np.asarray(model.predict_on_batch(x.astype("float32")))
     last = keras.ops.softmax if activation == "softmax" else keras.ops.sigmoid
@@ -79,7 +79,7 @@ def test_grad_cam_of_a_hidden_layer_equals_finite_differences(data_format):
         pytest.skip("TensorFlow's CPU build has no such convolutions")
     model = whole(HIDDEN, data_format=data_format)
     x, classes = images(HIDDEN), np.array([2, 0, 1])
-    maps = Maps(model)
+    maps = ClassMaps(model)
     assert maps.method == GRAD_CAM
     np.testing.assert_allclose(maps(x, classes), by_hand(x, classes), rtol=2e-2, atol=1e-3)
 
@@ -109,10 +109,10 @@ def test_stacked_units_and_models_without_feature_maps():
     x = images(deep)
     plain, stacked = whole(deep), whole(deep, stacked=True)
     classes = np.array([0, 1, 2])
-    assert Maps(stacked)(x, classes).shape == Maps(plain)(x, classes).shape == (3, 8, 8)
+    assert ClassMaps(stacked)(x, classes).shape == ClassMaps(plain)(x, classes).shape == (3, 8, 8)
     dense = Network("dense", {"head": (Flatten(), Dense(4))}, (1, 1, 3))
     with pytest.raises(UserError, match="has no heatmaps: it has no feature maps"):
-        Maps(whole(dense))
+        ClassMaps(whole(dense))
 
 
 @pytest.mark.parametrize("last", ["softmax", "sigmoid", None])
@@ -125,7 +125,7 @@ def test_models_of_plain_keras(last):
         keras.Model(inputs, outputs),
         np.random.default_rng(0).normal(size=(2, 8, 10, 3)),
     )
-    maps = Maps(model)
+    maps = ClassMaps(model)
     assert maps.method == GRAD_CAM
     features = np.asarray(keras.Model(inputs, x).predict_on_batch(pixels))
     weights = model.layers[-1].get_weights()[0][:, [0, 2]].T / 80  # one position has the gradient
