@@ -1,12 +1,10 @@
-"""Exported files on the runtimes of their formats: uint8 pictures in, the first output out."""
+"""An exported file that is open: uint8 pictures in, the first output out."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
-from importlib.util import find_spec
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -15,11 +13,11 @@ from msgspec import Meta
 
 from reslab.core import records
 from reslab.core.errors import UserError, one_line
-from reslab.core.paths import regular
-from reslab.engines.runtimes import openvino_core
 
 CARD = "reslab"  # the key of the card in the metadata
-RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
+
+
+Run = Callable[[np.ndarray], np.ndarray]
 
 
 class ExportCard(TypedDict):
@@ -40,14 +38,19 @@ class Exported:
         run: Maps pictures, uint8 (n, height, width, channels), to the first output of the file.
         metadata: Texts in the file, by name.
         path: The file.
+        runtime: The package that runs it.
         maps: Maps such pictures to the class activation maps, (n, rows, columns, classes); None if
             the file has no such output.
+        network: Makes `run` for the part behind the view: from images as the model takes them, of
+            its size and with channels in its order.
     """
 
-    run: Callable[[np.ndarray], np.ndarray]
+    run: Run
     metadata: Mapping[str, str]
     path: Path
-    maps: Callable[[np.ndarray], np.ndarray] | None = None
+    runtime: str
+    maps: Run | None = None
+    network: Callable[[], Run] | None = None
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """The first output. Raises UserError if the file cannot run on these pictures."""
@@ -57,6 +60,12 @@ class Exported:
             raise UserError(
                 f"{self.path} does not run on pictures of {pictures.shape}: {one_line(error)}"
             ) from None
+
+    def behind_view(self) -> Exported:
+        """The part of the file that takes images of the size of the model."""
+        if self.fixed_size or self.network is None:
+            return self
+        return replace(self, run=self.network(), network=None)
 
     def probabilities(self, pictures: np.ndarray) -> np.ndarray:
         """The output, checked: (n, classes). Raises UserError if it is anything else."""
@@ -84,60 +93,3 @@ class Exported:
     def fixed_size(self) -> bool:
         """Whether it takes images of the size of the model only."""
         return not self.card["any_size"]
-
-
-def open_file(path: Path) -> Exported:
-    """Open an exported file by the runtime of its format.
-
-    Raises:
-        UserError: It cannot be read, or its runtime is not installed.
-    """
-    engine = RUNTIMES[path.suffix.lower()]
-    if find_spec(engine) is None:
-        raise UserError(f'{path} needs {engine}: pip install "reslab[{engine}]"')
-    return onnxruntime(path) if engine == "onnxruntime" else openvino(path)
-
-
-def onnxruntime(path: Path) -> Exported:
-    """Open an ONNX file by ONNX Runtime. Raises UserError for a file that it cannot read."""
-    ort = importlib.import_module("onnxruntime")
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        session = ort.InferenceSession(str(regular(path)), options, ["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has classes of its own
-        raise UserError(f"{path} cannot be opened by ONNX Runtime: {one_line(error)}") from None
-    name = session.get_inputs()[0].name
-
-    def output(number: int, pictures: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(None, {name: pictures})[number])
-
-    maps = partial(output, 1) if len(session.get_outputs()) > 1 else None
-    return Exported(partial(output, 0), session.get_modelmeta().custom_metadata_map, path, maps)
-
-
-def openvino(path: Path) -> Exported:
-    """Open an OpenVINO IR by OpenVINO. Raises UserError for a file that it cannot read."""
-    core = openvino_core()
-    try:
-        network = core.read_model(str(regular(path)))
-        compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    except Exception as error:
-        raise UserError(f"{path} cannot be opened by OpenVINO: {one_line(error)}") from None
-    metadata = {}
-    if network.has_rt_info(["model_info", CARD]):
-        metadata[CARD] = str(network.get_rt_info(["model_info", CARD]).value)
-
-    def output(number: int, pictures: np.ndarray) -> np.ndarray:
-        return np.asarray(compiled(pictures)[number]).copy()
-
-    maps = partial(output, 1) if len(compiled.outputs) > 1 else None
-    return Exported(partial(output, 0), metadata, path, maps)
-
-
-def write_openvino(model: bytes, metadata: Mapping[str, str], path: Path) -> None:
-    """Write an ONNX model as an OpenVINO IR: `path` (.xml), and a .bin beside it."""
-    network = openvino_core().read_model(model)
-    for name, value in metadata.items():
-        network.set_rt_info(value, ["model_info", name])
-    importlib.import_module("openvino").save_model(network, str(path), compress_to_fp16=False)

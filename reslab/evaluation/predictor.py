@@ -13,7 +13,7 @@ from reslab import zoo
 from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
 from reslab.data import images as pictures
-from reslab.engines import exported
+from reslab.engines import opening
 from reslab.evaluation.classifier import Classifier, Prepare
 from reslab.evaluation.tasks.registry import task, task_of
 from reslab.models import saved
@@ -74,7 +74,7 @@ def open_predictor(
             Classifier(str(model), weights, scheme=scheme, strict=strict, ema=ema, prepare=prepare)
         )
     path = trained_file(model)
-    if path.suffix.lower() in exported.RUNTIMES:
+    if opening.kind_of(path):
         return _exported(path, engine)
     return _whole(path, prepare)
 
@@ -91,17 +91,16 @@ def trained_file(model: str | Path | Run) -> Path:
         return Run.open(path).trained_model()
     if not path.exists():
         raise UserError(f"there is no run and no model file at {path}")
-    if path.is_dir():
+    if path.is_dir() and not opening.kind_of(path):
         raise UserError(f"{path} is not a run: there is no run.json in it")
     return path
 
 
 def _exported(path: Path, engine: str) -> Predictor:
     """A file of `reslab export`, on the runtime of its format."""
-    runtime = exported.RUNTIMES[path.suffix.lower()]
-    if engine not in ("auto", runtime):
-        raise UserError(f"{path} runs on {runtime}: leave --engine out")
-    file = exported.open_file(path)
+    file = opening.open_file(path)
+    if engine not in ("auto", file.runtime):
+        raise UserError(f"{path} runs on {file.runtime}: leave --engine out")
     card = file.card
     if file.fixed_size and "view" not in card:
         raise UserError(f"{path} takes resized images: export it without --fixed-size")
@@ -126,7 +125,7 @@ def _exported(path: Path, engine: str) -> Predictor:
         read=preprocess.read if file.fixed_size else whole,
         fit=preprocess.fit if file.fixed_size else lambda image: image,
         run=one_size if file.fixed_size else any_size,
-        engine=runtime,
+        engine=file.runtime,
     )
 
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from reslab.core.errors import UserError, unknown
-from reslab.engines import exported
+from reslab.engines import opening
 from reslab.engines.exported import Exported
 from reslab.formats.content import Content
 
@@ -58,17 +58,17 @@ def write_onnx(content: Content, path: Path) -> None:
 def onnx_view(content: Content, folder: Path) -> Exported:
     path = folder / "view.onnx"
     path.write_bytes(content.view_onnx)
-    return exported.onnxruntime(path)
+    return opening.onnxruntime(path)
 
 
 def _write_openvino(content: Content, path: Path) -> None:
-    exported.write_openvino(content.onnx, content.metadata, path)
+    opening.write_openvino(content.onnx, content.metadata, path)
 
 
 def _openvino_view(content: Content, folder: Path) -> Exported:
     path = folder / "view.xml"
-    exported.write_openvino(content.view_onnx, {}, path)
-    return exported.openvino(path)
+    opening.write_openvino(content.view_onnx, {}, path)
+    return opening.openvino(path)
 
 
 _ALL = (
@@ -78,7 +78,7 @@ _ALL = (
         ("onnx", "onnxruntime"),
         "onnxruntime",
         write_onnx,
-        exported.onnxruntime,
+        opening.onnxruntime,
         onnx_view,
     ),
     Format(
@@ -87,7 +87,7 @@ _ALL = (
         ("onnx", "openvino"),
         "openvino",
         _write_openvino,
-        exported.openvino,
+        opening.openvino,
         _openvino_view,
     ),
 )

@@ -16,7 +16,7 @@ from PIL import Image
 import reslab
 from reslab import weights, zoo
 from reslab.core.errors import UserError
-from reslab.engines import exported
+from reslab.engines import exported, opening
 from reslab.engines.graph import Graph
 from reslab.formats import base
 from reslab.formats.content import Content
@@ -59,7 +59,7 @@ def test_a_run(format, fixed_size, trained: Run, pictures, tmp_path):
     assert record["compared_on"] == "validation images"
     assert json.loads((tmp_path / f"{file.name}.json").read_text()) == record
     assert not list(tmp_path.glob(".*"))  # nothing is left beside it
-    opened = exported.open_file(file)
+    opened = opening.open_file(file)
     assert opened.card["classes"] == trained.info["data"]["classes"]
     assert opened.fixed_size == fixed_size
     expected = probabilities(trained, pictures)

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from reslab.data import images
-from reslab.engines.exported import onnxruntime, openvino, write_openvino
 from reslab.engines.graph import Builder, Graph
 from reslab.engines.onnx_proto import proto
+from reslab.engines.opening import onnxruntime, openvino, write_openvino
 from reslab.formats.comparison import rows_first
 from reslab.formats.views import CentreView, ResizedView, add_view
 from reslab.weights.preprocessing import Preprocessing
