@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import zipfile
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -27,10 +26,11 @@ def onnxruntime(path: Path) -> Exported:
     session = _session(content, path)
 
     def network() -> Run:
-        return _run(_session(_behind_view(path), path))
+        return _run(_session(_behind_view(path, opened.card["image_shape"]), path))
 
     metadata = session.get_modelmeta().custom_metadata_map
-    return Exported(_run(session), metadata, path, "onnxruntime", network)
+    opened = Exported(_run(session), metadata, path, "onnxruntime", network)
+    return opened
 
 
 def _session(content: str | bytes, path: Path) -> Any:
@@ -54,12 +54,11 @@ def _run(session: Any, number: int = 0) -> Run:
     return run
 
 
-def _behind_view(path: Path) -> bytes:
+def _behind_view(path: Path, shape: list[int]) -> bytes:
     """The ONNX model without its first part, which ends in the tensor `view`."""
     onnx = importlib.import_module("onnx")
     model = onnx.load(str(path))
     graph = model.graph
-    shape = json.loads({p.key: p.value for p in model.metadata_props}[CARD])["image_shape"]
     nodes = [node for node in graph.node if not _in_view(node.output[0])]
     constants = [constant for constant in graph.initializer if not _in_view(constant.name)]
     taken = onnx.helper.make_tensor_value_info(VIEW, onnx.TensorProto.FLOAT, ["n", *shape])
@@ -119,14 +118,17 @@ def write_openvino(model: bytes, metadata: Mapping[str, str], path: Path) -> Non
     importlib.import_module("openvino").save_model(network, str(path), compress_to_fp16=False)
 
 
-def saved_model(path: Path) -> Exported:
-    """Open a SavedModel by TensorFlow. Raises UserError for a folder that it cannot read."""
+def saved_model(path: Path, part: str = "serving_default") -> Exported:
+    """Open a SavedModel by TensorFlow: the whole, or another signature that takes pictures.
+
+    Raises UserError for a folder that it cannot read.
+    """
     tf = importlib.import_module("tensorflow")
     try:
         card = (path / "assets.extra" / CARD_FILE).read_text(encoding="utf-8")
         loaded = tf.saved_model.load(str(path))
         signatures = dict(loaded.signatures)
-        whole = signatures["serving_default"]
+        whole = signatures[part]
     except Exception as error:
         raise UserError(f"{path} cannot be opened by TensorFlow: {one_line(error)}") from None
 

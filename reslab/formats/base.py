@@ -10,6 +10,7 @@ from pathlib import Path
 from reslab.core.errors import UserError, unknown
 from reslab.engines import opening
 from reslab.engines.exported import Exported
+from reslab.formats import tensorflow_files
 from reslab.formats.content import Content
 
 
@@ -23,7 +24,8 @@ class Format:
         packages: The packages that write and open it; `extra` installs them.
         write: Writes the content to a path that does not exist. It may write other files beside it.
         open: Reads the file with the format's own runtime.
-        open_view: Writes the view alone into a folder, and opens it with the same runtime.
+        open_view: Writes the view alone into a folder, and opens it with the same runtime. None:
+            the format takes images of the size of the model only.
     """
 
     name: str
@@ -32,7 +34,7 @@ class Format:
     extra: str
     write: Callable[[Content, Path], None]
     open: Callable[[Path], Exported]
-    open_view: Callable[[Content, Path], Exported]
+    open_view: Callable[[Content, Path], Exported] | None
 
     def require(self) -> None:
         """Raise UserError if a package is not installed."""
@@ -89,6 +91,24 @@ _ALL = (
         _write_openvino,
         opening.openvino,
         _openvino_view,
+    ),
+    Format(
+        "saved_model",
+        "",
+        ("tensorflow",),
+        "tensorflow",
+        tensorflow_files.write_saved_model,
+        opening.saved_model,
+        tensorflow_files.saved_model_view,
+    ),
+    Format(
+        "litert",
+        ".tflite",
+        ("tensorflow", "ai_edge_litert"),
+        "litert",
+        tensorflow_files.write_litert,
+        opening.litert,
+        None,
     ),
 )
 FORMATS = {format.name: format for format in _ALL}

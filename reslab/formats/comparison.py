@@ -58,8 +58,10 @@ def compare(source: Exportable, whole: Exported, view: Exported | None) -> Diffe
         pictures = _resized(source.examples[chosen], scale)
         seen = view(pictures).astype("uint8") if view else source.in_order(pictures)
         expected, answer = source.expected(seen), whole(pictures)
-        if answer.shape != expected.shape or not np.isfinite(answer).all():
+        if answer.shape != expected.shape:
             raise UserError(f"the file answers with {answer.shape}, not {expected.shape}")
+        if not np.isfinite(answer).all():
+            raise UserError("the file does not answer as Keras does: it gives NaN or infinity")
         probabilities.append(np.abs(answer - expected).max() / np.abs(expected).max())
         if whole.maps:
             maps.append(_maps_gap(source, whole.maps(pictures), seen))

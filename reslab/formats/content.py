@@ -56,8 +56,8 @@ class Content:
 
     @cached_property
     def view(self) -> Graph:
-        """Pictures of any size to what the model takes (`whole.view`)."""
-        return whole.view(self.source)
+        """Pictures to what the model takes (`whole.view`)."""
+        return whole.view(self.source, self.form.fixed_size)
 
     @cached_property
     def onnx(self) -> bytes:

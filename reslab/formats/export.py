@@ -76,11 +76,14 @@ def export(
     placing.check(path, folder=not kind.suffix)
     with web.insecure(insecure):
         source = exportable.of(model, weights, scheme, strict, ema)
+    fixed_size = fixed_size or kind.open_view is None
     content = Content(source, Form(fixed_size, maps))
     with writing(path, "nothing was exported"), placing.workspace(path) as folder:
         temp = folder / path.name
         kind.write(content, temp)
-        view = None if fixed_size else kind.open_view(content, _made(folder / "view"))
+        view = None
+        if kind.open_view is not None and not fixed_size:
+            view = kind.open_view(content, _made(folder / "view"))
         difference = comparison.compare(source, kind.open(temp), view)
         record = {
             "file": str(path),
@@ -104,7 +107,8 @@ def _made(folder: Path) -> Path:
 
 
 def _default(model: Any, weights: Any, kind: Format) -> Path:
+    ending = kind.suffix or f"-{kind.name}"
     if weights is not None:
-        return Path(f"{model}{kind.suffix}")
+        return Path(f"{model}{ending}")
     path = model.path if isinstance(model, Run) else Path(model)
-    return path / f"model{kind.suffix}" if path.is_dir() else path.with_suffix(kind.suffix)
+    return path / f"model{ending}" if path.is_dir() else path.with_name(f"{path.stem}{ending}")

@@ -72,7 +72,7 @@ def test_class_activation_maps(format, trained: Run, pictures, tmp_path):
     record = reslab.export(trained, format, file, maps=True)
     assert record["maps"]
     assert record["difference"]["maps"] < 1e-4
-    opened = exported.open_file(file)
+    opened = opening.open_file(file)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 30, 20, 1), dtype=np.uint8)
     maps = opened.maps(pixels)
     assert maps.shape == (2, 8, 8, 3)
