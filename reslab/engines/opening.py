@@ -29,7 +29,8 @@ def onnxruntime(path: Path) -> Exported:
         return _run(_session(_behind_view(path, opened.card["image_shape"]), path))
 
     metadata = session.get_modelmeta().custom_metadata_map
-    opened = Exported(_run(session), metadata, path, "onnxruntime", network)
+    maps = _run(session, 1) if len(session.get_outputs()) > 1 else None
+    opened = Exported(_run(session), metadata, path, "onnxruntime", maps, network)
     return opened
 
 
@@ -49,7 +50,9 @@ def _run(session: Any, number: int = 0) -> Run:
     kind = "uint8" if taken.type == "tensor(uint8)" else "float32"
 
     def run(pictures: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(None, {taken.name: pictures.astype(kind, copy=False)})[number])
+        return np.asarray(
+            session.run(None, {taken.name: pictures.astype(kind, copy=False)})[number]
+        )
 
     return run
 
