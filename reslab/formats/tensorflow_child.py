@@ -8,7 +8,6 @@ does not share a process with PyTorch.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from reslab.core import records
 
 
 def main(kind: str, model_path: str, view_path: str, out: str) -> None:
@@ -37,7 +38,7 @@ class View:
     """The operations of a view (`reslab.formats.whole.view`), read from a file, in TensorFlow."""
 
     def __init__(self, file: Mapping[str, Any]) -> None:
-        self.plan = json.loads(str(file["plan"]))
+        self.plan = records.parse(str(file["plan"]))
         self.constants = {name: file[name] for name in self.plan["constants"]}
 
     @property
