@@ -30,6 +30,7 @@ PACKAGES = (
     "evaluation",
     "formats",
     "report",
+    "trackers",
     "training",
     "studies",
     "cli",

@@ -30,12 +30,13 @@ from reslab.cli.report import report
 from reslab.cli.responses import responses
 from reslab.cli.show import show
 from reslab.cli.signals import signals
+from reslab.cli.track import track
 from reslab.cli.train import train
 from reslab.cli.weights import weights
 from reslab.core.errors import UserError, is_out_of_memory, unknown, written
 
 SECTIONS = {
-    "Train and use": (train, lr_range, evaluate, predict, report, export),
+    "Train and use": (train, lr_range, evaluate, predict, report, export, track),
     "Networks, recipes and weights": (list_, show, recipes, draw, chart, weights),
     "Studies": (degradation, ablate, signals, responses, lesions, landscape, explain),
 }

@@ -157,6 +157,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Threads that decode images.",
 )
+@click.option(
+    "--track",
+    metavar="NAME",
+    multiple=True,
+    help="Also send it to tensorboard, mlflow, wandb or trackio.",
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the run.")
 @click.option(
     "--resume",
@@ -193,6 +199,7 @@ def train(
         if name is None or data is None:
             raise UserError("give a network and data: reslab train NAME --data SOURCE")
         from reslab.runs.options import TrainingOptions
+        from reslab.trackers.base import require
         from reslab.zoo import network
 
         if folds is not None and seeds > 1:
@@ -201,6 +208,7 @@ def train(
         options["changes"] = dict(field_and_value(change) for change in options["changes"])
         options["class_weights"] = dict(map(class_and_weight, options["class_weights"])) or None
         chosen = TrainingOptions(**options)
+        require(chosen.track)
         use_backend(backend)
     load_tensorflow()
     from reslab.core.interrupts import Interrupted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +32,7 @@ RECORDED = (
     "remat",
     "jit_compile",
     "keep_seen",
+    "track",
 )
 
 
@@ -73,8 +74,10 @@ class TrainingOptions:
     remat: bool | None = None
     jit_compile: bool = False
     workers: int = 2
+    track: str | Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "track", names(self.track))
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
         if not 0 <= self.seed < 2**32:
@@ -128,6 +131,13 @@ class TrainingOptions:
         if weights:
             recorded |= {"weights": weights["source"], **weights_options(weights)}
         return cls(**recorded)
+
+
+def names(text: str | Sequence[str]) -> tuple[str, ...]:
+    """The names in texts with commas, each once."""
+    texts = [text] if isinstance(text, str) else text
+    parts = [part for each in texts for part in str(each).split(",")]
+    return tuple(dict.fromkeys(name for part in parts if (name := part.strip())))
 
 
 def weights_options(weights: Mapping[str, Any]) -> dict[str, Any]:

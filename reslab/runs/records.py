@@ -106,6 +106,7 @@ class RunInfo(TypedDict):
     remat: NotRequired[bool | None]
     resumed_with: NotRequired[list[ResumedWith]]
     jit_compile: NotRequired[bool]
+    track: NotRequired[list[str]]
 
 
 class LogLine(TypedDict):

@@ -147,6 +147,14 @@ class Run:
         """The description of the network."""
         return decode_network(self.info["network"])
 
+    @property
+    def first_batch(self) -> int:
+        """The batch with which the training began; a resumed one may have another."""
+        for change in self.info.get("resumed_with", []):
+            if "before" in change:
+                return int(change["before"]["batch"])
+        return int(self.info["recipe"]["batch"])
+
     def digest(self) -> str:
         """12 hex digits that identify the weights: the sha256 of the model file, else of the best
         or the last checkpoint. They change when the run is trained further. UserError before there

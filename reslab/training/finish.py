@@ -15,6 +15,7 @@ from reslab.models.finite import check_finite
 from reslab.report import page
 from reslab.runs.run import Run
 from reslab.spec import stacks, summary
+from reslab.trackers.following import following
 from reslab.training import batchnorm, memory
 from reslab.training.callbacks import CallbackError
 from reslab.training.checkpoints import LAST, NotFinite
@@ -27,7 +28,8 @@ from reslab.weights import stacked as stacked_weights
 def finish(loop: Loop) -> Run:
     """Train, then write the model, its evaluation and the report."""
     training, run = loop.training, loop.training.run
-    with _resumable(run):
+    with _resumable(run), following(run, training.options.track, loop.log.watch) as watch:
+        loop.log.watch = watch
         _train(loop)
         progress = loop.progress
         run.save(chosen_epoch=progress.best_epoch)

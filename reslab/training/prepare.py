@@ -21,6 +21,7 @@ from reslab.runs.lineage import Lineage
 from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
 from reslab.spec import Network, summary
+from reslab.trackers.base import require
 from reslab.training import finetune, memory
 
 TOLD = {  # facts about the data that a person should know before the training
@@ -54,6 +55,7 @@ class Preparation:
 def prepare(network: str | Network, data: Any, options: TrainingOptions) -> Preparation:
     """Load the data, and fit network and recipe to them; raises UserError for all that is wrong."""
     net, recipe = zoo.network(network), options.resolve_recipe()
+    require(options.track)
     augment.by_stage(recipe.augment)  # before the data are loaded, which may take long
     start = (
         None

@@ -70,14 +70,6 @@ def change(run: Run, batch: int | None, remat: bool | None) -> list[str]:
     return notes
 
 
-def first_batch(run: Run) -> int:
-    """The batch with which the run began; checkpoints that do not say theirs have it."""
-    for each in run.info.get("resumed_with", []):
-        if "before" in each:
-            return int(each["before"]["batch"])
-    return int(run.info["recipe"]["batch"])
-
-
 def continue_from(progress: Progress, training: Training) -> list[str]:
     """Count the steps of a checkpoint in the batch of the training, and return notes about it.
 
@@ -85,7 +77,7 @@ def continue_from(progress: Progress, training: Training) -> list[str]:
     not a whole number of the new batches, those of the last, incomplete one are repeated.
     """
     images, new = len(training.data.train), training.batch
-    old = progress.batch or min(first_batch(training.run), images)
+    old = progress.batch or min(training.run.first_batch, images)  # older ones do not say it
     progress.batch = new
     if old == new:
         return []

@@ -74,6 +74,7 @@ def train(
     remat: bool | None = None,
     jit_compile: bool = False,
     workers: int = 2,
+    track: str | Sequence[str] = (),
     insecure: bool = False,
     callbacks: Callbacks = (),
     watch: Watch | None = None,
@@ -138,6 +139,9 @@ def train(
         jit_compile: Compile the network. On PyTorch by torch.compile in the first step, on
             TensorFlow by XLA; JAX always compiles.
         workers: Threads that decode image files.
+        track: Trackers that get the training: "tensorboard", "mlflow", "wandb", "trackio". Each
+            runs in a process of its own, so it changes nothing about the training; if it fails,
+            there is a note. A resumed run goes on with them.
         insecure: Accept downloads without TLS, with an invalid certificate, or without a known
             checksum. A wrong checksum is refused in any case.
         callbacks: Keras callbacks. They see one training: `on_train_begin` is called once (again
