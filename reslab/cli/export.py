@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from reslab.cli.options import as_json, backend, insecure, use_backend, weight_options
 from reslab.cli.output import echo, print_json
+from reslab.plots.format import interval, percent
 
 
 @click.command()
@@ -18,7 +21,7 @@ from reslab.cli.output import echo, print_json
     metavar="FORMAT",
     default="onnx",
     show_default=True,
-    help="onnx or openvino.",
+    help="onnx, openvino, saved_model or litert.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="The file to write.")
 @click.option(
@@ -35,6 +38,16 @@ from reslab.cli.output import echo, print_json
     is_flag=True,
     help="Add an output with the class activation maps: where in the picture a class is seen.",
 )
+@click.option(
+    "--int8",
+    is_flag=True,
+    help="Weights and activations in eight bits, calibrated on validation images.",
+)
+@click.option(
+    "--data",
+    metavar="SOURCE",
+    help="Images for the comparison and for --int8, if not those of the run.",
+)
 @as_json
 @insecure
 @backend
@@ -48,6 +61,8 @@ def export(
     ema: bool,
     fixed_size: bool,
     maps: bool,
+    int8: bool,
+    data: str | None,
     as_json: bool,
     backend: str | None,
 ) -> None:
@@ -62,18 +77,52 @@ def export(
     use_backend(backend)
     from reslab.formats.export import export as export_model
 
-    record = export_model(model, format, out, weights, fixed_size, scheme, strict, ema, maps=maps)
+    record = export_model(
+        model,
+        format,
+        out,
+        weights,
+        fixed_size,
+        scheme,
+        strict,
+        ema,
+        maps=maps,
+        int8=int8,
+        data=data,
+    )
     if as_json:
         print_json(record)
-        return
+    else:
+        echo("\n".join(_lines(record)))
+
+
+def _lines(record: Mapping[str, Any]) -> list[str]:
+    """What was written, and how it compares with Keras."""
+    lines = [f"{record['file']}: {record['bytes'] / 1e6:.1f} MB in {record['seconds']:.1f} s"]
     difference = record["difference"]
-    echo(f"{record['file']}: {record['bytes'] / 1e6:.1f} MB in {record['seconds']:.1f} s")
     text = (
         f"compared with Keras on {difference['pictures']} {record['compared_on']}: probabilities "
         f"differ by at most {difference['probabilities']:.1g} of the largest"
     )
-    if maps:
+    if difference["maps"] is not None:
         text += f", maps by {difference['maps']:.1g}"
-    if not fixed_size:
+    if not record["fixed_size"]:
         text += f", pixels of the resized pictures by at most {difference['pixels']:.0f} of 255"
-    echo(text)
+    lines.append(text)
+    if record["int8"]:
+        lines.append(_int8(record["int8"]))
+    if record["fixed_size"]:
+        lines.append("it takes images of the size of the model: resize pictures before")
+    return lines
+
+
+def _int8(measured: Mapping[str, Any]) -> str:
+    n = measured["images"]
+    text = f"on {n:,} {measured['measured_on']}"
+    if "error" in measured:
+        before, after = (
+            f"{percent(rate['value'], n)} ({interval(rate, n)})"
+            for rate in (measured["error"]["keras"], measured["error"]["file"])
+        )
+        text += f" the error was {before} and is {after} in eight bits;"
+    return f"{text} {percent(measured['agreement']['value'], n)} of the answers are the same"

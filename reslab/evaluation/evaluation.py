@@ -95,7 +95,7 @@ def compute(
         return evaluate_on(run, reload(run), own_data=True, keep_seen=keep_seen)
     if (own := recorded_data.moved(run, data)) is not None:
         return evaluate_on(run, own, own_data=True, keep_seen=keep_seen)
-    other = _load(data, run, saved.read_card(model_path), columns, skip_bad)
+    other = load_for(saved.read_card(model_path), data, columns, skip_bad)
     return evaluate_on(run, other, own_data=False, keep_seen=keep_seen)
 
 
@@ -154,13 +154,13 @@ def _readings(run: Run, now: str) -> dict[str, Any]:
     }
 
 
-def _load(
+def load_for(
+    card: Mapping[str, Any],
     data: Any,
-    run: Run,
-    card: dict[str, Any],
-    columns: Mapping[str, str] | None,
-    skip_bad: bool,
+    columns: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
 ) -> Data:
+    """Other data as the model with this card takes them. The arguments are those of `evaluate`."""
     if isinstance(data, Data):
         return data
     height, width, channels = card["image_shape"]

@@ -11,7 +11,7 @@ from reslab.core.errors import UserError, unknown
 from reslab.engines import opening
 from reslab.engines.exported import Exported
 from reslab.formats import tensorflow_files
-from reslab.formats.content import Content
+from reslab.formats.content import Content, Form
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Format:
         open: Reads the file with the format's own runtime.
         open_view: Writes the view alone into a folder, and opens it with the same runtime. None:
             the format takes images of the size of the model only.
+        from_onnx: Whether it is made from the ONNX file, and so has all of its forms.
     """
 
     name: str
@@ -35,9 +36,14 @@ class Format:
     write: Callable[[Content, Path], None]
     open: Callable[[Path], Exported]
     open_view: Callable[[Content, Path], Exported] | None
+    from_onnx: bool = True
 
-    def require(self) -> None:
-        """Raise UserError if a package is not installed."""
+    def check(self, form: Form) -> None:
+        """Raise UserError if the format has not this form, or a package is not installed."""
+        if not self.from_onnx and (form.maps or form.int8):
+            option = "--maps" if form.maps else "--int8"
+            others = ", ".join(name for name, other in FORMATS.items() if other.from_onnx)
+            raise UserError(f"the format {self.name} has no {option}: use one of {others}")
         missing = [name for name in self.packages if find_spec(name) is None]
         if missing:
             raise UserError(
@@ -100,6 +106,7 @@ _ALL = (
         tensorflow_files.write_saved_model,
         opening.saved_model,
         tensorflow_files.saved_model_view,
+        from_onnx=False,
     ),
     Format(
         "litert",
@@ -109,6 +116,7 @@ _ALL = (
         tensorflow_files.write_litert,
         opening.litert,
         None,
+        from_onnx=False,
     ),
 )
 FORMATS = {format.name: format for format in _ALL}

@@ -37,7 +37,9 @@ class Difference:
     maps: float | None = None
 
 
-def compare(source: Exportable, whole: Exported, view: Exported | None) -> Difference:
+def compare(
+    source: Exportable, whole: Exported, view: Exported | None, exact: bool = True
+) -> Difference:
     """Compare a file with Keras, in batches of 1 and 3 pictures.
 
     Args:
@@ -45,6 +47,7 @@ def compare(source: Exportable, whole: Exported, view: Exported | None) -> Diffe
         whole: The file: pictures to probabilities.
         view: The part of the file that resizes and crops; None if the file takes images of the
             size of the model.
+        exact: Whether the probabilities and maps must be those of Keras; not so in eight bits.
 
     Raises:
         UserError: The differences are too large.
@@ -76,7 +79,8 @@ def compare(source: Exportable, whole: Exported, view: Exported | None) -> Diffe
             mean_pixels=float(max(means)),
             pictures=min(first, len(source.examples)),
             maps=float(max(maps)) if whole.maps else None,
-        )
+        ),
+        TOLERANCE if exact else np.inf,
     )
 
 
@@ -89,16 +93,16 @@ def _maps_gap(source: Exportable, answer: np.ndarray, images: np.ndarray) -> flo
     return float(np.abs(answer - expected).max() / np.abs(expected).max())
 
 
-def _checked(found: Difference) -> Difference:
-    if found.probabilities > TOLERANCE:
+def _checked(found: Difference, tolerance: float) -> Difference:
+    if found.probabilities > tolerance:
         raise UserError(
             f"the file does not answer as Keras does: the probabilities differ by "
-            f"{found.probabilities:.2g} of the largest, and {TOLERANCE:g} is the most"
+            f"{found.probabilities:.2g} of the largest, and {tolerance:g} is the most"
         )
-    if found.maps is not None and found.maps > TOLERANCE:
+    if found.maps is not None and found.maps > tolerance:
         raise UserError(
             f"the file does not answer as Keras does: the class activation maps differ by "
-            f"{found.maps:.2g} of the largest value, and {TOLERANCE:g} is the most"
+            f"{found.maps:.2g} of the largest value, and {tolerance:g} is the most"
         )
     if found.pixels > LEVELS or found.mean_pixels > MEAN_LEVEL:
         raise UserError(

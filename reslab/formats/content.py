@@ -11,7 +11,7 @@ from reslab import __version__
 from reslab.engines.exported import CARD
 from reslab.engines.graph import Graph
 from reslab.engines.onnx_proto import proto
-from reslab.formats import whole
+from reslab.formats import int8, whole
 from reslab.formats.exportable import Exportable
 
 
@@ -22,10 +22,12 @@ class Form:
     Attributes:
         fixed_size: Images of the size of the model only: no resizing and cropping inside.
         maps: A second output with the class activation maps.
+        int8: Weights and activations in eight bits.
     """
 
     fixed_size: bool = False
     maps: bool = False
+    int8: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ class Content:
         return {CARD: json.dumps(self.card, ensure_ascii=False)}
 
     @cached_property
-    def graph(self) -> Graph:
-        """Pictures to probabilities (`whole.graph`)."""
-        return whole.graph(self.source, self.form.fixed_size, self.form.maps)
+    def network(self) -> Graph:
+        """What the model takes to probabilities (`whole.network`)."""
+        return whole.network(self.source, self.form.maps)
 
     @cached_property
     def view(self) -> Graph:
@@ -64,7 +66,17 @@ class Content:
         """The ONNX file, with the card in its metadata."""
         from onnx import helper
 
-        model = proto(self.graph)
+        model, view = proto(self.network), proto(self.view)
+        if self.form.int8:
+            model = int8.quantised(model, self.source)
+        graph = helper.make_graph(
+            [*view.graph.node, *model.graph.node],
+            model.graph.name,
+            view.graph.input,
+            model.graph.output,
+            [*view.graph.initializer, *model.graph.initializer],
+        )
+        model.graph.CopyFrom(graph)
         helper.set_model_props(model, self.metadata)
         return bytes(model.SerializeToString())
 

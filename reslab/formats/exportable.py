@@ -12,13 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
 from reslab.engines.head import with_maps
 from reslab.engines.rebuild import rebuild
 from reslab.engines.runtimes import ModelForms
-from reslab.evaluation import recorded_data
 from reslab.evaluation.classifier import Classifier
+from reslab.formats import sample
+from reslab.formats.sample import Sample
 from reslab.formats.views import CentreView, ResizedView, View
 from reslab.models import saved
 from reslab.runs.run import Run
@@ -34,16 +34,14 @@ class Exportable:
         model: Maps images (n, height, width, channels) in 0..255 to probabilities (n, classes).
         view: How a picture of any size becomes such an image.
         card: The classes and all else that a user of the file has to know; JSON-serialisable.
-        examples: uint8 (n, height, width, channels), for the comparison.
-        examples_are: What the examples are, for reports.
+        sample: Images of its data, or made ones.
         order: The order of the channels that `model` takes; pictures are RGB.
     """
 
     model: keras.Model
     view: View
     card: Mapping[str, Any]
-    examples: np.ndarray
-    examples_are: str
+    sample: Sample
     order: str = "rgb"
 
     @property
@@ -66,6 +64,11 @@ class Exportable:
         """From images to probabilities and class activation maps, by Keras. Raises NoMaps."""
         return rebuild(with_maps(self.forms.program))
 
+    @cached_property
+    def examples(self) -> np.ndarray:
+        """Images for the comparison with Keras, uint8 (n, height, width, channels)."""
+        return self.sample.read(np.arange(min(EXAMPLES, self.sample.length)))
+
     def in_order(self, images: np.ndarray) -> np.ndarray:
         """RGB or grey images with the channels in the order of the model."""
         return images[..., ::-1] if self.order == "bgr" else images
@@ -77,25 +80,31 @@ def of(
     scheme: str = "auto",
     strict: bool = True,
     ema: bool = True,
+    data: Any = None,
 ) -> Exportable:
     """A run, a model file that reslab wrote, or a network with weights as what is exported.
 
+    Its images are those of `data` if they are given, else the validation images of a run.
+
     Raises:
-        UserError: There is no trained model, or its weights are not finite.
+        UserError: There is no trained model, its weights are not finite, or `data` do not fit it.
     """
     if weights is not None:
         classifier = Classifier(str(model), weights, "backend", False, scheme, strict, ema)
-        return _pretrained(classifier, str(model), weights)
+        return _pretrained(classifier, str(model), weights, data)
     path = model.path if isinstance(model, Run) else Path(model)
     run = Run.open(path) if (path / RUN_FILE).exists() else None
     loaded, card = saved.load_with_card(run.trained_model() if run else path)
     height, width, channels = card["image_shape"]
     view = CentreView(height, width, margin=bool(card["view"]))
-    examples, text = _examples(run, (height, width, channels))
-    return Exportable(loaded, view, card, examples, text)
+    if data is not None:
+        images: Sample | None = sample.of_data(data, card, str(path))
+    else:
+        images = sample.of_run(run, card) if run else None
+    return Exportable(loaded, view, card, images or sample.made((height, width, channels)))
 
 
-def _pretrained(classifier: Classifier, network: str, weights: str | Path) -> Exportable:
+def _pretrained(classifier: Classifier, network: str, weights: str | Path, data: Any) -> Exportable:
     pre = classifier.preprocessing
     shape = (pre.size, pre.size, 3)
     mean, std = np.asarray(pre.mean, "float32"), np.asarray(pre.std, "float32")
@@ -108,31 +117,5 @@ def _pretrained(classifier: Classifier, network: str, weights: str | Path) -> Ex
         "weights": str(weights),
     }
     view = ResizedView(pre.size, pre.size, pre.resize, pre.interpolation)
-    return Exportable(model, view, card, _made(shape), "made images", pre.order)
-
-
-def _examples(run: Run | None, shape: tuple[int, int, int]) -> tuple[np.ndarray, str]:
-    """Validation images of the run if its data are at hand, else made ones."""
-    if run is not None:
-        try:
-            data = recorded_data.reload(run)
-            part = data.validation or data.train
-            images = part.images(np.arange(min(EXAMPLES, len(part))))
-            if images.shape[1:] == shape:
-                name = "validation" if data.validation else "training"
-                return images, f"{name} images"
-        except (UserError, OSError):  # the data are gone, or were made in Python
-            pass
-    return _made(shape), "made images"
-
-
-def _made(shape: tuple[int, int, int]) -> np.ndarray:
-    """Random pictures with structure at several scales, as photos have it."""
-    height, width, channels = shape
-    rng = np.random.default_rng(0)
-    images = np.zeros((EXAMPLES, *shape))
-    for step in (1, 4, 16, 64):
-        rows, columns = -(-height // step), -(-width // step)
-        blocks = rng.uniform(0, 64, (EXAMPLES, rows, columns, channels))
-        images += blocks.repeat(step, 1).repeat(step, 2)[:, :height, :width]
-    return images.astype(np.uint8)
+    images = sample.made(shape) if data is None else sample.of_pictures(data, pre)
+    return Exportable(model, view, card, images, pre.order)

@@ -45,8 +45,6 @@ def saved_model_view(content: Content, folder: Path) -> Exported:
 
 
 def _write(kind: str, content: Content, path: Path) -> None:
-    if content.form.maps:
-        raise UserError("a file of TensorFlow has no maps: export to onnx or openvino with --maps")
     folder = path.parent / "tensorflow"
     folder.mkdir()
     saved.save(content.source.model, folder / "model.keras", {})

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,8 +19,9 @@ from reslab import weights, zoo
 from reslab.core.errors import UserError
 from reslab.engines import exported, opening
 from reslab.engines.graph import Graph
-from reslab.formats import base
+from reslab.formats import base, int8, tensorflow_files
 from reslab.formats.content import Content
+from reslab.models import saved
 from reslab.runs.run import Run
 from reslab.spec import Conv, Dense, Flatten, Network
 from tests.helpers.cli import error_of, output_of
@@ -28,6 +30,7 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
 pytestmark = pytest.mark.usefixtures("apart")
 FORMATS = ("onnx", "openvino")
+OF_TENSORFLOW = ("saved_model", "litert")
 SIZES = ((8, 8), (64, 40), (13, 90), (300, 200))
 
 
@@ -131,12 +134,14 @@ def test_weights_with_their_own_preprocessing(pictures, tmp_path):
 def test_a_damaged_writer_leaves_no_file(format, part, trained: Run, monkeypatch):
     class Damaged(Content):
         @cached_property
-        def graph(self) -> Graph:
-            return damaged(super().graph, part)
+        def network(self) -> Graph:
+            network = super().network
+            return damaged(network, part == "maps") if part != "view" else network
 
         @cached_property
         def view(self) -> Graph:
-            return damaged(super().view, part)
+            view = super().view
+            return damaged(view, False) if part == "view" else view
 
     monkeypatch.setattr(sys.modules[reslab.export.__module__], "Content", Damaged)
     with pytest.raises(UserError, match=r"does not (answer as Keras|resize as Pillow) does"):
@@ -144,22 +149,15 @@ def test_a_damaged_writer_leaves_no_file(format, part, trained: Run, monkeypatch
     assert list(Path.cwd().iterdir()) == []
 
 
-def damaged(graph: Graph, part: str) -> Graph:
-    """The graph with one constant a tenth larger: of the network, of the view, or of the maps."""
+def damaged(graph: Graph, maps: bool) -> Graph:
+    """The graph with its largest constant a tenth larger: of the maps, or of the rest."""
     floats = [
         name
         for name, value in graph.constants.items()
-        if (
-            name.split("/")[0].removeprefix("class_")
-            if name.startswith(("view/", "class_maps/"))
-            else "network"
-        )
-        == part
-        and value.dtype.kind == "f"
+        if value.dtype.kind == "f" and name.startswith("class_maps/") == maps
     ]
-    constants = dict(graph.constants)
-    for name in sorted(floats, key=lambda name: constants[name].size)[-1:]:
-        constants[name] = constants[name] * np.float32(1.1)
+    largest = max(floats, key=lambda name: graph.constants[name].size)
+    constants = {**graph.constants, largest: graph.constants[largest] * np.float32(1.1)}
     return replace(graph, constants=constants)
 
 
@@ -241,3 +239,105 @@ sys.stdin.read()
         reslab.export(trained, out=tmp_path / "m.onnx")
         other.stdin.close()
     assert {path.name for path in tmp_path.glob(".export-*")} == {".export-used"}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_eight_bits(format, trained: Run, pictures, tmp_path):
+    suffix = base.FORMATS[format].suffix
+    record = reslab.export(trained, format, tmp_path / f"m{suffix}", int8=True)
+    measured = record["int8"]
+    images = measured["images"]
+    assert measured["measured_on"] == "validation images"
+    assert measured["agreement"]["value"] >= 0.95
+    error = {name: rate["value"] for name, rate in measured["error"].items()}
+    assert abs(error["keras"] - error["file"]) <= 1 - measured["agreement"]["value"]
+    assert error["keras"] == pytest.approx(trained.log()[-1]["val_error"], abs=2 / images)
+    assert len(reslab.predict(tmp_path / f"m{suffix}", pictures)) == len(pictures)
+
+
+def test_eight_bits_are_really_used(trained: Run, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    reslab.export(trained, out=tmp_path / "m.onnx", int8=True)
+    constants = onnx.load(tmp_path / "m.onnx").graph.initializer
+    kernels = [c for c in constants if len(c.dims) == 4 and c.data_type == onnx.TensorProto.INT8]
+    assert len(kernels) == 6  # all convolutions
+
+
+def test_eight_bits_that_answer_differently_leave_no_file(trained: Run, monkeypatch):
+    honest = int8.quantised
+
+    def damaged_network(network, source):
+        model = honest(network, source)
+        for constant in model.graph.initializer:
+            if "dense" in constant.name and constant.raw_data and len(constant.dims) == 2:
+                values = np.frombuffer(constant.raw_data, np.int8)
+                constant.raw_data = values[::-1].tobytes()
+        return model
+
+    monkeypatch.setattr(int8, "quantised", damaged_network)
+    with pytest.raises(UserError, match="the int8 file answers as the model does for"):
+        reslab.export(trained, "onnx", "m.onnx", int8=True)
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_eight_bits_need_images(trained: Run, thirds: Path):
+    model = trained.model_path
+    assert "say where they are with --data" in error_of(
+        "export", model, "--out", "m.onnx", "--int8"
+    )
+    text = output_of("export", model, "--out", "m.onnx", "--int8", "--data", thirds)
+    assert "images of thirds the error was" in text
+    assert "the format litert has no --int8: use one of onnx, openvino" in error_of(
+        "export", model, "--to", "litert", "--int8"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", OF_TENSORFLOW)
+def test_the_formats_of_tensorflow(format, trained: Run, pictures, tmp_path):
+    """Written in another process, whatever the backend of this one is."""
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("ai_edge_litert")
+    path = tmp_path / f"m{base.FORMATS[format].suffix}"
+    record = reslab.export(trained, format, path)
+    assert record["difference"]["probabilities"] < 1e-5
+    assert record["fixed_size"] == (format == "litert")
+    opened = opening.open_file(path)
+    assert opened.card["classes"] == trained.info["data"]["classes"]
+    np.testing.assert_allclose(
+        probabilities(path, pictures), probabilities(trained, pictures), atol=5e-3
+    )
+    reslab.export(trained, format, path)  # in place of the first one
+    (path / "own.txt" if path.is_dir() else tmp_path / "own.txt").write_text("")
+    record_file = tmp_path / f"{path.name}.json"
+    record_file.unlink()
+    if path.is_dir():
+        with pytest.raises(UserError, match="has files that reslab did not export"):
+            reslab.export(trained, format, path)
+        (path / "saved_model.pb").write_bytes(b"no model")
+        with pytest.raises(UserError, match="cannot be opened by TensorFlow"):
+            reslab.predict(path, pictures)
+    else:
+        path.write_bytes(path.read_bytes()[:-50])
+        with pytest.raises(UserError, match="cannot be opened by LiteRT"):
+            reslab.predict(path, pictures)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", OF_TENSORFLOW)
+def test_a_damaged_model_of_tensorflow_leaves_no_file(format, trained: Run, monkeypatch):
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("ai_edge_litert")
+    honest = saved.save
+
+    def save(model, path, card):
+        weights = model.get_weights()
+        honest(model, path, card)
+        other = keras.models.clone_model(model)
+        other.set_weights([1.1 * w for w in weights])
+        honest(other, path, card)
+
+    monkeypatch.setattr(tensorflow_files.saved, "save", save)
+    with pytest.raises(UserError, match="does not answer as Keras does"):
+        reslab.export(trained, format, f"m{base.FORMATS[format].suffix}")
+    assert list(Path.cwd().iterdir()) == []

@@ -139,6 +139,10 @@ class Task(ABC):
         """The other results of an evaluation, line by line."""
 
     @abstractmethod
+    def answers(self, outputs: np.ndarray, card: Mapping[str, Any]) -> np.ndarray:
+        """The outputs of a whole model (n, classes) as labels, in the form that data have them."""
+
+    @abstractmethod
     def predictions(
         self, output: np.ndarray, card: Mapping[str, Any], top: int | None
     ) -> list[dict[str, Any]]:

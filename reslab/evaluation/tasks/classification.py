@@ -144,6 +144,9 @@ class Classification(Task):
             lines.append(f"  {pair['true']} taken for {pair['predicted']}: {count}")
         return lines
 
+    def answers(self, outputs: np.ndarray, card: Mapping[str, Any]) -> np.ndarray:
+        return outputs.argmax(-1)
+
     def predictions(
         self, output: np.ndarray, card: Mapping[str, Any], top: int | None
     ) -> list[dict[str, Any]]:

@@ -194,6 +194,9 @@ class Multilabel(Task):
             )
         return lines
 
+    def answers(self, outputs: np.ndarray, card: Mapping[str, Any]) -> np.ndarray:
+        return (outputs >= np.asarray(thresholds_of(card))).astype(np.int32)
+
     def predictions(
         self, output: np.ndarray, card: Mapping[str, Any], top: int | None
     ) -> list[dict[str, Any]]:

@@ -1,0 +1,173 @@
+"""Networks with eight-bit numbers: static quantisation by ONNX Runtime.
+
+Weights have one scale per channel, activations one per tensor, which comes from calibration images.
+The scales are in the file as pairs of operations that quantise and dequantise (QDQ), which ONNX
+Runtime and OpenVINO turn into integer arithmetic.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reslab.core.errors import UserError, one_line
+from reslab.engines.exported import Exported
+from reslab.engines.program import Program
+from reslab.evaluation.metrics import wilson
+from reslab.evaluation.tasks.registry import task_of
+from reslab.formats.exportable import Exportable
+
+CALIBRATION_IMAGES, BATCH = 512, 32
+PERCENTILE = 99.99  # of the activations that the scale covers
+MEMORY = 2e9  # bytes of activations of all calibration images, at most
+MEASURED = 5_000, 1_000  # images on which small and large networks are measured
+LARGE = 64 * 64  # pixels of an image from which a network is large
+AGREEMENT = 0.9  # of the answers, for a file to be written
+
+
+def quantised(network: Any, source: Exportable) -> Any:
+    """A network in eight bits.
+
+    Args:
+        network: An `onnx.ModelProto` from images as the model takes them, float32.
+        source: Its model and the images that calibrate it.
+
+    Raises:
+        UserError: There are no real images, or ONNX Runtime cannot quantise the network.
+    """
+    if not source.sample.real:
+        raise UserError("int8 needs images for the calibration: say where they are with --data")
+    onnx = importlib.import_module("onnx")
+    tools = importlib.import_module("onnxruntime.quantization")
+    positions = source.sample.spread(CALIBRATION_IMAGES)
+    by_percentile = len(positions) * _bytes_per_image(source.forms.program) <= MEMORY
+    if by_percentile:
+        options: dict[str, Any] = {"CalibPercentile": PERCENTILE}
+    else:  # which forgets the activations of each batch
+        options = {"CalibMaxIntermediateOutputs": 1}
+    name = network.graph.input[0].name
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        path = Path(folder) / "int8.onnx"
+        try:
+            tools.quantize_static(
+                network,
+                path,
+                _reader(tools, name, source, positions),
+                quant_format=tools.QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=tools.QuantType.QUInt8,
+                weight_type=tools.QuantType.QInt8,
+                calibrate_method=tools.CalibrationMethod.Percentile
+                if by_percentile
+                else tools.CalibrationMethod.MinMax,
+                extra_options=options,
+            )
+        except Exception as error:  # of any class
+            raise UserError(
+                f"ONNX Runtime cannot quantise the network: {one_line(error)}"
+            ) from None
+        return onnx.load(str(path))
+
+
+def _bytes_per_image(program: Program) -> int:
+    """Of the activations of one image, approximately."""
+    return sum(4 * int(np.prod([n or 1 for n in call.output.shape])) for call in program.calls)
+
+
+def _reader(tools: Any, name: str, source: Exportable, positions: np.ndarray) -> Any:
+    class Reader(tools.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.batches = self.read()
+
+        def read(self) -> Iterator[dict[str, np.ndarray]]:
+            batch = min(BATCH, len(positions))
+            for start in range(0, len(positions) - batch + 1, batch):  # all of one size
+                images = source.sample.read(positions[start : start + batch])
+                yield {name: source.in_order(images).astype("float32")}
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.batches, None)
+
+    return Reader()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what ONNX Runtime prints and logs while it quantises."""
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate with its 95 % Wilson interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, hits: np.ndarray) -> Rate:
+        low, high = wilson(int(hits.sum()), len(hits))
+        return cls(float(hits.mean()), low, high)
+
+
+def measure(source: Exportable, file: Exported, least: float = AGREEMENT) -> dict[str, Any]:
+    """The error before and after, and how often the answers agree.
+
+    Args:
+        source: The model and its images.
+        file: The exported file.
+        least: The rate of agreement below which the file is refused.
+
+    Returns:
+        "images" and "measured_on", "agreement", and with labels "error" of "keras" and "file".
+
+    Raises:
+        UserError: The answers agree too rarely.
+    """
+    sample = source.sample
+    large = source.shape[0] * source.shape[1] > LARGE
+    positions = sample.spread(MEASURED[large])
+    task, card = task_of(source.card), source.card
+    answers: dict[str, list[np.ndarray]] = {"keras": [], "file": []}
+    run = file.behind_view()
+    for start in range(0, len(positions), BATCH):
+        images = sample.read(positions[start : start + BATCH])
+        taken = source.in_order(images)
+        outputs = {
+            "keras": source.expected(taken),
+            "file": run(images if file.fixed_size else taken),
+        }
+        for name, output in outputs.items():
+            answers[name].append(task.answers(output, card))
+    both = {name: np.concatenate(parts) for name, parts in answers.items()}
+    agreement = Rate.of((both["keras"] == both["file"]).ravel())
+    result = {
+        "images": len(positions),
+        "measured_on": sample.text,
+        "agreement": asdict(agreement),
+    }
+    if agreement.value < least:
+        raise UserError(
+            f"the int8 file answers as the model does for {100 * agreement.value:.1f} % of "
+            f"{len(positions)} images only, and {100 * least:.0f} % is the least"
+        )
+    if sample.labels is not None:
+        labels = sample.labels[positions]
+        errors = {name: (answer != labels).ravel() for name, answer in both.items()}
+        result["error"] = {name: asdict(Rate.of(wrong)) for name, wrong in errors.items()}
+    return result
