@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -51,8 +52,9 @@ def evaluate(
             failure = error
     warnings = cautions(opened.info, result, opened.log())
     if as_json:
-        shown = {key: value for key, value in result.items() if key != "mistakes"}
-        print_json({**shown, "cautions": warnings})
+        pictures = "mistakes", "examples", "map"
+        shown = {key: value for key, value in result.items() if key not in pictures}
+        print_json({**_without_pictures(shown), "cautions": warnings})
     else:
         task = task_of(opened.info)
         lines = [task.sentence(result), *task.details(result)]
@@ -61,3 +63,10 @@ def evaluate(
         echo("\n".join([*lines, *(f"caution: {warning}" for warning in warnings)]))
     if failure is not None:  # as with a run on a read-only disk
         raise failure
+
+
+def _without_pictures(value: Any) -> Any:
+    """A JSON value without its entries "png"."""
+    if isinstance(value, dict):
+        return {k: _without_pictures(each) for k, each in value.items() if k != "png"}
+    return [_without_pictures(each) for each in value] if isinstance(value, list) else value

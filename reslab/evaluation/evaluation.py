@@ -14,8 +14,10 @@ from reslab.core.errors import UserError
 from reslab.core.files import SAFE, write_json
 from reslab.data import Data, Split, notes, python
 from reslab.data.sources import table, web
-from reslab.evaluation import recorded_data, unseen
+from reslab.evaluation import near_duplicates, recorded_data, unseen
+from reslab.evaluation.inspection import Evaluated
 from reslab.evaluation.recorded_data import reload
+from reslab.evaluation.scoring import outputs
 from reslab.evaluation.tasks.registry import task_of
 from reslab.models import saved
 from reslab.runs.run import Run
@@ -108,7 +110,13 @@ def evaluate_on(run: Run, data: Data, own_data: bool, keep_seen: bool = False) -
     task.check(data, card, str(run.path))
     name, split = _split(data, own_data)
     split, seen = unseen.leave_out_seen(run, split, data, own_data, keep_seen)
-    result = task.evaluate(model, split, data, card)
+    probabilities = outputs(model, split)
+    result = task.evaluate(probabilities, split, data, card)
+    if own_data:
+        trained_on = _trained_on(run)
+        result |= task.inspect(model, Evaluated(name, split, probabilities, data, trained_on))
+        if name == "test" and (pairs := near_duplicates.find(split, data, trained_on)):
+            result["near_duplicates"] = pairs
     result |= {
         "seen": seen,
         "notes": _notes(data, own_data, result),
@@ -120,6 +128,12 @@ def evaluate_on(run: Run, data: Data, own_data: bool, keep_seen: bool = False) -
         "command": _command(run, data, own_data, keep_seen),
     }
     return result | _readings(run, result["when"]) if own_data else result
+
+
+def _trained_on(run: Run) -> int:
+    """The images of all steps of the training, which bound the time of what is for the report."""
+    steps = max((line["step"] for line in run.log("epoch")), default=0)
+    return steps * int(run.info["recipe"].get("batch") or 1)
 
 
 def _command(run: Run, data: Data, own_data: bool, keep_seen: bool) -> str:

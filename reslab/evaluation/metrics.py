@@ -20,6 +20,7 @@ from reslab.core.errors import UserError
 
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 BINS = 15  # equal-width confidence bins, as in Guo et al. 2017, "On Calibration of Modern Networks"
+EDGES = np.linspace(0.0, 1.0, BINS + 1)  # of the bins
 PAIRS = 20  # most confused pairs that are kept
 FEWEST_FOR_TOP5 = 6  # with five classes or fewer the top five are all classes
 FLOOR = 1e-7  # the loss raises smaller probabilities to it, as Keras's cross-entropy does
@@ -67,7 +68,7 @@ def classification_metrics(
         "balanced_accuracy": float(np.mean(recalls)),
         "accuracy": int(right.sum()) / n,
         "per_class": per_class,
-        "calibration": _calibration(probabilities.max(axis=1), right),
+        "calibration": calibration(probabilities.max(axis=1), right),
         "classes": [str(name) for name in classes],
         "confusion": confusion.tolist(),
         "confused": _confused(confusion, classes),
@@ -170,12 +171,16 @@ def _per_class(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, 
     return rows
 
 
-def _calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
+def bin_of(confidence: np.ndarray) -> np.ndarray:
+    """The confidence bin of each image, int (n,). A bin includes its upper edge."""
+    # Half precision gives values up to 1e-3 above 1.
+    return np.clip(np.digitize(confidence, EDGES, right=True) - 1, 0, BINS - 1)
+
+
+def calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
     """The expected calibration error: the mean gap between confidence and accuracy of the bins,
     weighted by their images."""
-    edges = np.linspace(0.0, 1.0, BINS + 1)
-    # A bin includes its upper edge. Half precision gives values up to 1e-3 above 1.
-    which = np.clip(np.digitize(confidence, edges, right=True) - 1, 0, BINS - 1)
+    which = bin_of(confidence)
     bins: list[dict[str, Any]] = []
     ece = 0.0
     for b in range(BINS):
@@ -185,7 +190,7 @@ def _calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
         accuracy = float(right[inside].mean()) if n else None
         if mean is not None and accuracy is not None:
             ece += n / len(right) * abs(mean - accuracy)
-        low, high = float(edges[b]), float(edges[b + 1])
+        low, high = float(EDGES[b]), float(EDGES[b + 1])
         bins.append({"low": low, "high": high, "n": n, "confidence": mean, "accuracy": accuracy})
     return {"ece": ece, "bins": bins}
 

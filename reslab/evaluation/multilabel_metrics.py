@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 
 from reslab.core.errors import UserError
-from reslab.core.rng import Stream
+from reslab.evaluation import bootstrap
+from reslab.evaluation.bootstrap import percentiles
 from reslab.evaluation.metrics import FLOOR, wilson
 
 DEFAULT_THRESHOLD = 0.5
 FEWEST = 5  # validation images with and without a label, below which its threshold is the default
-RESAMPLES = 500  # of the bootstrap
-MOST_NUMBERS = 2 * 10**8  # images x labels x resamples: larger sets have fewer resamples
-FEWEST_RESAMPLES = 100
 CURVE_POINTS = 60  # of a precision-recall curve that are kept
 
 
@@ -160,8 +158,7 @@ class _Bootstrap:
 
     def __init__(self, scores: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> None:
         n, k = labels.shape
-        resamples = int(np.clip(MOST_NUMBERS / (n * k), FEWEST_RESAMPLES, RESAMPLES))
-        weights = _resampled(n, resamples)  # (r + 1, n): the first row is the sample itself
+        weights = bootstrap.weights(n, bootstrap.resamples(n, k))  # (samples + 1, n)
         hits = (predicted & (labels == 1)).astype(np.float32)
         totals = predicted.astype(np.float32) + labels.astype(np.float32)  # 2 tp + fp + fn
         true, both = ((weights @ array).astype(np.float64) for array in (hits, totals))
@@ -172,18 +169,10 @@ class _Bootstrap:
         precision = np.stack(
             [_weighted(s, y, weights) for s, y in zip(scores.T, labels.T, strict=True)], 1
         )
-        self.average_precision = [_interval(column) for column in precision.T]
-        self.f1 = [_interval(column) for column in f1.T]
-        self.map, self.macro_f1 = _interval(_mean(precision)), _interval(_mean(f1))
-        self.micro_f1 = _interval(micro)
-
-
-def _resampled(n: int, resamples: int) -> np.ndarray:
-    """How often each image is in each sample; float32 (resamples + 1, n), the first row is 1."""
-    counts: list[np.ndarray] = [np.ones(n)]
-    stream = Stream("bootstrap", n)
-    counts += [np.bincount(stream.integers(n, n), minlength=n) for _ in range(resamples)]
-    return np.stack(counts).astype(np.float32)  # whole numbers: their sums are exact
+        self.average_precision = [percentiles(column) for column in precision.T]
+        self.f1 = [percentiles(column) for column in f1.T]
+        self.map, self.macro_f1 = percentiles(_mean(precision)), percentiles(_mean(f1))
+        self.micro_f1 = percentiles(micro)
 
 
 def _weighted(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -207,15 +196,6 @@ def _mean(values: np.ndarray) -> np.ndarray:
     sums = np.where(defined, values, 0).sum(1)
     with np.errstate(invalid="ignore"):
         return np.asarray(sums / np.where(defined.any(1), defined.sum(1), np.nan))
-
-
-def _interval(values: np.ndarray) -> dict[str, float | None]:
-    """The value of the sample, which comes first, with the 95 % percentiles of the others."""
-    if not np.isfinite(values[0]):
-        return {"value": None, "low": None, "high": None}
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    value = float(values[0])
-    return {"value": value, "low": min(value, float(low)), "high": max(value, float(high))}
 
 
 def _per_label(

@@ -8,9 +8,10 @@ from typing import Any
 
 from reslab.core.records import check_record
 from reslab.plots.format import interval, percent
+from reslab.plots.plotly import Chart
 from reslab.report import evaluation_charts
 from reslab.report.thumbnails import thumbnail
-from reslab.runs.records import ClassificationEvaluation
+from reslab.runs.evaluation_records import ClassificationEvaluation
 
 TEMPLATE = "classification.html"
 PAIRS_WITH_PICTURES = 8  # confused pairs that are shown with pictures
@@ -44,12 +45,34 @@ def evaluation(
         "few": len(shown) <= evaluation_charts.MAX_CLASSES_WITH_COUNTS,
         "empty": [row["class"] for row in evaluation["per_class"] if not row["n"]],
         "most_confusion": _most_confusion(evaluation, shown),
+        "temperature": (temperature := _temperature(evaluation)),
         "charts": {
             "confusion": evaluation_charts.confusion(evaluation, f"{id}-confusion"),
             "classes": evaluation_charts.class_errors(evaluation, f"{id}-classes"),
-            "reliability": evaluation_charts.reliability(evaluation, f"{id}-reliability"),
+            "reliability": evaluation_charts.reliability(
+                evaluation["calibration"], f"{id}-reliability"
+            ),
+            **_after(temperature, f"{id}-reliability-after"),
         },
     }
+
+
+def _temperature(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The temperature, and whether it is better: None if that is not decided."""
+    stored = evaluation.get("temperature")
+    if not stored or stored["value"] is None:
+        return stored
+    change = stored["loss_change"]
+    return {
+        **stored,
+        "better": None if change["low"] <= 0 <= change["high"] else change["high"] < 0,
+    }
+
+
+def _after(temperature: Mapping[str, Any] | None, id: str) -> dict[str, Chart]:
+    if not temperature or temperature["value"] is None:
+        return {}
+    return {"reliability_after": evaluation_charts.reliability(temperature["calibration"], id)}
 
 
 def _most_confusion(evaluation: Mapping[str, Any], shown: Sequence[int]) -> float:

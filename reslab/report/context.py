@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reslab.core.errors import DAMAGE, UserError
+from reslab.data.dataset import MULTILABEL
 from reslab.evaluation.cautions import cautions
 from reslab.evaluation.tasks import registry
 from reslab.plots import format, plotly, run_charts
 from reslab.plots.run_charts import Curves
-from reslab.report import schedule, seeds, suspects, tasks
+from reslab.report import details, schedule, seeds, suspects, tasks
 from reslab.report.reproduce import training_command
 from reslab.spec import Network, summary
 
@@ -60,7 +61,8 @@ def page_context(runs: Sequence[RunLike], folds: Mapping[str, Any] | None = None
     Raises UserError if the files of a run do not contain what they should.
     """
     names = _names(runs)
-    sections = [_section(run, number, names[number]) for number, run in enumerate(runs)]
+    alone = len(runs) == 1
+    sections = [_section(run, number, names[number], alone) for number, run in enumerate(runs)]
     over_seeds = seeds.table(runs, sections)
     return {
         "title": (folds or {}).get("title") or over_seeds["title"] or _title(sections),
@@ -116,15 +118,15 @@ def _rates(sections: Sequence[Mapping[str, Any]]) -> str:
     return "by the recipe, or as logged" if any(exact) else "as logged"
 
 
-def _section(run: RunLike, number: int, name: str) -> dict[str, Any]:
+def _section(run: RunLike, number: int, name: str, alone: bool) -> dict[str, Any]:
     try:
-        return _content(run, number, name)
+        return _content(run, number, name, alone)
     except DAMAGE as error:
         raise UserError(f"{run.path} is damaged: {error!r}") from error
 
 
-def _content(run: RunLike, number: int, name: str) -> dict[str, Any]:
-    """Everything that the report shows about one run."""
+def _content(run: RunLike, number: int, name: str, alone: bool) -> dict[str, Any]:
+    """Everything that the report shows about one run; `alone` if the page has no other."""
     info, evaluation = {**INFO, **run.info}, run.evaluation
     rows = run.log()
     log = _Log(rows)
@@ -151,10 +153,14 @@ def _content(run: RunLike, number: int, name: str) -> dict[str, Any]:
         "measure": registry.result_module(info).MEASURE,
         "chosen": _chosen(info, log, data["counts"]["validation"]),
         "seconds": log.seconds or format.seconds_between(info["started"], info["finished"]),
-        "evaluation": _evaluation(run, evaluation, data, f"run-{number}") if evaluation else None,
-        "suspects": _suspects(run, data),
+        "evaluation": _evaluation(run, evaluation, data, f"run-{number}", alone)
+        if evaluation
+        else None,
+        "suspects": _suspects(run, evaluation, data),
         "train": training_command(run.path, info, run.network),
         "evaluate": f"reslab evaluate {shlex.quote(str(run.path))}",
+        "report": f"reslab report {shlex.quote(str(run.path))}",
+        "export": f"reslab export {shlex.quote(str(run.path))} --temperature",
         "resume": f"reslab train --resume {shlex.quote(str(run.path))}",
         "recipe": _recipe(info["recipe"]),
         "cautions": cautions({**info, "data": data}, evaluation, rows),
@@ -230,18 +236,23 @@ def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _evaluation(
-    run: RunLike, evaluation: Mapping[str, Any], data: Mapping[str, Any], id: str
+    run: RunLike, evaluation: Mapping[str, Any], data: Mapping[str, Any], id: str, alone: bool
 ) -> dict[str, Any]:
     """The evaluation as the task of the run shows it, and the template that does."""
     module = tasks.module(run.info)
     shown = module.evaluation(run.path / "evaluation.json", evaluation, data, id)
     main = registry.result_module(run.info).main(shown)
-    return {**shown, "main": main, "tiles": module.tiles(shown), "template": module.TEMPLATE}
+    images = details.details(shown, id) if alone else details.NOTHING
+    results = {"main": main, "tiles": module.tiles(shown), "template": module.TEMPLATE}
+    return {**shown, **images, **results}
 
 
-def _suspects(run: RunLike, data: Mapping[str, Any]) -> dict[str, Any] | None:
-    stored = run.suspects
-    return suspects.shown(run.path / "suspects.json", stored, data) if stored else None
+def _suspects(
+    run: RunLike, evaluation: Mapping[str, Any] | None, data: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    likely = (evaluation or {}).get("suspects")
+    several = registry.task_name(run.info) == MULTILABEL
+    return suspects.shown(run.path / "suspects.json", run.suspects, likely, data, several)
 
 
 def _measure(sections: Sequence[Mapping[str, Any]]) -> str:

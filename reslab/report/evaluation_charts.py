@@ -157,12 +157,12 @@ def class_errors(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
     )
 
 
-def reliability(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
+def reliability(calibration: Mapping[str, Any], chart_id: str) -> Chart:
     """Return accuracy by confidence: a dot with an interval for each bin, its area by its images.
 
     No line joins the dots: between sparse bins it would show the noise as a course.
     """
-    bins = [b for b in evaluation["calibration"]["bins"] if b["n"]]
+    bins = [b for b in calibration["bins"] if b["n"]]
     most = max((b["n"] for b in bins), default=1)
     bounds = [wilson(round(b["accuracy"] * b["n"]), b["n"]) for b in bins]
     accuracy = [100 * b["accuracy"] for b in bins]
@@ -203,6 +203,6 @@ def reliability(evaluation: Mapping[str, Any], chart_id: str) -> Chart:
         "data": [ideal, trace],
         "layout": layout(axis("confidence", **percent), axis("accuracy", **percent)),
     }
-    ece = 100 * evaluation["calibration"]["ece"]
+    ece = 100 * calibration["ece"]
     label = f"Reliability diagram. Expected calibration error {ece:.1f} %."
     return Chart(chart_id, figure, label, "max-width: 27rem; aspect-ratio: 1")

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from reslab.evaluation.tasks.registry import task_of
+from reslab.report import suspects
 
 if TYPE_CHECKING:
     from reslab.report.context import RunLike
@@ -27,12 +28,23 @@ def sentences(runs: Sequence[RunLike], evaluation: Mapping[str, Any] | None) -> 
     return lines
 
 
-def block(runs: Sequence[RunLike], evaluation: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The variables of the template's block about folds."""
+def block(
+    runs: Sequence[RunLike],
+    evaluation: Mapping[str, Any] | None,
+    likely: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The variables of the template's block about folds.
+
+    Args:
+        runs: The run of each fold.
+        evaluation: That of the ensemble on the test images.
+        likely: Labels that are likely wrong, from `reslab.evaluation.cross_validation.suspects`.
+    """
     network, data = runs[0].info["network"]["name"], runs[0].info["data"]["name"]
     return {
         "title": f"{network} on {data}, {len(runs)} folds",
         "sentences": [line[0].upper() + line[1:] + "." for line in sentences(runs, evaluation)],
+        "suspects": None if likely is None else suspects.of_folds(likely, runs[0].info["data"]),
         "covers": COVERS if evaluation else COVERS.partition(" The test set")[0],
     }
 

@@ -11,7 +11,7 @@ from reslab.evaluation.multilabel_metrics import DEFAULT_THRESHOLD
 from reslab.plots.format import NONE, interval, percent
 from reslab.report import multilabel_charts
 from reslab.report.thumbnails import thumbnail
-from reslab.runs.records import MultilabelEvaluation
+from reslab.runs.evaluation_records import MultilabelEvaluation
 
 TEMPLATE = "multilabel.html"
 # Defaults of the keys that an evaluation may lack.

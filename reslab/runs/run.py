@@ -35,15 +35,8 @@ from reslab.core.files import (
     writing,
 )
 from reslab.core.paths import regular
-from reslab.runs.records import (
-    EVALUATIONS,
-    LOG_LINES,
-    Evaluation,
-    LogLine,
-    RunInfo,
-    Suspects,
-    problem_of,
-)
+from reslab.runs.evaluation_records import EVALUATIONS, Evaluation, Suspects, problem_of
+from reslab.runs.records import LOG_LINES, LogLine, RunInfo
 from reslab.spec import Network
 from reslab.spec.serialize import decode_network
 

@@ -3,6 +3,7 @@
     folds.json           network, data and options as they were given, and the folds
     NETWORK-fold1/ ...   ordinary runs, whose images of fold 1 (2, ...) validate
     evaluation.json      the test error of the averaged ensemble of all runs
+    suspects.json        labels that are likely wrong, if cleanlab is installed
     report.html          all runs side by side, with the mean and spread of their validation errors
 
 No run reads the test set: the ensemble reads it, once.
@@ -10,9 +11,7 @@ No run reads the test set: the ensemble reads it, once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,18 @@ from reslab.core.interrupts import interrupt, on_signals
 from reslab.core.progress import Watch
 from reslab.data import Data
 from reslab.data.folds import fold
-from reslab.evaluation import unseen
-from reslab.evaluation.ensemble import averaged
+from reslab.evaluation import cross_validation
 from reslab.evaluation.tasks.registry import task_of
-from reslab.models import saved
 from reslab.report import folds as report
 from reslab.report import page
+from reslab.runs.evaluation_records import EVALUATIONS, Evaluation, LikelyLabels
 from reslab.runs.options import TrainingOptions
 from reslab.runs.recipe import Recipe
-from reslab.runs.records import EVALUATIONS, Evaluation
 from reslab.runs.run import Run
 from reslab.spec import Network
 from reslab.training.several import Several
 
-EVALUATION = "evaluation.json"
+EVALUATION, SUSPECTS = "evaluation.json", "suspects.json"
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,8 @@ class Folds(Several):
             evaluation = self._evaluation(runs)
             if self.trained or not (self.path / "report.html").exists():
                 path = self.path / "report.html"
-                page.write(runs, path, folds=report.block(runs, evaluation))
+                block = report.block(runs, evaluation, self._suspects(runs))
+                page.write(runs, path, folds=block)
             return FoldRuns(self.path, tuple(runs), evaluation, self.trained)
 
     def _evaluation(self, runs: list[Run]) -> dict[str, Any] | None:
@@ -169,24 +167,21 @@ class Folds(Several):
                 file, EVALUATIONS.get(task.name, Evaluation), "delete it to evaluate again"
             )
             return stored
-        data = self.all_data()
-        if data.test is None:
-            return None
         keep_seen = bool(self.info["options"].get("keep_seen"))
-        split, seen = unseen.leave_out_seen(runs[0], data.test, data, True, keep_seen)
-        loaded = [saved.load_with_card(run.model_path) for run in runs]
-        model, card = averaged([m for m, _ in loaded]), task.card_of_mean([c for _, c in loaded])
-        result: Mapping[str, Any] = task.evaluate(model, split, data, card)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        evaluation = {
-            **result,
-            "seen": seen,
-            "split": "test",
-            "data": data.name,
-            "checksum": data.checksum,
-            "when": now,
-            "readings": 1,
-            "first_read": now,
-        }
-        write_json(file, evaluation)
+        evaluation = cross_validation.evaluate_ensemble(runs, self.all_data(), keep_seen)
+        if evaluation is not None:
+            write_json(file, evaluation)
         return evaluation
+
+    def _suspects(self, runs: list[Run]) -> dict[str, Any] | None:
+        """Labels that are likely wrong, of all images that were held out from a training."""
+        file = self.path / SUSPECTS
+        if file.exists():
+            stored: dict[str, Any] = records.read_json(
+                file, LikelyLabels, "delete it to look for wrong labels again"
+            )
+            return stored
+        suspects = cross_validation.suspects(runs, self.all_data())
+        if suspects is not None:
+            write_json(file, suspects)
+        return suspects

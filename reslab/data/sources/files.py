@@ -26,7 +26,7 @@ from reslab.data.content import (
     joined,
 )
 from reslab.data.dataset import CLASSIFICATION, MULTILABEL, Parts
-from reslab.data.duplicates import near_pairs
+from reslab.data.duplicates import as_bytes, near_pairs
 from reslab.data.formats import BadImage
 from reslab.data.images import MARGIN, Size, read_view, sides
 from reslab.data.scale import GreyScale, Values, choose
@@ -98,6 +98,7 @@ class FileSplit:
     channels: int
     margin: bool = True
     scale: GreyScale | None = None  # of pictures with more than 8 bits
+    hashes: np.ndarray | None = None  # uint8 (n, duplicates.BYTES), if near-duplicates are wanted
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -109,12 +110,16 @@ class FileSplit:
     def take(self, indices: np.ndarray) -> Self:
         names = [self.names[i] for i in indices.tolist()]
         rows: dict[str, Any] = {name: getattr(self, name)[indices] for name in ROWS}
+        if self.hashes is not None:
+            rows["hashes"] = self.hashes[indices]
         return replace(self, names=names, **rows)
 
     def join(self, other: FileSplit) -> Self:
         rows: dict[str, Any] = {
             name: np.concatenate([getattr(x, name) for x in (self, other)]) for name in ROWS
         }
+        if self.hashes is not None and other.hashes is not None:
+            rows["hashes"] = np.concatenate([self.hashes, other.hashes])
         return replace(self, names=[*self.names, *other.names], **rows)
 
     def images(self, indices: Any) -> np.ndarray:
@@ -271,6 +276,7 @@ def _split(
         wanted.channels,
         wanted.margin,
         wanted.scale,
+        as_bytes(good[name].perceptual_hash for name in files) if wanted.near_duplicates else None,
     )
 
 

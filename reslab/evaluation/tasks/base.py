@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from reslab.data import Data, Normalization, Split, class_names
+from reslab.evaluation.inspection import Evaluated
 from reslab.runs.recipe import Recipe
 from reslab.spec import Network
 from reslab.spec.transforms import with_classes
@@ -109,9 +110,20 @@ class Task(ABC):
 
     @abstractmethod
     def evaluate(
-        self, model: keras.Model, split: Split, data: Data, card: Mapping[str, Any]
+        self, outputs: np.ndarray, split: Split, data: Data, card: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """What evaluation.json holds of a whole model with this card on a split of raw images."""
+        """What evaluation.json holds of a whole model with this card.
+
+        Args:
+            outputs: Those of the model for the raw images of the split, float (n, classes).
+            split: The evaluated images.
+            data: Their data.
+            card: The card of the model.
+        """
+
+    def inspect(self, model: keras.Model, evaluated: Evaluated) -> dict[str, Any]:
+        """More of evaluation.json, for the report, on the run's own data."""
+        return {}
 
     @abstractmethod
     def suspects(

@@ -14,8 +14,10 @@ from reslab.data import Data, Normalization, Split
 from reslab.data.dataset import CLASSIFICATION
 from reslab.data.splits import class_weights as balanced_weights
 from reslab.data.splits import named_weights
+from reslab.evaluation import inspection
+from reslab.evaluation.inspection import Evaluated
 from reslab.evaluation.metrics import classification_metrics, sample_mistakes
-from reslab.evaluation.pictures import png
+from reslab.evaluation.rows import prediction
 from reslab.evaluation.scoring import outputs, score, softmax
 from reslab.evaluation.suspects import A_PART, SURE, surest_mistakes
 from reslab.evaluation.tasks.base import Targets, Task
@@ -97,11 +99,13 @@ class Classification(Task):
             raise UserError(f"{data.name} has other classes than {run}: {difference}")
 
     def evaluate(
-        self, model: keras.Model, split: Split, data: Data, card: Mapping[str, Any]
+        self, outputs: np.ndarray, split: Split, data: Data, card: Mapping[str, Any]
     ) -> dict[str, Any]:
-        probabilities = outputs(model, split)
-        result = classification_metrics(probabilities, split.labels, data.classes)
-        return {**result, "mistakes": _mistakes(probabilities, split, data.classes)}
+        result = classification_metrics(outputs, split.labels, data.classes)
+        return {**result, "mistakes": _mistakes(outputs, split, data.classes)}
+
+    def inspect(self, model: keras.Model, evaluated: Evaluated) -> dict[str, Any]:
+        return inspection.inspect(model, evaluated)
 
     def suspects(
         self,
@@ -118,7 +122,7 @@ class Classification(Task):
         wrong = int((probabilities.argmax(-1) != labels).sum())
         sure = surest_mistakes(probabilities, labels)
         rows = [
-            _mistake(split, int(positions[i]), probabilities[i], data.classes)
+            prediction(split, int(positions[i]), probabilities[i], data.classes)
             for i in sure[:A_PART]
         ]
         return {"wrong": wrong, "sure": len(sure)}, rows
@@ -137,6 +141,8 @@ class Classification(Task):
         calibration = f"calibration error {evaluation['calibration']['ece']:.3f}"
         lines.append(f"balanced accuracy {balanced}, {calibration}, loss {evaluation['loss']:.4f}")
         by_error = sorted(evaluation["per_class"], key=lambda row: row["error"] or 0, reverse=True)
+        if line := _of_temperature(evaluation.get("temperature")):
+            lines.append(line)
         for row in by_error[:5]:
             lines.append(f"  {row['class']}: {percent(row['error'], row['n'])} of {row['n']} wrong")
         for pair in evaluation["confused"][:5]:
@@ -174,20 +180,17 @@ def _mistakes(
 ) -> list[dict[str, Any]]:
     """The most confident mistakes, with their pictures as base64 PNG."""
     return [
-        _mistake(split, int(i), probabilities[i], classes)
+        prediction(split, int(i), probabilities[i], classes)
         for i in sample_mistakes(probabilities, split.labels, MISTAKES)
     ]
 
 
-def _mistake(
-    split: Split, index: int, probabilities: np.ndarray, classes: Sequence[str]
-) -> dict[str, Any]:
-    predicted = int(probabilities.argmax())
-    return {
-        "index": index,
-        "file": split.names[index] if split.names is not None else None,
-        "true": classes[split.labels[index]],
-        "predicted": classes[predicted],
-        "confidence": float(probabilities[predicted]),
-        "png": png(split.images(np.array([index]))[0]),
-    }
+def _of_temperature(record: Mapping[str, Any] | None) -> str:
+    """`temperature 1.31 from 2,976 validation images: calibration error 0.031, then 0.012`."""
+    if not record or record["value"] is None:
+        return ""
+    before, after = (record["ece"][when]["value"] for when in ("before", "after"))
+    return (
+        f"temperature {record['value']:.3g} from {record['images']:,} validation images: "
+        f"calibration error {before:.3f}, then {after:.3f}"
+    )

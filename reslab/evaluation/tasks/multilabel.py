@@ -13,7 +13,7 @@ from reslab.core.errors import UserError
 from reslab.data import Data, Normalization, Split, class_names
 from reslab.data.dataset import MULTILABEL
 from reslab.evaluation import multilabel_metrics as metrics
-from reslab.evaluation.pictures import png
+from reslab.evaluation.rows import picture
 from reslab.evaluation.scoring import outputs
 from reslab.evaluation.suspects import A_PART
 from reslab.evaluation.tasks.base import Targets, Task
@@ -128,10 +128,10 @@ class Multilabel(Task):
             )
 
     def evaluate(
-        self, model: keras.Model, split: Split, data: Data, card: Mapping[str, Any]
+        self, outputs: np.ndarray, split: Split, data: Data, card: Mapping[str, Any]
     ) -> dict[str, Any]:
         known = np.flatnonzero((split.labels != class_names.UNKNOWN).all(0))
-        probabilities = outputs(model, split)[:, known]
+        probabilities = outputs[:, known]
         whole: Any = split  # a dataclass, whatever its source
         split = replace(whole, labels=whole.labels[:, known])
         classes = [data.classes[i] for i in known]
@@ -158,7 +158,7 @@ class Multilabel(Task):
         order = np.argsort(-distance[tuple(sure.T)], kind="stable")[:A_PART]
         rows = [
             {
-                **_picture(split, int(positions[i])),
+                **picture(split, int(positions[i])),
                 **_contradiction(data.classes[c], bool(examined.labels[i, c])),
                 "confidence": float(distance[i, c]),
             }
@@ -250,14 +250,6 @@ def _contradiction(name: str, labelled: bool) -> dict[str, str]:
     return {"true": names[not labelled], "predicted": names[labelled]}
 
 
-def _picture(split: Split, index: int) -> dict[str, Any]:
-    return {
-        "index": index,
-        "file": split.names[index] if split.names is not None else None,
-        "png": png(split.images(np.array([index]))[0]),
-    }
-
-
 def _most_wrong(
     probabilities: np.ndarray, split: Split, classes: Sequence[str], thresholds: Sequence[float]
 ) -> list[dict[str, Any]]:
@@ -275,7 +267,7 @@ def _most_wrong(
             labels = [classes[j] for j in np.flatnonzero(split.labels[i]).tolist()]
             rows.append(
                 {
-                    **_picture(split, i),
+                    **picture(split, i),
                     **_contradiction(name, bool(split.labels[i, c])),
                     "class": name,
                     "labels": labels,

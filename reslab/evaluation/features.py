@@ -1,0 +1,54 @@
+"""The features of images: what a trained network gives to its last layer with weights."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from reslab.acceleration.accelerate import accelerate
+from reslab.data import Split
+from reslab.evaluation.scoring import outputs
+
+
+def features(model: keras.Model, split: Split, positions: np.ndarray) -> np.ndarray | None:
+    """The features of the images at these positions, float32 (m, d).
+
+    Args:
+        model: A whole model, from raw images to probabilities, as `saved.end_to_end` makes it.
+        split: Raw images.
+        positions: int (m,).
+
+    Returns:
+        The input of the last layer with weights, averaged over height and width if it has some.
+        None if the model is not a chain of layers around one network.
+    """
+    extractor = _extractor(model)
+    if extractor is None:
+        return None
+    examined = split if len(positions) == len(split) else split.take(positions)
+    return outputs(extractor, examined)
+
+
+def _extractor(model: keras.Model) -> keras.Model | None:
+    """A model of the same layers, from raw images to features."""
+    networks = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    if len(networks) != 1:
+        return None
+    network = networks[0]
+    last = next((layer for layer in reversed(network.layers) if _has_kernel(layer)), None)
+    if last is None or not isinstance(last.input, keras.KerasTensor):
+        return None
+    x = inputs = keras.Input(model.input_shape[1:])
+    for layer in model.layers[1 : model.layers.index(network)]:
+        x = layer(x)
+    x = keras.Model(network.input, last.input, name="features")(x)
+    if len(x.shape) > 2:
+        channels_last = keras.config.image_data_format() == "channels_last"
+        if isinstance(last, keras.layers.Conv2D):
+            channels_last = last.data_format == "channels_last"
+        x = keras.ops.mean(x, axis=(1, 2) if channels_last else (2, 3))
+    return accelerate(keras.Model(inputs, x, name=f"{network.name}_features"))
+
+
+def _has_kernel(layer: keras.Layer) -> bool:
+    return isinstance(layer, keras.layers.Dense | keras.layers.Conv2D)
