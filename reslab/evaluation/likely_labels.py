@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +44,14 @@ def ranked(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     logging.getLogger("cleanlab").setLevel(logging.ERROR)
     from cleanlab.filter import find_label_issues
 
-    likely = find_label_issues(
-        labels,
-        probabilities.astype("float64"),
-        return_indices_ranked_by="self_confidence",
-        n_jobs=1,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about classes with few images
+        likely = find_label_issues(
+            labels,
+            probabilities.astype("float64"),
+            return_indices_ranked_by="self_confidence",
+            n_jobs=1,
+        )
     return np.asarray(likely, np.intp)
 
 

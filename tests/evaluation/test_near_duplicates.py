@@ -19,10 +19,13 @@ pytest.importorskip("imagehash")
 
 
 def blurred(n: int, seed: int) -> np.ndarray:
-    """Coloured pictures with structure, uint8 (n, 32, 32, 3)."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (n, 8, 8, 3)).astype(np.uint8)
-    small = [Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC) for image in coarse]
-    return np.stack([np.asarray(image) for image in small])
+    """Coloured pictures with structure, uint8 (n, 64, 64, 3)."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((n, 64, 64, 3))
+    for step in (4, 8, 16, 32):
+        blocks = rng.integers(0, 60, (n, 64 // step, 64 // step, 3))
+        image += blocks.repeat(step, 1).repeat(step, 2)
+    return image.astype(np.uint8)
 
 
 def data_of(train: ArraySplit, validation: ArraySplit | None, test: ArraySplit) -> Data:
@@ -31,9 +34,9 @@ def data_of(train: ArraySplit, validation: ArraySplit | None, test: ArraySplit) 
 
 
 def made() -> Data:
-    """Test images 2 and 5 are in the training and validation part, the latter with another label."""
+    """Test images 2 and 5 are in the other parts too, the latter with another label."""
     train, validation, test = blurred(30, 0), blurred(10, 1), blurred(12, 2)
-    test[2] = np.clip(train[7] * 1.02, 0, 255)
+    test[2] = np.clip(train[7] + 3, 0, 255)
     test[5] = validation[3]
     labels = np.zeros(30, int)
     return data_of(
@@ -46,7 +49,7 @@ def made() -> Data:
 def test_each_picture_finds_its_nearest_partner() -> None:
     images = blurred(20, 3)
     hashes = duplicates.of_images(images)
-    changed = np.clip(images[[4, 9]] * 1.03, 0, 255).astype(np.uint8)
+    changed = images[[4, 9]] + np.uint8(3)
     asked = duplicates.of_images(np.concatenate([changed, blurred(3, 4)]))
     pairs = duplicates.nearest(asked, np.concatenate([hashes, hashes]))
     assert [(i, j) for i, j, _ in pairs.tolist()] == [(0, 4), (1, 9)]
@@ -69,8 +72,12 @@ def test_pairs_between_the_parts_are_found_and_other_labels_come_first() -> None
     assert result is not None
     counts = {key: value for key, value in result.items() if key != "pairs"}
     assert counts == {
-        "images": 12, "of": 12, "others": 40, "others_of": 40,
-        "count": 2, "differ": 1,
+        "images": 12,
+        "of": 12,
+        "others": 40,
+        "others_of": 40,
+        "count": 2,
+        "differ": 1,
     }
     first, second = result["pairs"]
     assert (first["test"]["index"], first["other"]["index"]) == (5, 3)
@@ -104,9 +111,7 @@ def test_several_labels_are_compared_as_a_whole() -> None:
     result = near_duplicates.find(rows["test"], replace(data, **rows), trained_on=0)
     assert result is not None
     assert result["differ"] == 2
-    assert [pair["test"]["true"] for pair in result["pairs"]] == ["no label", "a"] or [
-        pair["test"]["true"] for pair in result["pairs"]
-    ] == ["a", "no label"]
+    assert sorted(pair["test"]["true"] for pair in result["pairs"]) == ["a", "no label"]
 
 
 def test_files_of_given_parts_are_compared_without_reading_them_again(tmp_path: Path) -> None:

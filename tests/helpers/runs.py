@@ -187,6 +187,57 @@ def _evaluation(
     }
 
 
+def add_details(run: Run, files: bool = False, images: int = 120) -> Run:
+    """Give a run of `make_run` what the report shows of single images, from random features."""
+    from reslab.data import ArraySplit
+    from reslab.evaluation import temperature
+    from reslab.evaluation.examples import examples
+    from reslab.evaluation.feature_map import feature_map
+
+    rng = np.random.default_rng(0)
+    path = run.path / "evaluation.json"
+    evaluation = json.loads(path.read_text(encoding="utf-8"))
+    classes = evaluation["classes"]
+    k = len(classes)
+    labels = np.arange(images) % k
+    scores = rng.normal(0, 1, (images, k))
+    scores[np.arange(images), labels] += 2.5
+    probabilities = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    names = [f"{classes[c]}/{i:04d}.png" for i, c in enumerate(labels)] if files else None
+    pixels = rng.integers(0, 256, (images, 12, 12, 3)).astype(np.uint8)
+    split = ArraySplit(pixels, labels.astype(np.int32), np.arange(images), names)
+    features = np.eye(k)[labels] @ rng.normal(0, 4, (k, 16)) + rng.normal(0, 1, (images, 16))
+    positions = np.arange(images)
+    rows = examples(split, classes, probabilities, positions, features)["classes"]
+    doubtful = [row for each in rows for row in each["doubtful"]][:3]
+    pair = {
+        "split": "test",
+        "index": 3,
+        "file": None,
+        "true": classes[0],
+        "png": rows[0]["typical"][0]["png"],
+    }
+    evaluation |= {
+        "examples": {"images": images, "of": 2 * images, "classes": rows},
+        "map": feature_map(split, probabilities, positions, features),
+        "temperature": temperature.record(probabilities, labels, probabilities, labels),
+        "suspects": {
+            "method": "confident learning",
+            "parts": [{"split": "test", "n": images, "of": images, "wrong": 9, "sure": 5}],
+            "suspects": [{"split": "test", "quality": 0.02, **row} for row in doubtful],
+        },
+        "near_duplicates": {
+            "images": images, "of": 600, "others": 50, "others_of": 60, "count": 14,
+            "differ": 1,
+            "pairs": [
+                {"bits": 4, "test": pair, "other": {**pair, "split": "train", "true": classes[1]}}
+            ],
+        },
+    }
+    path.write_text(json.dumps(evaluation), encoding="utf-8")
+    return run
+
+
 def picture(name: str, rng: np.random.Generator, size: int = 28) -> str:
     """Draw a character, or the first letter of a name. Returns a PNG as base64."""
     image = Image.new("L", (size, size), 0)
