@@ -227,7 +227,11 @@ def add_details(run: Run, files: bool = False, images: int = 120) -> Run:
             "suspects": [{"split": "test", "quality": 0.02, **row} for row in doubtful],
         },
         "near_duplicates": {
-            "images": images, "of": 600, "others": 50, "others_of": 60, "count": 14,
+            "images": images,
+            "of": 600,
+            "others": 50,
+            "others_of": 60,
+            "count": 14,
             "differ": 1,
             "pairs": [
                 {"bits": 4, "test": pair, "other": {**pair, "split": "train", "true": classes[1]}}
