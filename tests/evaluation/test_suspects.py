@@ -80,7 +80,6 @@ def test_wrong_labels_are_found_without_reading_the_test_set_again(tmp_path: Pat
     assert all(file in page for file in wrong)
 
 
-@pytest.mark.core
 def test_a_run_that_was_killed_before_the_file_ends_with_the_same_file(
     thirds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

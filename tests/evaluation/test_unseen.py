@@ -17,8 +17,6 @@ from reslab.runs import lineage
 from tests.helpers import tiny
 from tests.helpers.cli import invoke, output_of
 
-pytestmark = pytest.mark.core
-
 
 def data(train: range, validation: range, test: range, name: str = "made") -> Data:
     """Images by number from one pool of 300."""

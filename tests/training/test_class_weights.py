@@ -18,13 +18,12 @@ from reslab.spec import Conv, Dense, GlobalAvgPool, ReLU
 from tests.helpers import tiny
 from tests.helpers.training import RECIPE
 
-pytestmark = pytest.mark.core
-
 BARE = replace(  # no batch norm, no dropout: the same function in training and in inference
     tiny.NETWORK, rows={"conv1": (Conv(8, 3), ReLU), "head": (GlobalAvgPool, Dense(3))}
 )
 
 
+@pytest.mark.core
 def test_weights_of_classes_balanced_or_by_name(tmp_path: Path) -> None:
     """With rate 0 the logged loss is that of the first weights, weighted or not."""
     x, y = tiny.images(90, seed=0)

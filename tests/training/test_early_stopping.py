@@ -16,8 +16,6 @@ from reslab.runs.run import Run
 from tests.helpers import tiny
 from tests.helpers.training import same_bits
 
-pytestmark = pytest.mark.core
-
 # The rate is too small to learn anything, so the validation error soon stops falling.
 RECIPE = Recipe(
     "still", epochs=40, batch=30, rate=1e-9, schedule="constant", validation=60, stop_after=3
@@ -53,6 +51,7 @@ def test_the_training_ends_after_epochs_without_improvement(source: Path, tmp_pa
     assert "stopped_early" not in longer.info
 
 
+@pytest.mark.core
 def test_a_resumed_run_stops_at_the_same_epoch(source: Path, tmp_path: Path) -> None:
     class Killed(BaseException):
         pass

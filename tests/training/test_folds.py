@@ -20,9 +20,8 @@ from tests.helpers import tiny
 from tests.helpers.cli import error_of, output_of
 from tests.helpers.training import RECIPE
 
-pytestmark = pytest.mark.core
 
-
+@pytest.mark.core
 def test_every_image_validates_once_and_the_ensemble_reads_the_test_set(
     thirds: Path, tmp_path: Path
 ) -> None:

@@ -15,9 +15,8 @@ from reslab.runs.run import Run
 from tests.helpers.cli import output_of
 from tests.helpers.training import checkpoint_weights
 
-pytestmark = pytest.mark.core
 
-
+@pytest.mark.core
 def test_a_new_run_starts_from_the_finished_one(trained: Run, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in trained.path.rglob("*") if path.is_file()}
     run = reslab.resume(trained.path, epochs=0.5, out=tmp_path / "more")

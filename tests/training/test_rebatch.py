@@ -25,7 +25,7 @@ from tests.helpers import tiny
 from tests.helpers.cli import invoke, output_of
 from tests.helpers.training import checkpoint_weights, same_bits
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("apart")]
+pytestmark = pytest.mark.usefixtures("apart")
 TRAIN_IMAGES = 173  # of `thirds`, without validation
 MESSAGES = [
     MemoryError("Unable to allocate 288. GiB for an array"),
@@ -120,6 +120,7 @@ def test_the_printed_advice_about_activations_ends_with_a_finished_run(
     assert not stacked.holders(reslab.load(run.path))  # the file has single layers, as before
 
 
+@pytest.mark.core
 def test_recomputed_activations_change_no_numbers(thirds: Path, fails: Any) -> None:
     begin(thirds, "whole", stacked=False)
     run = interrupted(thirds, fails, 14, stacked=False)
@@ -135,6 +136,7 @@ def test_recomputed_activations_change_no_numbers(thirds: Path, fails: Any) -> N
         np.testing.assert_allclose(x, y, rtol=0.05, atol=0.02)
 
 
+@pytest.mark.core
 def test_every_image_of_the_epoch_is_seen_once(
     thirds: Path, fails: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
