@@ -13,6 +13,7 @@ from .models.saved import load as load
 from .runs.papers import recipe as recipe
 from .runs.recipe import Recipe as Recipe
 from .runs.run import Run as Run
+from .serving.serve import serve as serve
 from .spec.network import Network as Network
 from .training.batchnorm import recalibrate as recalibrate
 from .training.train import resume as resume

@@ -33,6 +33,7 @@ PACKAGES = (
     "trackers",
     "training",
     "studies",
+    "serving",
     "cli",
 )
 # Beside the packages: the public re-export of spec.transforms, and `python -m reslab`.

@@ -28,6 +28,7 @@ from reslab.cli.predict import predict
 from reslab.cli.recipes import recipes
 from reslab.cli.report import report
 from reslab.cli.responses import responses
+from reslab.cli.serve import serve
 from reslab.cli.show import show
 from reslab.cli.signals import signals
 from reslab.cli.track import track
@@ -36,7 +37,7 @@ from reslab.cli.weights import weights
 from reslab.core.errors import UserError, is_out_of_memory, unknown, written
 
 SECTIONS = {
-    "Train and use": (train, lr_range, evaluate, predict, report, export, track),
+    "Train and use": (train, lr_range, evaluate, predict, report, export, serve, track),
     "Networks, recipes and weights": (list_, show, recipes, draw, chart, weights),
     "Studies": (degradation, ablate, signals, responses, lesions, landscape, explain),
 }

@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -39,6 +40,24 @@ _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 
 class BadImage(Exception):
     """The file is not a complete picture. The message says why."""
+
+
+class TooManyPixels(BadImage):
+    """A decompression bomb, or a picture that is larger than its reader takes."""
+
+
+# Pixels of the largest picture that is read, and of the largest one that is decoded beside others.
+_limits: ContextVar[tuple[int, int]] = ContextVar("limits", default=(MOST_PIXELS_JPEG, LARGE))
+
+
+@contextmanager
+def at_most(pixels: int, beside_others: int) -> Iterator[None]:
+    """Inside, refuse pictures of more pixels; decode those of more than `beside_others` in turn."""
+    token = _limits.set((pixels, beside_others))
+    try:
+        yield
+    finally:
+        _limits.reset(token)
 
 
 def recognise(prefix: bytes) -> str | None:
@@ -106,8 +125,10 @@ def opened(file: Path | IO[bytes], at_least: int = 0) -> Iterator[ImageFile]:
         picture = _identified(stream)
         width, height = picture.size
         jpeg = picture.format in ("JPEG", "MPO")
-        if width * height > (limit := MOST_PIXELS_JPEG if jpeg else MOST_PIXELS):
-            raise BadImage(
+        most, beside_others = _limits.get()
+        limit = min(MOST_PIXELS_JPEG if jpeg else MOST_PIXELS, most)
+        if width * height > limit:
+            raise TooManyPixels(
                 f"a decompression bomb: {width}x{height} pixels, more than {limit:,} of them"
             )
         large = width * height > LARGE
@@ -115,7 +136,7 @@ def opened(file: Path | IO[bytes], at_least: int = 0) -> Iterator[ImageFile]:
             scale = min(width, height) // (2 * at_least) if at_least else 1
             scale = max(2 if large else 1, scale)
             picture.draft("", (width // scale, height // scale))
-        with _one_large_picture if large else nullcontext():
+        with _one_large_picture if width * height > beside_others else nullcontext():
             yield picture
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from reslab.core.errors import UserError, one_line
 from reslab.core.paths import regular
 from reslab.engines.exported import CARD, Exported, Run
-from reslab.engines.runtimes import openvino_core
+from reslab.engines.runtimes import onnxruntime_session, openvino_core, openvino_settings
 
 VIEW = "view"  # the tensor between the view and the network
 CARD_FILE = f"{CARD}.json"  # in formats that hold files
@@ -35,11 +35,8 @@ def onnxruntime(path: Path) -> Exported:
 
 
 def _session(content: str | bytes, path: Path) -> Any:
-    ort = importlib.import_module("onnxruntime")
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
     try:
-        return ort.InferenceSession(content, options, ["CPUExecutionProvider"])
+        return onnxruntime_session(content)
     except Exception as error:  # onnxruntime has classes of its own
         raise UserError(f"{path} cannot be opened by ONNX Runtime: {one_line(error)}") from None
 
@@ -103,7 +100,7 @@ def openvino(path: Path) -> Exported:
 
 
 def _compiled(model: Any) -> Any:
-    return openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return openvino_core().compile_model(model, "CPU", openvino_settings())
 
 
 def _openvino_run(compiled: Any, kind: str, number: int = 0) -> Run:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -95,6 +97,8 @@ class OpenVINO:
 
     def __init__(self, forms: ModelForms) -> None:
         self.forms, self.core = forms, openvino_core()
+        self.settings = openvino_settings() | {"PERFORMANCE_HINT": "LATENCY"}
+        self.most_compiled = MAX_COMPILED
         self.bytes = forms.onnx
         names = list(forms.graph.inputs)
         network = self.core.read_model(self.bytes)  # which lacks inputs that no output depends on
@@ -110,7 +114,7 @@ class OpenVINO:
         shapes = tuple(x.shape for x in batch)
         network = self.compiled.pop(shapes, None) or self._compile(shapes)
         self.compiled[shapes] = network  # most recently used last
-        while len(self.compiled) > MAX_COMPILED:
+        while len(self.compiled) > self.most_compiled:
             del self.compiled[next(iter(self.compiled))]
         taken = [batch[i] for i in self.taken]
         outputs = network(taken, share_inputs=True, share_outputs=True)
@@ -121,8 +125,7 @@ class OpenVINO:
         """Compile for one batch shape: takes under a second, and runs faster than a dynamic one."""
         network = self.core.read_model(self.bytes)
         network.reshape({i: list(shapes[n]) for i, n in enumerate(self.taken)})
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        return self.core.compile_model(network, "CPU", settings)
+        return self.core.compile_model(network, "CPU", self.settings)
 
 
 class OnnxRuntime:
@@ -132,11 +135,8 @@ class OnnxRuntime:
     any_shape = True
 
     def __init__(self, forms: ModelForms) -> None:
-        ort = importlib.import_module("onnxruntime")
         self.forms = forms
-        options = ort.SessionOptions()
-        options.log_severity_level = 3  # errors only: its warnings are about the machine
-        self.session = ort.InferenceSession(forms.onnx, options, ["CPUExecutionProvider"])
+        self.session = onnxruntime_session(forms.onnx)
 
     def __call__(self, batch: list[np.ndarray]) -> Any:
         graph = self.forms.graph
@@ -190,6 +190,41 @@ def unsupported(forms: ModelForms, form: str) -> str:
     except Unsupported as reason:
         return str(reason)
     return ""
+
+
+_threads: ContextVar[int] = ContextVar("threads", default=0)
+
+
+@contextmanager
+def threads_of_engines(number: int) -> Iterator[None]:
+    """Engines that are made inside use so many threads, and do not spin while they wait for work.
+
+    Otherwise they take all of the machine, which is fastest if nothing else runs.
+    """
+    token = _threads.set(number)
+    try:
+        yield
+    finally:
+        _threads.reset(token)
+
+
+def onnxruntime_session(model: bytes | str) -> Any:
+    """ONNX Runtime on the CPU for a model or the path of one."""
+    ort = importlib.import_module("onnxruntime")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors only: its warnings are about the machine
+    if number := _threads.get():
+        options.intra_op_num_threads = number
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(model, options, ["CPUExecutionProvider"])
+
+
+def openvino_settings() -> dict[str, str]:
+    """The settings with which OpenVINO compiles: float32, where its default may be bfloat16."""
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    if number := _threads.get():
+        settings["INFERENCE_NUM_THREADS"] = str(number)
+    return settings
 
 
 @cache

@@ -17,7 +17,7 @@ from reslab.data.discovery import Kinds
 from reslab.data.formats import BadImage
 from reslab.data.sources import web
 from reslab.evaluation.inputs import Input, inputs
-from reslab.runs.run import Run
+from reslab.runs.run import Run, trained_file
 
 log = logging.getLogger("reslab.prediction")
 BATCH = 32
@@ -67,12 +67,12 @@ def predict(
     Raises:
         UserError: The model or an image cannot be read, or the engine is not installed.
     """
-    from reslab.engines import inference
-    from reslab.evaluation.predictor import open_predictor, trained_file
+    from reslab.engines import inference, opening
+    from reslab.evaluation.predictor import open_predictor
 
     inference.check_engine(engine)
     if weights is None:
-        trained_file(model)  # before the images are read
+        trained_file(model, opening.kind_of)  # before the images are read
     else:
         zoo.network(str(model))
     passed: Kinds = discovery.Kinds()
@@ -90,7 +90,11 @@ def predict(
     results: list[dict[str, Any]] = []
     for start in range(0, len(given), BATCH):
         part = given[start : start + BATCH]
-        outputs = predictor.run([_read(image, predictor.read) for image in part])
+        # whole pictures have several sizes, and may be large
+        steps = [[image] for image in part] if predictor.any_size else [part]
+        outputs = np.concatenate(
+            [predictor.run([_read(image, predictor.read) for image in step]) for step in steps]
+        )
         for image, output in zip(part, outputs, strict=True):
             if not np.isfinite(output).all():
                 raise UserError(

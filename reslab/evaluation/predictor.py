@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -11,14 +12,15 @@ import numpy as np
 
 from reslab import zoo
 from reslab.core.errors import UserError
-from reslab.core.files import RUN_FILE
 from reslab.data import images as pictures
 from reslab.engines import opening
+from reslab.engines.exported import Exported
 from reslab.evaluation.classifier import Classifier, Prepare
 from reslab.evaluation.tasks.registry import task, task_of
 from reslab.models import saved
 from reslab.models.preprocess import Preprocess
-from reslab.runs.run import Run
+from reslab.runs.run import Run, trained_file
+from reslab.weights.preprocessing import Preprocessing, decode
 
 if TYPE_CHECKING:
     from reslab.evaluation.tasks.base import Task
@@ -32,7 +34,8 @@ class Predictor:
         task: What the model was trained for. It knows the form of the predictions.
         card: What is known of the model. "classes" are the names of its classes.
         image_shape: (height, width, channels) of the images that the network takes.
-        any_size: Whether `run` takes whole pictures, and resizes them itself.
+        any_size: Whether `run` takes whole pictures, and resizes them itself. Those of one call
+            have one size.
         read: Decodes a file to what `run` takes: uint8 (height, width, channels). It raises
             BadImage. It may be used from several threads at once.
         fit: The same for a decoded picture, uint8 (height, width, channels) of any size.
@@ -59,11 +62,13 @@ def open_predictor(
     scheme: str = "auto",
     strict: bool = True,
     ema: bool = True,
+    by_pillow: bool = False,
 ) -> Predictor:
     """Open a run, a model file, an exported file, or a network with `weights`.
 
     `prepare` turns a Keras model into what runs it. `engine` is the engine that it takes; an
-    exported file runs on the runtime of its format, and other engines are refused for it.
+    exported file runs on the runtime of its format, and other engines are refused for it. With
+    `by_pillow` files that resize pictures themselves get resized ones where that is possible.
 
     Raises:
         UserError: The model cannot be read.
@@ -73,30 +78,13 @@ def open_predictor(
         return _pretrained(
             Classifier(str(model), weights, scheme=scheme, strict=strict, ema=ema, prepare=prepare)
         )
-    path = trained_file(model)
+    path = trained_file(model, opening.kind_of)
     if opening.kind_of(path):
-        return _exported(path, engine)
+        return _exported(path, engine, by_pillow)
     return _whole(path, prepare)
 
 
-def trained_file(model: str | Path | Run) -> Path:
-    """The file of a trained model: of a run, or the file itself.
-
-    Raises UserError if there is none.
-    """
-    if isinstance(model, Run):
-        return model.trained_model()
-    path = Path(model)
-    if (path / RUN_FILE).exists():
-        return Run.open(path).trained_model()
-    if not path.exists():
-        raise UserError(f"there is no run and no model file at {path}")
-    if path.is_dir() and not opening.kind_of(path):
-        raise UserError(f"{path} is not a run: there is no run.json in it")
-    return path
-
-
-def _exported(path: Path, engine: str) -> Predictor:
+def _exported(path: Path, engine: str, by_pillow: bool) -> Predictor:
     """A file of `reslab export`, on the runtime of its format."""
     file = opening.open_file(path)
     if engine not in ("auto", file.runtime):
@@ -111,22 +99,49 @@ def _exported(path: Path, engine: str) -> Predictor:
         size = pictures.needed((height, width), None)
         return pictures.to_array(pictures.open_picture(image, size, preprocess.scale), channels)
 
-    def one_size(images: Sequence[np.ndarray]) -> np.ndarray:
-        return file.probabilities(np.stack(images))
-
-    def any_size(images: Sequence[np.ndarray]) -> np.ndarray:
-        return np.stack([file.probabilities(image[None])[0] for image in images])
-
-    return Predictor(
+    made = Predictor(
         task_of(card),
         card,
         (height, width, channels),
         any_size=not file.fixed_size,
         read=preprocess.read if file.fixed_size else whole,
         fit=preprocess.fit if file.fixed_size else lambda image: image,
-        run=one_size if file.fixed_size else any_size,
+        run=lambda images: file.probabilities(np.stack(images)),
         engine=file.runtime,
     )
+    return _by_pillow(made, file, preprocess) if by_pillow and made.any_size else made
+
+
+def _by_pillow(made: Predictor, file: Exported, preprocess: Preprocess) -> Predictor:
+    """The same with pictures resized by Pillow: pictures of several sizes make one batch then."""
+    if file.network is None:
+        return made
+    behind = file.behind_view()
+    if "view" in made.card:
+        return replace(
+            made,
+            any_size=False,
+            read=preprocess.read,
+            fit=preprocess.fit,
+            run=lambda images: behind.probabilities(np.stack(images)),
+        )
+    if "preprocessing" not in made.card:
+        return made
+    preprocessing = decode(made.card["preprocessing"])
+    order = slice(None, None, -1 if preprocessing.order == "bgr" else 1)
+    return replace(
+        made,
+        any_size=False,
+        read=preprocessing.picture,
+        fit=partial(_fit, preprocessing),
+        run=lambda images: behind.probabilities(np.stack(images)[..., order]),
+    )
+
+
+def _fit(preprocessing: Preprocessing, image: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(preprocessing.view(Image.fromarray(image)))
 
 
 def _whole(path: Path, prepare: Prepare) -> Predictor:
@@ -152,18 +167,13 @@ def _whole(path: Path, prepare: Prepare) -> Predictor:
 def _pretrained(classifier: Classifier) -> Predictor:
     preprocessing = classifier.preprocessing
 
-    def fit(image: np.ndarray) -> np.ndarray:
-        from PIL import Image
-
-        return np.asarray(preprocessing.view(Image.fromarray(image)))
-
     return Predictor(
         task(),
         {"classes": classifier.classes},
         (preprocessing.size, preprocessing.size, 3),
         any_size=False,
         read=preprocessing.picture,
-        fit=fit,
+        fit=partial(_fit, preprocessing),
         run=lambda images: classifier(np.stack(images)),
         engine=classifier.run.engine,
     )

@@ -19,7 +19,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -279,3 +279,24 @@ def _logged_step(row: bytes) -> int:
         return int(records.parse(row)["step"])
     except (ValueError, KeyError, TypeError):
         return 0
+
+
+def trained_file(
+    model: str | Path | Run, is_model: Callable[[Path], object] = lambda folder: False
+) -> Path:
+    """The file of a trained model: of a run, or the file itself.
+
+    `is_model` says whether a folder without run.json is a model of another format.
+
+    Raises UserError if there is no model.
+    """
+    if isinstance(model, Run):
+        return model.trained_model()
+    path = Path(model)
+    if (path / RUN_FILE).exists():
+        return Run.open(path).trained_model()
+    if not path.exists():
+        raise UserError(f"there is no run and no model file at {path}")
+    if path.is_dir() and not is_model(path):
+        raise UserError(f"{path} is not a run: there is no run.json in it")
+    return path

@@ -1,0 +1,1 @@
+"""A trained model behind HTTP: batching, the endpoints, and the processes that run them."""
