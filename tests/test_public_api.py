@@ -29,6 +29,7 @@ NAMES = {
     "recalibrate",
     "recipe",
     "resume",
+    "serve",
     "spec",
     "train",
     "transforms",
