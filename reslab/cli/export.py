@@ -44,6 +44,11 @@ from reslab.plots.format import interval, percent
     help="Weights and activations in eight bits, calibrated on validation images.",
 )
 @click.option(
+    "--temperature",
+    is_flag=True,
+    help="Put the temperature of the run's evaluation into the softmax: a better confidence.",
+)
+@click.option(
     "--data",
     metavar="SOURCE",
     help="Images for the comparison and for --int8, if not those of the run.",
@@ -62,6 +67,7 @@ def export(
     fixed_size: bool,
     maps: bool,
     int8: bool,
+    temperature: bool,
     data: str | None,
     as_json: bool,
     backend: str | None,
@@ -89,6 +95,7 @@ def export(
         maps=maps,
         int8=int8,
         data=data,
+        temperature=temperature,
     )
     if as_json:
         print_json(record)
@@ -109,6 +116,8 @@ def _lines(record: Mapping[str, Any]) -> list[str]:
     if not record["fixed_size"]:
         text += f", pixels of the resized pictures by at most {difference['pixels']:.0f} of 255"
     lines.append(text)
+    if record["temperature"] is not None:
+        lines.append(f"the softmax has the temperature {record['temperature']:.4g} inside")
     if record["int8"]:
         lines.append(_int8(record["int8"]))
     if record["fixed_size"]:

@@ -29,14 +29,22 @@ def features(model: keras.Model, split: Split, positions: np.ndarray) -> np.ndar
     return outputs(extractor, examined)
 
 
+def last_layer(model: keras.Model) -> keras.Layer | None:
+    """The last layer with weights of the network in a whole model; None if it has no such form."""
+    network = _network(model)
+    layers = reversed(network.layers) if network is not None else ()
+    return next((layer for layer in layers if _has_kernel(layer)), None)
+
+
+def _network(model: keras.Model) -> keras.Model | None:
+    networks = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    return networks[0] if len(networks) == 1 else None
+
+
 def _extractor(model: keras.Model) -> keras.Model | None:
     """A model of the same layers, from raw images to features."""
-    networks = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    if len(networks) != 1:
-        return None
-    network = networks[0]
-    last = next((layer for layer in reversed(network.layers) if _has_kernel(layer)), None)
-    if last is None or not isinstance(last.input, keras.KerasTensor):
+    network, last = _network(model), last_layer(model)
+    if network is None or last is None or not isinstance(last.input, keras.KerasTensor):
         return None
     x = inputs = keras.Input(model.input_shape[1:])
     for layer in model.layers[1 : model.layers.index(network)]:

@@ -32,6 +32,7 @@ def export(
     maps: bool = False,
     int8: bool = False,
     data: Any = None,
+    temperature: bool = False,
 ) -> dict[str, Any]:
     """Export a trained model to a file that needs neither reslab nor Keras.
 
@@ -65,6 +66,9 @@ def export(
         data: Images for the comparison, the calibration and the error: a source as in
             `reslab.data.load` with the classes of the model; for published weights a folder of
             pictures. None: the validation images of the run.
+        temperature: Put the temperature of the run's evaluation inside: the probabilities are
+            softmax(logits / T) (Guo et al. 2017), whose confidence fits better. The order of the
+            classes does not change.
 
     Returns:
         The record: `file`, `bytes`, `seconds`, and the largest `difference` from Keras in
@@ -86,7 +90,7 @@ def export(
         raise UserError(f"{path}: the name of the format {format} {ending}")
     placing.check(path, folder=not kind.suffix)
     with web.insecure(insecure):
-        source = exportable.of(model, weights, scheme, strict, ema, data)
+        source = exportable.of(model, weights, scheme, strict, ema, data, temperature)
     content = Content(source, form)
     with writing(path, "nothing was exported"), placing.workspace(path) as folder:
         temp = folder / path.name
@@ -101,6 +105,7 @@ def export(
             "format": format,
             "bytes": sum(part.stat().st_size for part in placing.parts(temp)),
             **asdict(form),
+            "temperature": source.card.get("temperature"),
             "difference": asdict(difference),
             "compared_on": source.sample.text,
             **({"int8": measure(source, opened)} if int8 else {}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
 from reslab.engines.head import with_maps
 from reslab.engines.rebuild import rebuild
 from reslab.engines.runtimes import ModelForms
 from reslab.evaluation.classifier import Classifier
-from reslab.formats import sample
+from reslab.formats import calibrated, sample
 from reslab.formats.sample import Sample
 from reslab.formats.views import CentreView, ResizedView, View
 from reslab.models import saved
@@ -81,15 +82,22 @@ def of(
     strict: bool = True,
     ema: bool = True,
     data: Any = None,
+    temperature: bool = False,
 ) -> Exportable:
     """A run, a model file that reslab wrote, or a network with weights as what is exported.
 
-    Its images are those of `data` if they are given, else the validation images of a run.
+    Its images are those of `data` if they are given, else the validation images of a run. With
+    `temperature` its probabilities are softmax(logits / T), with the T of the run's evaluation.
 
     Raises:
         UserError: There is no trained model, its weights are not finite, or `data` do not fit it.
     """
     if weights is not None:
+        if temperature:
+            raise UserError(
+                "a temperature is fitted on the validation images of a run, and published weights "
+                "have none: leave --temperature out"
+            )
         classifier = Classifier(str(model), weights, "backend", False, scheme, strict, ema)
         return _pretrained(classifier, str(model), weights, data)
     path = model.path if isinstance(model, Run) else Path(model)
@@ -101,7 +109,12 @@ def of(
         images: Sample | None = sample.of_data(data, card, str(path))
     else:
         images = sample.of_run(run, card) if run else None
-    return Exportable(loaded, view, card, images or sample.made((height, width, channels)))
+    source = Exportable(loaded, view, card, images or sample.made((height, width, channels)))
+    if not temperature:
+        return source
+    value = calibrated.temperature_of(run, path)
+    calibrated.divide_logits(loaded, value, source.examples)
+    return replace(source, card={**card, "temperature": value})
 
 
 def _pretrained(classifier: Classifier, network: str, weights: str | Path, data: Any) -> Exportable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,7 +20,8 @@ from reslab import weights, zoo
 from reslab.core.errors import UserError
 from reslab.engines import exported, opening
 from reslab.engines.graph import Graph
-from reslab.formats import base, int8, tensorflow_files
+from reslab.evaluation import temperature
+from reslab.formats import base, calibrated, int8, tensorflow_files
 from reslab.formats.content import Content
 from reslab.models import saved
 from reslab.runs.run import Run
@@ -67,6 +69,57 @@ def test_a_run(format, fixed_size, trained: Run, pictures, tmp_path):
     assert opened.fixed_size == fixed_size
     expected = probabilities(trained, pictures)
     np.testing.assert_allclose(probabilities(file, pictures), expected, atol=5e-3)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("maps", [False, True])
+def test_the_temperature_inside(format, maps, trained: Run, pictures, tmp_path, monkeypatch):
+    stored = {**trained.evaluation, "temperature": {"value": 2.5, "images": 9, "mistakes": 6}}
+    monkeypatch.setattr(Run, "evaluation", stored)
+    file = tmp_path / f"m{base.FORMATS[format].suffix}"
+    record = reslab.export(trained, format, file, temperature=True, maps=maps)
+    assert record["temperature"] == opening.open_file(file).card["temperature"] == 2.5
+    assert record["difference"]["probabilities"] < 1e-5
+    before, after = probabilities(trained, pictures), probabilities(file, pictures)
+    np.testing.assert_allclose(after, temperature.scaled(before, 2.5), atol=5e-3)
+    np.testing.assert_array_equal(after.argmax(-1), before.argmax(-1))
+    plain = reslab.export(trained, format, tmp_path / f"plain{file.suffix}")
+    assert plain["temperature"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"temperature": None}, "has no temperature: `reslab evaluate"),
+        (
+            {"temperature": {"value": None, "images": 9, "mistakes": 2}},
+            "makes 2 mistakes on 9 validation images, too few",
+        ),
+    ],
+)
+def test_without_a_temperature_nothing_is_exported(
+    change, message, trained: Run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Run, "evaluation", {**trained.evaluation, **change})
+    with pytest.raises(UserError, match=message):
+        reslab.export(trained, out=tmp_path / "m.onnx", temperature=True)
+    with pytest.raises(UserError, match="give the folder of its run"):
+        reslab.export(trained.model_path, out=tmp_path / "m.onnx", temperature=True)
+    monkeypatch.setitem(trained.info, "task", "multilabel")
+    with pytest.raises(UserError, match="several labels per image"):
+        calibrated.temperature_of(trained, trained.path)
+    assert not list(tmp_path.glob("*.onnx*"))
+
+
+def test_the_command_says_which_temperature_is_inside(trained: Run):
+    shutil.copytree(trained.path, "copy")
+    path = Path("copy/evaluation.json")
+    stored = json.loads(path.read_text())
+    stored["temperature"] = {"value": 1.25, "images": 9, "mistakes": 6}
+    path.write_text(json.dumps(stored))
+    out = output_of("export", "copy", "--temperature")
+    assert "the softmax has the temperature 1.25 inside" in out
+    assert json.loads(Path("copy/model.onnx.json").read_text())["temperature"] == 1.25
 
 
 @pytest.mark.parametrize("format", FORMATS)
