@@ -13,6 +13,7 @@ import numpy as np
 
 from reslab.core.errors import UserError, one_line
 from reslab.core.paths import regular
+from reslab.engines import page_file
 from reslab.engines.exported import CARD, Exported, Run
 from reslab.engines.runtimes import onnxruntime_session, openvino_core, openvino_settings
 
@@ -22,11 +23,19 @@ CARD_FILE = f"{CARD}.json"  # in formats that hold files
 
 def onnxruntime(path: Path) -> Exported:
     """Open an ONNX file by ONNX Runtime. Raises UserError for a file that it cannot read."""
-    content = str(regular(path))
+    return _onnxruntime(str(regular(path)), path)
+
+
+def page(path: Path) -> Exported:
+    """Open the model in a page by ONNX Runtime. Raises UserError if it cannot be read."""
+    return _onnxruntime(page_file.model(path), path)
+
+
+def _onnxruntime(content: str | bytes, path: Path) -> Exported:
     session = _session(content, path)
 
     def network() -> Run:
-        return _run(_session(_behind_view(path, opened.card["image_shape"]), path))
+        return _run(_session(_behind_view(content, opened.card["image_shape"]), path))
 
     metadata = session.get_modelmeta().custom_metadata_map
     maps = _run(session, 1) if len(session.get_outputs()) > 1 else None
@@ -54,10 +63,11 @@ def _run(session: Any, number: int = 0) -> Run:
     return run
 
 
-def _behind_view(path: Path, shape: list[int]) -> bytes:
+def _behind_view(content: str | bytes, shape: list[int]) -> bytes:
     """The ONNX model without its first part, which ends in the tensor `view`."""
     onnx = importlib.import_module("onnx")
-    model = onnx.load(str(path))
+    load = onnx.load if isinstance(content, str) else onnx.load_from_string
+    model = load(content)
     graph = model.graph
     nodes = [node for node in graph.node if not _in_view(node.output[0])]
     constants = [constant for constant in graph.initializer if not _in_view(constant.name)]
@@ -170,6 +180,7 @@ def litert(path: Path) -> Exported:
 
 KINDS: dict[str, tuple[Callable[[Path], Exported], str, str]] = {
     ".onnx": (onnxruntime, "onnxruntime", "onnxruntime"),
+    ".html": (page, "onnxruntime", "onnxruntime"),
     ".xml": (openvino, "openvino", "openvino"),
     ".tflite": (litert, "ai_edge_litert", "litert"),
     "saved_model.pb": (saved_model, "tensorflow", "tensorflow"),

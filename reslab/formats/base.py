@@ -10,7 +10,7 @@ from pathlib import Path
 from reslab.core.errors import UserError, unknown
 from reslab.engines import opening
 from reslab.engines.exported import Exported
-from reslab.formats import tensorflow_files
+from reslab.formats import page, tensorflow_files
 from reslab.formats.content import Content, Form
 
 
@@ -117,6 +117,15 @@ _ALL = (
         opening.litert,
         None,
         from_onnx=False,
+    ),
+    Format(
+        "page",
+        ".html",
+        ("onnx", "onnxruntime"),
+        "onnxruntime",
+        page.write,
+        opening.page,
+        onnx_view,
     ),
 )
 FORMATS = {format.name: format for format in _ALL}

@@ -46,7 +46,8 @@ def export(
     Args:
         model: A run, the path of its folder, or a model file that reslab wrote. With `weights`, the
             name of a network.
-        format: "onnx" or "openvino".
+        format: "onnx", "openvino", "saved_model", "litert", or "page": one HTML file that runs the
+            model in a browser, without a server or a network, and shows the class activation maps.
         out: The file to write. None: `model` with the suffix of the format in the folder of the
             run, or the name of the model file or network in the current folder.
         weights: Published weights or a weights file, for the named network.

@@ -37,6 +37,7 @@ class Exportable:
         card: The classes and all else that a user of the file has to know; JSON-serialisable.
         sample: Images of its data, or made ones.
         order: The order of the channels that `model` takes; pictures are RGB.
+        run: The run that trained the model, if it is one.
     """
 
     model: keras.Model
@@ -44,6 +45,7 @@ class Exportable:
     card: Mapping[str, Any]
     sample: Sample
     order: str = "rgb"
+    run: Run | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -109,7 +111,8 @@ def of(
         images: Sample | None = sample.of_data(data, card, str(path))
     else:
         images = sample.of_run(run, card) if run else None
-    source = Exportable(loaded, view, card, images or sample.made((height, width, channels)))
+    found = images or sample.made((height, width, channels))
+    source = Exportable(loaded, view, card, found, run=run)
     if not temperature:
         return source
     value = calibrated.temperature_of(run, path)
