@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -39,7 +40,7 @@ def facts(card: Mapping[str, Any], view: View, run: Run | None) -> dict[str, Any
     return {
         "title": _title(card),
         "data": card.get("data"),
-        "weights": card.get("weights"),
+        "weights": _weights(card.get("weights")),
         "source": _source(card),
         "task": task.name,
         "classes": list(card["classes"]),
@@ -47,6 +48,7 @@ def facts(card: Mapping[str, Any], view: View, run: Run | None) -> dict[str, Any
         "channels": channels,
         "size": f"{wide} x {high}",
         "view": {"kind": _KINDS[type(view)], **asdict(view)},
+        "middle": view.margin if isinstance(view, CentreView) else view.resize is not None,
         "margin": images.MARGIN,
         "needed": images.needed((high, wide), None),
         "evaluation": task.sentence(evaluation) if evaluation else None,
@@ -70,6 +72,13 @@ def view_of(card: Mapping[str, Any]) -> View:
 def _title(card: Mapping[str, Any]) -> str:
     network = _network(card)
     return (network.title or network.name) if network is not None else "A trained model"
+
+
+def _weights(weights: str | None) -> str | None:
+    """The name of published weights, or of a file without its folders."""
+    if weights is None or weights.split("/")[0] in ("timm", "torchvision", "keras"):
+        return weights
+    return Path(weights).name
 
 
 def _source(card: Mapping[str, Any]) -> str:

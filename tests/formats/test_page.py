@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 
 import reslab
+from reslab import weights, zoo
 from reslab.core.errors import UserError
 from reslab.engines import opening
 from reslab.evaluation import recorded_data
@@ -281,6 +282,28 @@ def test_pasting_dropping_and_the_camera(colour, browser, tmp_path):
     browser.until("document.documentElement.dataset.state === 'done'")
     assert browser.run("document.getElementById('viewer').hidden")
     assert browser.errors() == []
+
+
+def test_published_weights_with_their_own_preprocessing(browser, tmp_path, monkeypatch):
+    rows = {"c": (Conv(8, 7, 8), ReLU), "head": (GlobalAvgPool, Dense(6))}
+    monkeypatch.setitem(zoo.NETWORKS, "strides", Network("strides", rows, (224, 224, 3)))
+    file = tmp_path / "w.safetensors"
+    weights.save(reslab.create("strides"), file)
+    reslab.export("strides", "page", tmp_path / "m.html", file)
+    browser.open(tmp_path / "m.html")
+    picture = photo(tmp_path / "p.png", 400, 100)
+    give(browser, picture)
+    expected = reslab.predict("strides", picture, weights=file)[0]["predictions"]
+    assert answers(browser)[:3] == [row["class"] for row in expected]
+    width, height, opacity = browser.run(MASK)
+    inside = np.array(opacity).reshape(height, width) == round(255 * 0.58)
+    side = 224 / 256 * height  # the shorter side becomes 256, and 224 are cut out
+    sizes = [len(np.flatnonzero(inside.any(axis))) for axis in (0, 1)]
+    assert sizes == pytest.approx([side, side], abs=2)
+    text = browser.run("document.body.innerText")
+    assert "w.safetensors" in text
+    assert str(tmp_path) not in text
+    assert "has not been evaluated" in text
 
 
 def test_several_labels_and_a_head_without_exact_maps(browser, tmp_path):
