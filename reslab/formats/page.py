@@ -37,7 +37,7 @@ def write(content: Content, path: Path) -> None:
     facts = page_facts.facts(content.card, source.view, source.run)
     facts |= {
         "maps": maps,
-        "unsure": page_facts.unsure(source.model, source.run),
+        "unsure": page_facts.unsure(source),
         "address": None,
     }
     blobs = {"runtime": bundle.script, "wasm": bundle.wasm, "model": content.onnx}

@@ -7,15 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from reslab import zoo
 from reslab.core.errors import UserError
 from reslab.data import images
 from reslab.engines.inference import inference
-from reslab.evaluation import recorded_data
 from reslab.evaluation.tasks.registry import task_of
+from reslab.formats.exportable import Exportable
 from reslab.formats.views import CentreView, ResizedView, View
 from reslab.plots.format import count, percent
 from reslab.runs.run import Run
@@ -23,7 +22,8 @@ from reslab.spec.serialize import decode_network
 from reslab.weights import preprocessing
 
 UNSURE_PART = 0.05  # of the validation images lie below the threshold
-UNSURE_IMAGES = 500  # validation images on which it is chosen
+UNSURE_IMAGES = 500  # on which it is chosen, at most
+BATCH = 32  # images that are read at once
 
 
 def facts(card: Mapping[str, Any], view: View, run: Run | None) -> dict[str, Any]:
@@ -94,30 +94,30 @@ def _network(card: Mapping[str, Any]) -> Any:
         return None
 
 
-def unsure(model: keras.Model, run: Run | None) -> dict[str, Any] | None:
+def unsure(source: Exportable) -> dict[str, Any] | None:
     """Below which largest probability a picture looks like none of the classes.
 
     The baseline of Hendrycks and Gimpel 2017 (arXiv 1610.02136): pictures of other things have a
-    lower largest probability on average. The threshold is the 5 % quantile on validation images.
+    lower largest probability on average. The threshold is the 5 % quantile on images of the data,
+    of which training does not know the classes: those for validation if the run has them.
 
     Returns:
-        `{"below", "part", "images"}`; None where there are no validation images, or several labels.
+        `{"below", "part", "images", "of"}`; None where there are no such images, or several labels.
     """
-    if run is None or task_of(run.info).activation != "softmax":
+    sample = source.sample
+    if not sample.real or sample.text == "training images":
         return None
-    try:
-        split = recorded_data.reload(run).validation
-    except (UserError, OSError):  # the data are gone, or were made in Python
+    if task_of(source.card).activation != "softmax":
         return None
-    if split is None or split.image_shape[-1:] != (model.input_shape[-1],):
-        return None
-    positions = np.unique(np.linspace(0, len(split) - 1, UNSURE_IMAGES).round().astype(int))
-    run_batch = inference(model, compare=False)
-    largest = run_batch.predict(split.images(positions)).max(-1)
+    positions = sample.spread(UNSURE_IMAGES)
+    run = inference(source.model, compare=False)
+    parts = [positions[i : i + BATCH] for i in range(0, len(positions), BATCH)]
+    largest = [run.predict(source.in_order(sample.read(part))).max(-1) for part in parts]
     return {
-        "below": float(np.quantile(largest, UNSURE_PART)),
+        "below": float(np.quantile(np.concatenate(largest), UNSURE_PART)),
         "part": UNSURE_PART,
         "images": len(positions),
+        "of": sample.text,
     }
 
 
@@ -132,7 +132,7 @@ def sentences(facts: Mapping[str, Any]) -> list[str]:
     if rule := facts.get("unsure"):
         lines.append(
             f"If its largest probability is below {percent(rule['below'])}, this page says that "
-            f"the picture looks like none of the classes. Of {rule['images']:,} validation images, "
+            f"the picture looks like none of the classes. Of {rule['images']:,} {rule['of']}, "
             f"{100 * rule['part']:.0f} % are below. The rule finds some pictures of other things, "
             "not all: a model can be sure and wrong."
         )

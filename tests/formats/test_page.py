@@ -17,7 +17,7 @@ from reslab import weights, zoo
 from reslab.core.errors import UserError
 from reslab.engines import opening
 from reslab.evaluation import recorded_data
-from reslab.formats import page
+from reslab.formats import exportable, page
 from reslab.models import saved
 from reslab.models.build import create
 from reslab.runs.run import Run
@@ -322,8 +322,8 @@ def test_several_labels_and_a_head_without_exact_maps(browser, tmp_path):
 
 
 def test_a_picture_that_looks_like_none_of_the_classes(browser, tmp_path, monkeypatch):
-    rule = {"below": 1.1, "part": 0.05, "images": 500}
-    monkeypatch.setattr(page.page_facts, "unsure", lambda model, run: rule)
+    rule = {"below": 1.1, "part": 0.05, "images": 500, "of": "validation images"}
+    monkeypatch.setattr(page.page_facts, "unsure", lambda source: rule)
     reslab.export(model_file(tmp_path / "m.keras"), "page", tmp_path / "m.html")
     browser.open(tmp_path / "m.html")
     give(browser, photo(tmp_path / "p.png", 40, 30))
@@ -333,7 +333,7 @@ def test_a_picture_that_looks_like_none_of_the_classes(browser, tmp_path, monkey
 
 def test_the_threshold_is_a_quantile_of_the_validation_images(trained: Run):
     model = saved.load(trained.path)
-    rule = page.page_facts.unsure(model, trained)
+    rule = page.page_facts.unsure(exportable.of(trained))
     images = recorded_data.reload(trained).validation.images(slice(None))
     assert rule["images"] == len(images)
     largest = np.asarray(model.predict_on_batch(images.astype("float32"))).max(-1)
