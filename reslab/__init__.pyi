@@ -9,6 +9,7 @@ from .engines.inference import inference as inference
 from .evaluation.evaluation import evaluate as evaluate
 from .evaluation.prediction import predict as predict
 from .formats.export import export as export
+from .formats.pushing import push as push
 from .models.saved import load as load
 from .runs.papers import recipe as recipe
 from .runs.recipe import Recipe as Recipe

@@ -26,6 +26,7 @@ NAMES = {
     "load",
     "network",
     "predict",
+    "push",
     "recalibrate",
     "recipe",
     "resume",

@@ -25,6 +25,7 @@ from reslab.cli.lr_range import lr_range
 from reslab.cli.options import INTERRUPTED
 from reslab.cli.output import accept_all_characters, echo
 from reslab.cli.predict import predict
+from reslab.cli.push import push
 from reslab.cli.recipes import recipes
 from reslab.cli.report import report
 from reslab.cli.responses import responses
@@ -37,7 +38,7 @@ from reslab.cli.weights import weights
 from reslab.core.errors import UserError, is_out_of_memory, unknown, written
 
 SECTIONS = {
-    "Train and use": (train, lr_range, evaluate, predict, report, export, serve, track),
+    "Train and use": (train, lr_range, evaluate, predict, report, export, push, serve, track),
     "Networks, recipes and weights": (list_, show, recipes, draw, chart, weights),
     "Studies": (degradation, ablate, signals, responses, lesions, landscape, explain),
 }

@@ -21,7 +21,9 @@ from reslab.cli.output import echo, print_json
     help="Classes per image.  [default: 3; of several labels all above their thresholds]",
 )
 @click.option(
-    "--weights", metavar="W", help="timm/NAME, torchvision/VERSION, keras/imagenet, or a file."
+    "--weights",
+    metavar="W",
+    help="timm/NAME, torchvision/VERSION, keras/imagenet, hf://USER/NAME, or a file.",
 )
 @weight_options
 @click.option(
@@ -50,7 +52,8 @@ def predict(
 ) -> None:
     """Print the classes of images.
 
-    MODEL is a run, a model file, an exported file, or with --weights the name of a network.
+    MODEL is a run, a model file, an exported file, hf://USER/NAME, or with --weights the name of a
+    network.
     IMAGES are files, folders, or - for a list on standard input.
 
     \b

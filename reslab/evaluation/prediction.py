@@ -40,8 +40,8 @@ def predict(
     """Predict the classes of images.
 
     Args:
-        model: A run, the path of its folder, or a model file that reslab wrote or exported. With
-            `weights`, the name of a network.
+        model: A run, the path of its folder, a model file that reslab wrote or exported, or
+            "hf://USER/NAME" on the Hugging Face hub. With `weights`, the name of a network.
         images: One image or several: paths of files or folders, addresses (https, at most
             64 MiB), encoded files as bytes or as open binary files, Pillow images, or arrays
             (h, w), (h, w, c) or (n, h, w, c) in 0..255, or floats in 0..1. A data set (PyTorch's
@@ -72,7 +72,8 @@ def predict(
 
     inference.check_engine(engine)
     if weights is None:
-        trained_file(model, opening.kind_of)  # before the images are read
+        with web.insecure(insecure):
+            model = trained_file(model, opening.kind_of)  # before the images are read
     else:
         zoo.network(str(model))
     passed: Kinds = discovery.Kinds()

@@ -13,6 +13,7 @@ import numpy as np
 from reslab import zoo
 from reslab.core.errors import UserError
 from reslab.data import images as pictures
+from reslab.data.sources import hub
 from reslab.engines import opening
 from reslab.engines.exported import Exported
 from reslab.evaluation.classifier import Classifier, Prepare
@@ -21,6 +22,7 @@ from reslab.models import saved
 from reslab.models.preprocess import Preprocess
 from reslab.runs.run import Run, trained_file
 from reslab.weights.preprocessing import Preprocessing, decode
+from reslab.weights.repository import open_repository
 
 if TYPE_CHECKING:
     from reslab.evaluation.tasks.base import Task
@@ -73,7 +75,10 @@ def open_predictor(
     Raises:
         UserError: The model cannot be read.
     """
-    if weights is not None:
+    if weights is not None and hub.is_address(weights):
+        network, model = zoo.network(str(model)), weights
+        open_repository(weights).check(network)
+    elif weights is not None:
         zoo.network(str(model))
         return _pretrained(
             Classifier(str(model), weights, scheme=scheme, strict=strict, ema=ema, prepare=prepare)

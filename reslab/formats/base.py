@@ -10,7 +10,7 @@ from pathlib import Path
 from reslab.core.errors import UserError, unknown
 from reslab.engines import opening
 from reslab.engines.exported import Exported
-from reslab.formats import page, tensorflow_files
+from reslab.formats import hub, page, tensorflow_files
 from reslab.formats.content import Content, Form
 
 
@@ -125,6 +125,15 @@ _ALL = (
         "onnxruntime",
         page.write,
         opening.page,
+        onnx_view,
+    ),
+    Format(
+        "hub",
+        "",
+        ("onnx", "onnxruntime"),
+        "onnxruntime",
+        hub.write_folder,
+        hub.open_folder,
         onnx_view,
     ),
 )

@@ -38,6 +38,7 @@ class Exportable:
         sample: Images of its data, or made ones.
         order: The order of the channels that `model` takes; pictures are RGB.
         run: The run that trained the model, if it is one.
+        file: The file of the model; None if it was made from published weights.
     """
 
     model: keras.Model
@@ -46,6 +47,7 @@ class Exportable:
     sample: Sample
     order: str = "rgb"
     run: Run | None = None
+    file: Path | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -104,7 +106,8 @@ def of(
         return _pretrained(classifier, str(model), weights, data)
     path = model.path if isinstance(model, Run) else Path(model)
     run = Run.open(path) if (path / RUN_FILE).exists() else None
-    loaded, card = saved.load_with_card(run.trained_model() if run else path)
+    file = run.trained_model() if run else path
+    loaded, card = saved.load_with_card(file)
     height, width, channels = card["image_shape"]
     view = CentreView(height, width, margin=bool(card["view"]))
     if data is not None:
@@ -112,7 +115,7 @@ def of(
     else:
         images = sample.of_run(run, card) if run else None
     found = images or sample.made((height, width, channels))
-    source = Exportable(loaded, view, card, found, run=run)
+    source = Exportable(loaded, view, card, found, run=run, file=file)
     if not temperature:
         return source
     value = calibrated.temperature_of(run, path)

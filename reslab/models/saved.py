@@ -25,6 +25,7 @@ from reslab.core import files, hdf5, limits, records
 from reslab.core.environment import check_clock
 from reslab.core.errors import UserError, one_line
 from reslab.core.paths import regular
+from reslab.data.sources import hub
 from reslab.models import layers as _layers  # noqa: F401  registers the layers of older files
 from reslab.models import optimizers as _optimizers  # noqa: F401  registers the optimisers of compiled models
 from reslab.models.build import allow_layers
@@ -192,7 +193,8 @@ def load(path: str | Path) -> LoadedModel:
 
     Args:
         path: The folder of a run, a `.keras` file that reslab or Keras wrote, or the `.h5` or
-            `.hdf5` file of a whole model that Keras wrote.
+            `.hdf5` file of a whole model that Keras wrote. Or "hf://USER/NAME" or
+            "hf://USER/NAME@REVISION", a model on the Hugging Face hub that `reslab push` uploaded.
 
     Returns:
         A `keras.Model`, compiled if it was compiled when it was saved. The model of a run maps raw
@@ -209,7 +211,7 @@ def load(path: str | Path) -> LoadedModel:
     Raises:
         UserError: There is no model at `path`, or it cannot be loaded.
     """
-    path = Path(path)
+    path = hub.open_snapshot(path).file("model.keras") if hub.is_address(path) else Path(path)
     _check_kind(path)
     file = Run.open(path).model_path if path.is_dir() else path
     model = accelerate(_load(file))

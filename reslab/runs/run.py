@@ -35,6 +35,7 @@ from reslab.core.files import (
     writing,
 )
 from reslab.core.paths import regular
+from reslab.data.sources import hub
 from reslab.runs.evaluation_records import EVALUATIONS, Evaluation, Suspects, problem_of
 from reslab.runs.records import LOG_LINES, LogLine, RunInfo
 from reslab.spec import Network
@@ -284,7 +285,7 @@ def _logged_step(row: bytes) -> int:
 def trained_file(
     model: str | Path | Run, is_model: Callable[[Path], object] = lambda folder: False
 ) -> Path:
-    """The file of a trained model: of a run, or the file itself.
+    """The file of a trained model: of a run, or the file itself. One of the hub is downloaded.
 
     `is_model` says whether a folder without run.json is a model of another format.
 
@@ -292,6 +293,8 @@ def trained_file(
     """
     if isinstance(model, Run):
         return model.trained_model()
+    if hub.is_address(model):
+        return hub.open_snapshot(model).file("model.keras")
     path = Path(model)
     if (path / RUN_FILE).exists():
         return Run.open(path).trained_model()

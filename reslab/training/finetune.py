@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from reslab.core import records
 from reslab.core.errors import UserError
 from reslab.core.paths import regular
 from reslab.data import Normalization
@@ -27,7 +25,7 @@ from reslab.runs.run import Run
 from reslab.spec import Conv, Network, walk
 from reslab.spec.serialize import decode_network
 from reslab.training.batchnorm import all_norms
-from reslab.weights import match, shards, transfer
+from reslab.weights import match, shards, transfer, whole
 from reslab.weights.schemes import classifier_path
 
 
@@ -137,10 +135,14 @@ def start(
         path = Run.open(path).trained_model()
     given = transfer.open_source(path if path.exists() else weights, net.name, scheme, ema, strict)
     contents, preprocessing = given.contents, given.preprocessing
-    if (card := _card(contents.path)) is not None:
+    name = str(weights)
+    if (found := given.repository) is not None:
+        from_run, task, classes, name = True, found.task, found.classes, found.pinned
+        mean, std = found.mean, found.std
+    elif (card := _card(contents.path)) is not None:
         from_run, classes, task = True, tuple(card["classes"]), card.get("task", task)
         given = replace(given, network=decode_network(card["network"]), classes=classes)
-        mean, std = _normalization(contents.path)
+        mean, std = whole.normalization(contents.path)
     elif preprocessing is not None:
         rgb = slice(None, None, -1 if preprocessing.order == "bgr" else 1)
         values = preprocessing.mean, preprocessing.std
@@ -155,10 +157,8 @@ def start(
     digest = _digest(contents.parts or (contents.path,))
     lineage = unseen.lineage_of_weights(weights)
     if from_run and lineage is None:  # a model file that left its run
-        lineage = Lineage(np.zeros(0, np.uint64), unknown=(str(weights),))
-    return Start(
-        str(weights), given, net, scheme, digest, from_run, mean, std, lineage, task, options
-    )
+        lineage = Lineage(np.zeros(0, np.uint64), unknown=(name,))
+    return Start(name, given, net, scheme, digest, from_run, mean, std, lineage, task, options)
 
 
 def _digest(paths: Sequence[Path]) -> str:
@@ -177,19 +177,6 @@ def _card(path: Path) -> dict[str, Any] | None:
         return saved.read_card(path)
     except UserError:
         return None
-
-
-def _normalization(path: Path) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-    """Mean and std of a whole model's normalisation layer, from its configuration."""
-    try:
-        with zipfile.ZipFile(regular(path)) as file:
-            layers = records.parse(file.read("config.json"))["config"]["layers"]
-        config = next(x["config"] for x in layers if x["class_name"] == "Normalization")
-        mean, variance = (np.array(config[k], "float32") for k in ("mean", "variance"))
-    except (OSError, KeyError, ValueError, TypeError, StopIteration, zipfile.BadZipFile):
-        return None, None
-    shape = (1,) * (3 - mean.ndim) + mean.shape
-    return mean.reshape(shape), np.sqrt(variance).reshape(shape)
 
 
 # Frozen layers and learning-rate multipliers ------------------------------------------------------

@@ -92,7 +92,8 @@ def train(
         recipe: A name, a .toml file or a `Recipe`. Defaults to "fine-tune" with `weights`, else to
             "quick".
         weights: Where to start from: a weights file, another run's folder, or a published name
-            ("timm/resnet50.a1_in1k"). The head is initialised if the classes are different ones.
+            ("timm/resnet50.a1_in1k", "hf://USER/NAME"). The head is initialised if the classes are
+            different ones.
             Defaults to new weights.
         scheme: The library whose names `weights` has: "torchvision", "timm", "keras", "keras_hub"
             or "reslab". "auto" detects it.

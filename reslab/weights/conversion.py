@@ -46,13 +46,16 @@ class WeightFile:
 
 
 def open_file(
-    path: str | Path, network: str | None = None, named: str = "auto", ema: bool = True
+    path: str | Path,
+    network: str | Network | None = None,
+    named: str = "auto",
+    ema: bool = True,
 ) -> WeightFile:
     """Open a weight file and match it with a network, by default the one in its note.
 
     Raises UserError if the file does not fit the network, or any network of the zoo.
     """
-    source = transfer.open_source(path, network or "", named, ema)
+    source = transfer.open_source(path, network if isinstance(network, str) else "", named, ema)
     contents = source.contents
     if network is None and source.network is None:
         net, fit = match.identify(contents)

@@ -60,8 +60,10 @@ def create(
             returns a dictionary of logits: "head", and one entry per auxiliary classifier, such
             as "inception_4a_aux".
         weights: The path of a weight file, or the name of published weights:
-            "torchvision/IMAGENET1K_V2", "timm/resnet50.a1_in1k" or "keras/imagenet". Published
-            weights are downloaded once. Default: None, a random initialisation.
+            "torchvision/IMAGENET1K_V2", "timm/resnet50.a1_in1k" or "keras/imagenet", or
+            "hf://USER/NAME" and "hf://USER/NAME@REVISION" for what `reslab push` uploaded to the
+            Hugging Face hub. Published weights are downloaded once. Default: None, a random
+            initialisation.
         stacked: Whether repeated units become one layer with stacked variables. Such a model
             is built, compiled and loaded faster (bench/depth.py). Its file cannot be loaded
             without reslab.

@@ -15,7 +15,7 @@ import numpy as np
 from reslab import zoo
 from reslab.acceleration.keras_internals import flatten_layers
 from reslab.core.errors import UserError
-from reslab.data.sources import web
+from reslab.data.sources import hub, web
 from reslab.models import stacked
 from reslab.models.build import allow_depth, variables
 from reslab.models.finite import not_finite
@@ -26,6 +26,7 @@ from reslab.weights import channels, files, match
 from reslab.weights.files import Contents
 from reslab.weights.match import Fit
 from reslab.weights.preprocessing import Preprocessing, decode
+from reslab.weights.repository import Repository, open_repository
 from reslab.weights.schemes import classifier_path, scheme, strides_in_1x1
 
 log = logging.getLogger("reslab.weights")
@@ -151,7 +152,7 @@ class Source:
     """The arrays to load, their naming scheme, and what is known of them.
 
     `network` is the one that the weights were trained for; None if it is not known. `strict`:
-    whether all tensors of the file and of the network must match.
+    whether all tensors must match. `repository`: where on the hub they come from.
     """
 
     contents: Contents
@@ -160,6 +161,7 @@ class Source:
     preprocessing: Preprocessing | None
     classes: tuple[str, ...] | None
     strict: bool = True
+    repository: Repository | None = None
 
 
 def open_source(
@@ -171,6 +173,10 @@ def open_source(
     """
     from reslab.weights import registry
 
+    if hub.is_address(name):
+        found = open_repository(name)
+        contents = files.read(found.weights, ema)
+        return Source(contents, scheme, found.network, None, found.classes, strict, found)
     published = None if Path(name).exists() else registry.find(network, str(name))
     if published is not None:
         return Source(

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -20,17 +20,8 @@ log = logging.getLogger("reslab.data")
 DEBIAN = Path("/usr/share/datasets")  # such as the package dataset-fashion-mnist
 
 
-class Unavailable(UserError):
-    """The server does not give the file, or downloads are forbidden.
-
-    Attributes:
-        reason: Why, in a few words.
-        status: The status of the server's answer; None without an answer.
-    """
-
-    def __init__(self, text: str, reason: str, status: int | None = None) -> None:
-        super().__init__(text)
-        self.reason, self.status = reason, status
+class Unavailable(web.NotRead):
+    """The server does not give the file, or downloads are forbidden."""
 
 
 def cache_dir(cache: str | os.PathLike[str] | None = None) -> Path:
@@ -119,7 +110,9 @@ def _wrong_checksum(path: Path, remote: Remote) -> str:
     return ""
 
 
-def fetch(remote: Remote, folder: Path, checked: bool = True) -> Path:
+def fetch(
+    remote: Remote, folder: Path, checked: bool = True, headers: Mapping[str, str] | None = None
+) -> Path:
     """Download a file into `folder` with a progress bar.
 
     The file gets its name only after its checksum was verified.
@@ -129,6 +122,7 @@ def fetch(remote: Remote, folder: Path, checked: bool = True) -> Path:
         folder: Where to put it.
         checked: Whether the file needs a known checksum. False for a description, such as one that
             names the checksum of another file: there the encrypted connection has to do.
+        headers: Of the request, such as a token.
 
     Raises:
         Unavailable: there is no network, $RESLAB_OFFLINE is set, or the checksum is wrong. The
@@ -149,7 +143,7 @@ def fetch(remote: Remote, folder: Path, checked: bool = True) -> Path:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = _retrieve(remote, folder)
+        path = _retrieve(remote, folder, headers)
         if unknown:
             log.warning("%s is not verified: its checksum is not known", path)
             _marker(path).write_text(f"{sha256(path)}\n{remote.url}\n", encoding="utf-8")
@@ -161,12 +155,12 @@ def fetch(remote: Remote, folder: Path, checked: bool = True) -> Path:
     return path
 
 
-def _retrieve(remote: Remote, folder: Path) -> Path:
+def _retrieve(remote: Remote, folder: Path, headers: Mapping[str, str] | None) -> Path:
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
     with _Bar(remote.name) as bar, web.quiet():
-        http = pooch.HTTPDownloader(progressbar=bar, **web.arguments())
+        http = pooch.HTTPDownloader(progressbar=bar, **web.arguments(headers))
 
         def download(url: str, temporary: str, pooch: object) -> None:
             http(url, temporary, pooch)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import http.client
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -21,6 +21,19 @@ TIMEOUT = 20.0  # seconds without an answer
 WAIVE = "add --insecure (insecure=True in Python)"
 _CHUNK = 2**16
 _waived: ContextVar[bool] = ContextVar("insecure", default=False)
+
+
+class NotRead(UserError):
+    """An address that cannot be read.
+
+    Attributes:
+        reason: Why, in a few words.
+        status: The status of the server's answer; None without an answer.
+    """
+
+    def __init__(self, text: str, reason: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.reason, self.status = reason, status
 
 
 @contextmanager
@@ -47,9 +60,10 @@ def check_address(address: str) -> None:
         )
 
 
-def arguments() -> dict[str, Any]:
+def arguments(headers: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Arguments of `requests.get` by which it follows the rules."""
     return {
+        "headers": dict(headers or {}),
         "timeout": TIMEOUT,
         "hooks": {"response": _check_redirect},
         "verify": not is_waived(),
@@ -78,18 +92,19 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def read(address: str, most_bytes: int) -> bytes:
+def read(address: str, most_bytes: int, headers: Mapping[str, str] | None = None) -> bytes:
     """The content at an address, which is encrypted.
 
     Raises:
-        UserError: The address is not encrypted, cannot be read, or has more than `most_bytes`.
+        NotRead: The server does not give it.
+        UserError: The address is not encrypted, or has more than `most_bytes`.
     """
     import requests
 
     check_address(address)
     content = bytearray()
     try:
-        with quiet(), requests.get(address, stream=True, **arguments()) as answer:
+        with quiet(), requests.get(address, stream=True, **arguments(headers)) as answer:
             answer.raise_for_status()
             for chunk in answer.iter_content(_CHUNK):
                 content += chunk
@@ -98,7 +113,9 @@ def read(address: str, most_bytes: int) -> bytes:
                         f"{address} has more than {most_bytes // 2**20} MiB: download it first"
                     )
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {address}: {reason(error)}") from None
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        text = f"cannot read {address}: {reason(error)}"
+        raise NotRead(text, reason(error), status) from None
     return bytes(content)
 
 
