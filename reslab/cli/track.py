@@ -22,7 +22,7 @@ def track(runs: tuple[Path, ...], to: tuple[str, ...]) -> None:
     """Send runs to an experiment tracker.
 
     A tracker gets the log, the configuration, the evaluation and the report. What it has already is
-    not sent again. `reslab train --track` does it during a training.
+    not sent again. `reslab train` has --track for a training that begins.
 
     \b
       reslab track runs/* --to tensorboard
