@@ -39,4 +39,10 @@ if __name__ == "__main__":
     print(f"http://127.0.0.1:{port}", flush=True)
     api = Classify(max_batch_size=BATCH, batch_timeout=WAIT_SECONDS)
     served = litserve.LitServer(api, accelerator="cpu", workers_per_device=1)
-    served.run(host="127.0.0.1", port=port, num_api_servers=1, generate_client_file=False)
+    served.run(
+        host="127.0.0.1",
+        port=port,
+        num_api_servers=1,
+        generate_client_file=False,
+        log_level="error",
+    )

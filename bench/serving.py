@@ -144,9 +144,9 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, conten
 async def answers(port: int, content: bytes) -> bool:
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        good = await ask(reader, writer, content)
+        good = await asyncio.wait_for(ask(reader, writer, content), 5)
         writer.close()
-    except (OSError, asyncio.IncompleteReadError):
+    except (OSError, TimeoutError, asyncio.IncompleteReadError):
         return False
     return good
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 
 from reslab import __version__
 from reslab.core.errors import UserError, short
@@ -180,6 +181,10 @@ def _add_routes(app: FastAPI, endpoints: Endpoints) -> None:
         app.add_api_route(
             path, handler, methods=[method], response_class=Response, **(describe.DEFAULT | about)
         )
+        if method == "POST":
+            # FastAPI's route describes it, and this one answers: it takes a tenth of a millisecond
+            # less, since there is nothing to inject
+            app.router.routes.insert(0, Route(path, handler, methods=[method]))
 
     add("/predict", endpoints.predict, "POST", **describe.PREDICT)
     for prefix in (PREFIX, VERSIONED):

@@ -17,6 +17,30 @@ LINGER_SECONDS = 0.5  # for a request that is on its way when the server stops
 READ_SECONDS = 1.0  # for a client to read an error: with unread data the system would reset it
 
 
+class OneWrite:
+    """A transport that joins the head of an answer to its body: one system call, one packet.
+
+    uvicorn writes the head, the body, and an empty end.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport, self._waiting = transport, b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._waiting and data.startswith(b"HTTP/1.1 2"):
+            self._waiting = data
+        elif data or self._waiting:
+            self._transport.write(self._waiting + data)
+            self._waiting = b""
+
+    def close(self) -> None:
+        self.write(b"")
+        self._transport.close()
+
+
 class JsonConnection(H11Protocol):
     """uvicorn's connection, whose own errors are JSON too, and that never waits for ever."""
 
@@ -24,7 +48,7 @@ class JsonConnection(H11Protocol):
     _ended = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(OneWrite(transport))  # type: ignore[arg-type]
         if len(self.connections) > MOST_CONNECTIONS:
             self._end(503, "the server has too many connections; try again later")
         else:

@@ -45,11 +45,20 @@ class RequestGate:
                     await _discard(receive_all)
                 if more or self.worker.draining:
                     message["headers"] = [*message.get("headers", []), CLOSE]
-                path = getattr(scope.get("route"), "path", "other")
-                self.worker.metrics.count(path, message["status"])
+                self.worker.metrics.count(_path(scope), message["status"])
             await send(message)
 
         await self.app(scope, receive_all, send_counted)
+
+
+def _path(scope: Scope) -> str:
+    """The address without names, so that there are few of them."""
+    if "endpoint" not in scope:
+        return "other"
+    path = str(scope["path"])
+    for name, value in scope.get("path_params", {}).items():
+        path = path.replace(f"/{value}", f"/{{{name}}}", 1)
+    return path
 
 
 async def _discard(receive: Receive) -> None:
