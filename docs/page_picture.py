@@ -1,4 +1,5 @@
-"""Draw docs/images/page.png: the page of an exported run, on a wide screen and on a phone.
+"""Draw docs/images/page.png, the page of an exported run on a wide screen and on a phone, and
+heatmap.jpg, of another image.
 
     reslab train resnet20 --data fashion-mnist --epochs 2 --out runs/fashion
     python docs/page_picture.py runs/fashion
@@ -8,6 +9,7 @@ Needs Chromium. The picture on the page is a test image.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -23,7 +25,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 from tests.helpers.chromium import Chromium  # noqa: E402
 
-IMAGE = 12  # of the test set
+IMAGE, BOOT = 12, 23  # of the test set
 WIDE, PHONE = (1180, 860), (390, 860)
 GAP = 40
 
@@ -42,6 +44,9 @@ def main(folder: str) -> None:
                 shot(browser, page, picture, size, scheme)
                 for size, scheme in ((WIDE, "light"), (PHONE, "dark"))
             ]
+        boot = test.images(np.array([BOOT]))[0]
+        (result,) = reslab.predict(run, boot, heatmap=temporary)
+        shutil.copy(result["heatmap"], HERE / "images" / "heatmap.jpg")
     canvas = Image.new("RGB", (WIDE[0] + GAP + PHONE[0], WIDE[1]), "white")
     canvas.paste(parts[0], (0, 0))
     canvas.paste(parts[1], (WIDE[0] + GAP, 0))

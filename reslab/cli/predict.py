@@ -33,6 +33,12 @@ from reslab.cli.output import echo, print_json
     show_default=True,
     help="What runs the network; auto takes the fastest one installed.",
 )
+@click.option(
+    "--heatmap",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Write each image with a map over it: where the model sees its class.",
+)
 @click.option("--skip-bad", is_flag=True, help="Skip files that cannot be read.")
 @as_json
 @insecure
@@ -46,6 +52,7 @@ def predict(
     strict: bool,
     ema: bool,
     engine: str,
+    heatmap: Path | None,
     skip_bad: bool,
     as_json: bool,
     backend: str | None,
@@ -73,6 +80,7 @@ def predict(
         strict=strict,
         ema=ema,
         skip_bad=skip_bad,
+        heatmap=heatmap,
         note=partial(echo, err=True),
     )
     if as_json:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from reslab.data.formats import BadImage
 from reslab.data.sources import web
 from reslab.evaluation.inputs import Input, inputs
 from reslab.runs.run import Run, trained_file
+
+if TYPE_CHECKING:
+    from reslab.evaluation.heatmaps import Heatmaps
+    from reslab.evaluation.predictor import Predictor
 
 log = logging.getLogger("reslab.prediction")
 BATCH = 32
@@ -36,6 +40,7 @@ def predict(
     skip_bad: bool = False,
     insecure: bool = False,
     note: Callable[[str], None] = log.info,
+    heatmap: str | Path | None = None,
 ) -> list[dict[str, Any]]:
     """Predict the classes of images.
 
@@ -58,11 +63,16 @@ def predict(
         insecure: Accept downloads without TLS, with an invalid certificate, or without a known
             checksum. A wrong checksum is refused in any case.
         note: Gets lines about files that were skipped or passed over. By default they are logged.
+        heatmap: A folder for a picture of each image, `NAME-heatmap.jpg`, with the map of the most
+            probable class over it: where the model sees the class. It is the class activation map
+            (Zhou et al. 2016) for networks that end in global average pooling and one dense layer,
+            and Grad-CAM (Selvaraju et al. 2017) for others. Files of `reslab export` need --maps.
 
     Returns:
         For each image `{"file": path, "predictions": [{"class": name, "probability": p}, ...]}`
         with the most probable class first and p from 0 to 1. The file of an image without a path is
-        "image 0" and so on. Several labels have their "threshold" too.
+        "image 0" and so on. Several labels have their "threshold" too. With `heatmap` there is
+        the path of the picture, "heatmap".
 
     Raises:
         UserError: The model or an image cannot be read, or the engine is not installed.
@@ -88,22 +98,33 @@ def predict(
     prepare = partial(inference.inference, engine=engine, compare=len(given) >= MANY)
     with web.insecure(insecure):
         predictor = open_predictor(model, weights, prepare, engine, scheme, strict, ema)
-    results: list[dict[str, Any]] = []
-    for start in range(0, len(given), BATCH):
-        part = given[start : start + BATCH]
-        # whole pictures have several sizes, and may be large
-        steps = [[image] for image in part] if predictor.any_size else [part]
-        outputs = np.concatenate(
-            [predictor.run([_read(image, predictor.read) for image in step]) for step in steps]
-        )
+    heatmaps = None
+    if heatmap is not None:
+        from reslab.evaluation.heatmaps import Heatmaps
+
+        heatmaps = Heatmaps(heatmap, predictor)
+    return list(_results(given, predictor, heatmaps, top))
+
+
+def _results(
+    given: Sequence[Input], predictor: Predictor, heatmaps: Heatmaps | None, top: int | None
+) -> Iterator[dict[str, Any]]:
+    # whole pictures have several sizes, and may be large
+    step = 1 if predictor.any_size else BATCH
+    for start in range(0, len(given), step):
+        part = given[start : start + step]
+        pixels = [_read(image, predictor.read) for image in part]
+        outputs = predictor.run(pixels)
         for image, output in zip(part, outputs, strict=True):
             if not np.isfinite(output).all():
                 raise UserError(
                     f"the model gives NaN or infinity for {image.name}; train with a lower rate"
                 )
+        paths = heatmaps.write(part, pixels, outputs) if heatmaps else [None] * len(part)
+        for image, output, path in zip(part, outputs, paths, strict=True):
             predictions = predictor.task.predictions(output, predictor.card, top)
-            results.append({"file": image.name, "predictions": predictions})
-    return results
+            result = {"file": image.name, "predictions": predictions}
+            yield result | ({"heatmap": path} if path else {})
 
 
 def _read(image: Input, read: Callable[[Any], np.ndarray]) -> np.ndarray:

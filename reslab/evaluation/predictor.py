@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from reslab import zoo
@@ -17,6 +18,7 @@ from reslab.data.sources import hub
 from reslab.engines import opening
 from reslab.engines.exported import Exported
 from reslab.evaluation.classifier import Classifier, Prepare
+from reslab.evaluation.maps import CAM, ClassMaps
 from reslab.evaluation.tasks.registry import task, task_of
 from reslab.models import saved
 from reslab.models.preprocess import Preprocess
@@ -26,6 +28,10 @@ from reslab.weights.repository import open_repository
 
 if TYPE_CHECKING:
     from reslab.evaluation.tasks.base import Task
+
+
+Box = tuple[float, float, float, float]
+MapFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,11 @@ class Predictor:
         run: Maps images that `read` or `fit` returned to one row of outputs for each.
         engine: What runs the network first: "openvino", "onnxruntime", "torch", "jax" or
             "tensorflow".
+        seen: The box of a picture of this width and height that the network sees: left, top, right
+            and bottom in pixels. It may be larger than the picture.
+        maps: Prepares what maps such images and the index of a class for each to maps (n, rows,
+            columns), and gives the name of the method. It raises UserError for a model without
+            maps.
     """
 
     task: Task
@@ -54,6 +65,8 @@ class Predictor:
     fit: Callable[[np.ndarray], np.ndarray]
     run: Callable[[Sequence[np.ndarray]], np.ndarray]
     engine: str
+    seen: Callable[[int, int], Box]
+    maps: Callable[[], tuple[MapFunction, str]]
 
 
 def open_predictor(
@@ -113,6 +126,8 @@ def _exported(path: Path, engine: str, by_pillow: bool) -> Predictor:
         fit=preprocess.fit if file.fixed_size else lambda image: image,
         run=lambda images: file.probabilities(np.stack(images)),
         engine=file.runtime,
+        seen=partial(_seen, card),
+        maps=partial(_maps_of_file, file),
     )
     return _by_pillow(made, file, preprocess) if by_pillow and made.any_size else made
 
@@ -143,6 +158,30 @@ def _by_pillow(made: Predictor, file: Exported, preprocess: Preprocess) -> Predi
     )
 
 
+def _maps_of_file(file: Exported) -> tuple[MapFunction, str]:
+    if file.maps is None:
+        raise UserError(f"{file.path} has no maps: export it with --maps")
+    maps = file.maps
+
+    def compute(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        return maps(images)[np.arange(len(images)), ..., classes]
+
+    return compute, CAM
+
+
+def _maps_of_model(model: keras.Model) -> tuple[MapFunction, str]:
+    maps = ClassMaps(model)
+    return maps, maps.method
+
+
+def _seen(card: Mapping[str, Any], width: int, height: int) -> Box:
+    """The part of a picture that a model with this card sees."""
+    if "preprocessing" in card:
+        return decode(card["preprocessing"]).seen(width, height)
+    high, wide, _ = card["image_shape"]
+    return pictures.centre_box(width, height, high, wide, margin=bool(card.get("view")))
+
+
 def _fit(preprocessing: Preprocessing, image: np.ndarray) -> np.ndarray:
     from PIL import Image
 
@@ -166,11 +205,17 @@ def _whole(path: Path, prepare: Prepare) -> Predictor:
         fit=preprocess.fit,
         run=outputs,
         engine=run.engine,
+        seen=partial(_seen, card),
+        maps=partial(_maps_of_model, model),
     )
 
 
 def _pretrained(classifier: Classifier) -> Predictor:
     preprocessing = classifier.preprocessing
+
+    def maps() -> tuple[MapFunction, str]:
+        compute, method = _maps_of_model(classifier.model)
+        return lambda images, classes: compute(preprocessing.normalise(images), classes), method
 
     return Predictor(
         task(),
@@ -181,4 +226,6 @@ def _pretrained(classifier: Classifier) -> Predictor:
         fit=partial(_fit, preprocessing),
         run=lambda images: classifier(np.stack(images)),
         engine=classifier.run.engine,
+        seen=preprocessing.seen,
+        maps=maps,
     )

@@ -10,7 +10,6 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from reslab.engines import page_file
 from reslab.engines.head import NoMaps
 from reslab.formats import ort_web, page_facts
 from reslab.formats.content import Content
+from reslab.plots import heat
 from reslab.runs.run import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
-COLOURS = "inferno"  # perceptually uniform, and in order of lightness for colour-blind readers too
 
 
 def write(content: Content, path: Path) -> None:
@@ -84,7 +83,12 @@ def html(facts: Mapping[str, Any], blobs: Mapping[str, str]) -> str:
         for name in ("page.css", "page.js", "onnxruntime_licence.txt")
     )
     return environment.get_template("page.html").render(
-        facts={**facts, "colours": colours()},
+        facts={
+            **facts,
+            "colours": heat.colours().tobytes().hex(),
+            "opacity": heat.OPACITY,
+            "dimmed": heat.DIMMED,
+        },
         cautions=page_facts.sentences(facts),
         blobs={name: Markup(text) for name, text in blobs.items()},
         style=Markup(style),
@@ -95,16 +99,6 @@ def html(facts: Mapping[str, Any], blobs: Mapping[str, str]) -> str:
         version=__version__,
         runtime_version=ort_web.VERSION,
     )
-
-
-@cache
-def colours() -> str:
-    """The colour map: 256 colours as hexadecimal digits."""
-    import matplotlib
-
-    return bytes(
-        (255 * matplotlib.colormaps[COLOURS](range(256))[:, :3]).round().astype("uint8")
-    ).hex()
 
 
 def _has_maps(content: Content) -> bool:

@@ -64,6 +64,15 @@ class Preprocessing:
         sides, box = placed(image.width, image.height, self.size, self.resize)
         return image.resize(sides, Image.Resampling[self.interpolation.upper()]).crop(box)
 
+    def seen(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The part of an image that the network sees: left, top, right and bottom in pixels.
+
+        It is larger than the image where `view` adds a border.
+        """
+        sides, box = placed(width, height, self.size, self.resize)
+        across, down = width / sides[0], height / sides[1]
+        return box[0] * across, box[1] * down, box[2] * across, box[3] * down
+
     def normalise(self, pictures: np.ndarray) -> np.ndarray:
         """Convert RGB images to the input of the network: (x - mean) / std.
 

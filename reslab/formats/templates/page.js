@@ -5,7 +5,6 @@ const root = document.documentElement;
 const SHOWN = 5; // classes
 const MAP_SIDE = 512; // pixels of the longer side of a drawn map
 const PHOTO_SIDE = 1280; // pixels of the longer side of the picture on the page
-const OPACITY = 0.58; // of the map over the picture
 const STRIP = 2 ** 22; // pixels that are read from a large picture at once
 
 // ------------------------------------------------------------------------------ the model
@@ -166,7 +165,7 @@ function drawMap({ rows, columns, values }, pictureWidth, pictureHeight) {
       const u = ((x + 0.5) * pictureWidth) / canvas.width - left;
       const v = ((y + 0.5) * pictureHeight) / canvas.height - top;
       if (u < 0 || v < 0 || u > across || v > down) {
-        image.data[k + 3] = 255 * 0.6; // the model does not see it
+        image.data[k + 3] = 255 * (1 - facts.dimmed); // the model does not see it
         continue;
       }
       const column = clamp((u / across) * columns - 0.5, columns - 1);
@@ -179,7 +178,7 @@ function drawMap({ rows, columns, values }, pictureWidth, pictureHeight) {
         a * ((1 - b) * at(below, j) + b * at(below, right));
       const colour = largest > 0 ? Math.round(255 * clamp(value / largest, 1)) : 0;
       image.data.set(colours.subarray(3 * colour, 3 * colour + 3), k);
-      image.data[k + 3] = 255 * OPACITY;
+      image.data[k + 3] = 255 * facts.opacity;
     }
   }
   context.putImageData(image, 0, 0);
