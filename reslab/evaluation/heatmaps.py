@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -41,7 +43,9 @@ class Heatmaps:
         with writing(self.folder, "give another folder"):
             self.folder.mkdir(parents=True, exist_ok=True)
 
-    def write(self, given: list[Input], pixels: list[np.ndarray], outputs: np.ndarray) -> list[str]:
+    def write(
+        self, given: Sequence[Input], pixels: Sequence[np.ndarray], outputs: np.ndarray
+    ) -> list[str]:
         """Write one picture for each image, with the map of its most probable class.
 
         Args:
@@ -60,7 +64,7 @@ class Heatmaps:
             title = names[index], percent(float(output[index]))
             picture = self._drawn(image, values, title)
             path = self.folder / self._name(image.name)
-            write(path, lambda file, picture=picture: picture.save(file, "JPEG", quality=92))
+            write(path, partial(picture.save, format="JPEG", quality=92))
             paths.append(str(path))
         return paths
 
@@ -73,7 +77,8 @@ class Heatmaps:
         factor = LONGER / longer if longer > LONGER else max(1, -(-SHORTER // longer))
         size = max(1, round(photo.width * factor)), max(1, round(photo.height * factor))
         how = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.BICUBIC
-        box = tuple(factor * side for side in self.predictor.seen(*photo.size))
+        left, top, right, bottom = self.predictor.seen(*photo.size)
+        box = factor * left, factor * top, factor * right, factor * bottom
         over = heat.overlay(np.asarray(photo.resize(size, how)), values, box)
         border = box[2] - box[0] < 0.99 * size[0] or box[3] - box[1] < 0.99 * size[1]
         return captioned(Image.fromarray(over), title, self.method, border)
