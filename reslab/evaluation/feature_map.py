@@ -5,13 +5,19 @@ from __future__ import annotations
 import base64
 import importlib.util
 import io
+import logging
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reslab.core.errors import one_line
+
 if TYPE_CHECKING:
     from reslab.data import Split
 
+log = logging.getLogger("reslab.evaluation")
 FEWEST = 3  # images
 SIDE = 32  # of the small pictures, pixels
 COLUMNS = 48  # of small pictures side by side
@@ -33,8 +39,8 @@ def feature_map(
         return None
     points, explained = pca(features)
     charts = [{**_chart("PCA", points), "explained": explained}]
-    if importlib.util.find_spec("umap") is not None:
-        charts.insert(0, _chart("UMAP", umap(features)))
+    if importlib.util.find_spec("umap") is not None and (embedded := umap(features)) is not None:
+        charts.insert(0, _chart("UMAP", embedded))
     names = split.names
     return {
         "images": len(positions),
@@ -78,22 +84,39 @@ def pca(features: np.ndarray) -> tuple[np.ndarray, list[float]]:
     return points, [min(1.0, round(e, 4)) for e in (*explained, 0.0)[:2]]
 
 
-def umap(features: np.ndarray) -> np.ndarray:
-    """The embedding of UMAP with a fixed seed (McInnes et al. 2018), float (m, 2)."""
-    import warnings
+def umap(features: np.ndarray) -> np.ndarray | None:
+    """The embedding of UMAP with a fixed seed (McInnes et al. 2018), float (m, 2).
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about threads, and about small sets
+    None, with a warning in the log, if it fails: the map is not worth a training that ended well.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about threads, and about small sets
+            reducer = _umap_class()(
+                n_neighbors=min(15, len(features) - 1),
+                random_state=0,
+                n_jobs=1,
+                init="pca" if len(features) < 50 else "spectral",
+            )
+            return np.asarray(reducer.fit_transform(features))
+    except Exception as error:
+        log.warning("UMAP draws no map: %s", one_line(error))
+        return None
+
+
+def _umap_class() -> Any:
+    """The class UMAP. Its package also imports TensorFlow and torchvision, for another class."""
+    unused = "umap.parametric_umap"
+    new = unused not in sys.modules
+    modules: dict[str, Any] = sys.modules
+    if new:
+        modules[unused] = None  # the import fails, which the package expects
+    try:
         from umap import UMAP
-
-        neighbours = min(15, len(features) - 1)
-        reducer = UMAP(
-            n_neighbors=neighbours,
-            random_state=0,
-            n_jobs=1,
-            init="pca" if len(features) < 50 else "spectral",
-        )
-        return np.asarray(reducer.fit_transform(features))
+    finally:
+        if new:
+            modules.pop(unused, None)
+    return UMAP
 
 
 def _chart(method: str, points: np.ndarray) -> dict[str, Any]:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reslab.core.errors import one_line
 from reslab.evaluation import rows
 from reslab.evaluation.suspects import A_PART
 
 if TYPE_CHECKING:
     from reslab.data import Split
 
+log = logging.getLogger("reslab.evaluation")
 METHOD = "confident learning"
 INSTALL = 'pip install "reslab[labels]"'
 FEWEST = 2  # images, and classes among them
@@ -79,7 +81,11 @@ def find(
     starts = np.cumsum([0, *(len(positions) for _, _, positions, _ in parts)])
     probabilities = np.concatenate([p for *_, p in parts])
     labels = np.concatenate([split.labels[positions] for _, split, positions, _ in parts])
-    likely = ranked(probabilities, labels)
+    try:
+        likely = ranked(probabilities, labels)
+    except Exception as error:  # a training that ended well must not fail for it
+        log.warning("no labels are ranked: cleanlab fails with %s", one_line(error))
+        return None
     part_of = np.searchsorted(starts, likely, side="right") - 1
     counts, described = [], []
     for number, (name, split, positions, outputs) in enumerate(parts):

@@ -72,9 +72,28 @@ def test_two_images_are_no_map() -> None:
     assert feature_map.feature_map(split, np.eye(2), np.arange(2), np.eye(2)) is None
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("umap") is None, reason="needs umap-learn")
 def test_umap_draws_the_same_map_twice() -> None:
-    pytest.importorskip("umap")
     features = np.random.default_rng(0).normal(size=(80, 12))
     one, two = (feature_map.umap(features) for _ in range(2))
+    assert one is not None
+    assert two is not None
     assert one.shape == (80, 2)
     np.testing.assert_array_equal(one, two)
+
+
+def test_umap_that_fails_leaves_the_other_map(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> None:
+        raise ImportError("numba is too old")
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(feature_map, "_umap_class", fails)
+    split = ArraySplit.of(np.zeros((9, 4, 4, 1), np.uint8), np.arange(9) % 3)
+    features = np.random.default_rng(0).normal(size=(9, 5))
+    result = feature_map.feature_map(split, np.eye(3)[np.arange(9) % 3], np.arange(9), features)
+    assert result is not None
+    assert [chart["method"] for chart in result["charts"]] == ["PCA"]
+    assert "UMAP draws no map: numba is too old" in caplog.text

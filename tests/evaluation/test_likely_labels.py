@@ -74,6 +74,20 @@ def test_classes_may_be_missing(classes: list[int]) -> None:
     assert len(likely_labels.ranked(probabilities[:1], labels[:1])) == 0
 
 
+def test_a_failure_of_the_library_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*args: Any) -> None:
+        raise RuntimeError("something\nnew")
+
+    probabilities, labels, _ = planted(60)
+    monkeypatch.setattr(likely_labels, "installed", lambda: True)
+    monkeypatch.setattr(likely_labels, "ranked", fails)
+    parts: Any = [("test", split_of(labels), np.arange(60), probabilities)]
+    assert likely_labels.find(parts, CLASSES) is None
+    assert "no labels are ranked: cleanlab fails with something" in caplog.text
+
+
 def test_without_the_library_there_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     probabilities, labels, _ = planted(60)
     monkeypatch.setattr(likely_labels, "installed", lambda: False)
