@@ -2,10 +2,11 @@
 
     python bench/wrong_labels.py OUT.json
 
-3 % of the labels of Fashion-MNIST get another class, in all parts. A ResNet-20 is trained on 5,000
-training images by the recipe `quick`, as `reslab train` does. The lists are those of the report: of
-test and validation images by confident learning, and of the same images by the confidence of the
-contradiction. Labels that were wrong before count as right, so the true precision is higher.
+3 % of the labels of Fashion-MNIST get another class, in all parts. A residual network of 8 layers
+is trained on 5,000 training images by the recipe `quick`, for 6 epochs. The lists are those of the
+report: of test and validation images by confident learning, and of the same images by the
+confidence of the contradiction. Labels that were wrong before count as right, so the true precision
+is higher.
 """
 
 from __future__ import annotations
@@ -26,9 +27,22 @@ from reslab.evaluation import likely_labels
 from reslab.evaluation.scoring import outputs
 from reslab.evaluation.suspects import surest_mistakes
 from reslab.models import saved
+from reslab.spec import BN, Conv, Dense, GlobalAvgPool, Network, ReLU, stage
+from reslab.zoo.resnet import basic
 
-FRACTION, IMAGES = 0.03, 5000
+FRACTION, IMAGES, EPOCHS = 0.03, 5000, 6
 TOPS = (20, 50, 100, 200)
+NETWORK = Network(
+    "resnet8",
+    {
+        "conv1": (Conv(16, 3), BN(), ReLU),
+        "conv2_x": stage(basic, 16, 1),
+        "conv3_x": stage(basic, 32, 1, stride=2),
+        "conv4_x": stage(basic, 64, 1, stride=2),
+        "head": (GlobalAvgPool, Dense(10)),
+    },
+    (28, 28, 1),
+)
 
 
 def flipped(split: Any, key: int) -> tuple[Any, np.ndarray]:
@@ -58,7 +72,7 @@ def main(out: Path) -> None:
         parts[name], wrong[name] = flipped(getattr(data, name), key)
     data = replace(data, **parts, checksum=f"{data.checksum} 3 % wrong", provenance={})
     with tempfile.TemporaryDirectory() as folder:
-        run = reslab.train("resnet20", data, "quick", out=Path(folder) / "run", seed=0)
+        run = reslab.train(NETWORK, data, "quick", epochs=EPOCHS, out=Path(folder) / "run")
         model, _ = saved.load_with_card(run.model_path)
     unseen = ("test", "validation")
     probabilities = np.concatenate([outputs(model, parts[name]) for name in unseen])
@@ -68,6 +82,7 @@ def main(out: Path) -> None:
     result = {
         "versions": versions(),
         "machine": machine("torch"),
+        "network": NETWORK.name,
         "images": {"train": IMAGES, "unseen": len(labels)},
         "test_error": run.evaluation["top1_error"],
         "confident_learning": counted(likely_labels.ranked(probabilities, labels), planted),

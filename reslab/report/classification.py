@@ -62,6 +62,8 @@ def _temperature(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
     stored = evaluation.get("temperature")
     if not stored or stored["value"] is None:
         return stored
+    for key in ("ece", "loss", "calibration"):
+        stored[key]  # a KeyError is reported as damage
     change = stored["loss_change"]
     return {
         **stored,

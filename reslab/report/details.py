@@ -58,7 +58,7 @@ KINDS = "typical", "doubtful"
 
 def _map(evaluation: Mapping[str, Any], id: str) -> dict[str, Any] | None:
     stored = evaluation.get("map")
-    if not stored or not stored["index"]:
+    if not stored or not stored["index"] or not stored["charts"]:
         return None
     charts: list[Chart] = []
     for number, chart in enumerate(stored["charts"]):

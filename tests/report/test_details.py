@@ -95,6 +95,7 @@ def test_the_validation_images_are_in_one_list_only(run: Run, tmp_path: Path) ->
     [
         ("map", {"index": [1]}, "damaged"),
         ("temperature", {"value": -1, "images": 3, "mistakes": 0}, "damaged"),
+        ("temperature", {"value": 1.5, "images": 3, "mistakes": 9}, "damaged"),
         ("examples", {"images": 1, "of": 2, "classes": [{"class": 1}]}, "damaged"),
         ("suspects", {"parts": 3}, "damaged"),
         ("near_duplicates", {"count": "many"}, "damaged"),

@@ -19,9 +19,11 @@ from reslab.core.files import write_arrays
 from reslab.evaluation.multilabel_metrics import multilabel_metrics
 from reslab.models import saved
 from reslab.runs.recipe import Recipe, to_json
+from reslab.runs.run import Run
 from reslab.spec.serialize import encode_network
 from reslab.weights import files as weight_files
 from tests.helpers import tiny
+from tests.helpers.runs import add_details
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "before_packages"
 PICTURES = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF"}
@@ -56,6 +58,7 @@ def _complete_run(run: Path) -> None:
     part = {"split": "train", "n": 20, "of": 30, "wrong": 4, "sure": 3}
     suspects = {"sure": 0.5, "parts": [part], "suspects": mistakes}
     (run / "suspects.json").write_text(json.dumps(suspects))
+    add_details(Run.open(run), images=24)
     info = json.loads((run / "run.json").read_text())
     shared = {key: info[key] for key in ("network", "data", "backend")}
     for key in ("seeds", "folds"):
