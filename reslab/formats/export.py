@@ -11,7 +11,7 @@ from typing import Any
 from reslab import __version__
 from reslab.core.errors import UserError
 from reslab.core.files import write_json, writing
-from reslab.data.sources import web
+from reslab.data.sources import hub, web
 from reslab.formats import base, comparison, exportable, placing
 from reslab.formats.base import Format
 from reslab.formats.content import Content, Form
@@ -44,10 +44,11 @@ def export(
     its place. A record of the comparison is written beside it (`NAME.json`).
 
     Args:
-        model: A run, the path of its folder, or a model file that reslab wrote. With `weights`, the
-            name of a network.
-        format: "onnx", "openvino", "saved_model", "litert", or "page": one HTML file that runs the
-            model in a browser, without a server or a network, and shows the class activation maps.
+        model: A run, the path of its folder, a model file that reslab wrote, or "hf://USER/NAME".
+            With `weights`, the name of a network.
+        format: "onnx", "openvino", "saved_model", "litert", "hub" (a repository of the Hugging Face
+            hub, as a folder), or "page": one HTML file that runs the model in a browser, without a
+            server or a network, and shows the class activation maps.
         out: The file to write. None: `model` with the suffix of the format in the folder of the
             run, or the name of the model file or network in the current folder.
         weights: Published weights or a weights file, for the named network.
@@ -127,5 +128,7 @@ def _default(model: Any, weights: Any, kind: Format) -> Path:
     ending = kind.suffix or f"-{kind.name}"
     if weights is not None:
         return Path(f"{model}{ending}")
+    if hub.is_address(model):
+        return Path(f"{hub.parse(model).repository.partition('/')[2]}{ending}")
     path = model.path if isinstance(model, Run) else Path(model)
     return path / f"model{ending}" if path.is_dir() else path.with_name(f"{path.stem}{ending}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
+from reslab.data.sources import hub
 from reslab.engines.head import with_maps
 from reslab.engines.rebuild import rebuild
 from reslab.engines.runtimes import ModelForms
@@ -22,7 +23,7 @@ from reslab.formats import calibrated, sample
 from reslab.formats.sample import Sample
 from reslab.formats.views import CentreView, ResizedView, View
 from reslab.models import saved
-from reslab.runs.run import Run
+from reslab.runs.run import Run, trained_file
 
 EXAMPLES = 16  # images on which a file is compared with Keras
 
@@ -105,6 +106,8 @@ def of(
         classifier = Classifier(str(model), weights, "backend", False, scheme, strict, ema)
         return _pretrained(classifier, str(model), weights, data)
     path = model.path if isinstance(model, Run) else Path(model)
+    if hub.is_address(model):
+        path = trained_file(path)
     run = Run.open(path) if (path / RUN_FILE).exists() else None
     file = run.trained_model() if run else path
     loaded, card = saved.load_with_card(file)

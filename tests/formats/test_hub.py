@@ -149,6 +149,12 @@ def test_load_and_predict_take_an_address(filled: Hub, trained: Run, tmp_path: P
     assert model.classes == ("0", "1", "2")
 
 
+def test_a_model_of_the_hub_is_exported(filled: Hub) -> None:
+    pytest.importorskip("onnxruntime")
+    output_of("export", NAME, "--insecure")
+    assert Path("tiny.onnx").exists()
+
+
 def test_a_training_pins_the_commit(
     filled: Hub, folder: Path, thirds: Path, tmp_path: Path
 ) -> None:
