@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from reslab import zoo
@@ -21,6 +22,8 @@ EAGER, COMPILED = "best by hand, eager", "by hand, torch.compile"
 GOALS = {EAGER: 1.0, COMPILED: 0.95}
 GPU_GOALS = {False: {"stock Keras": 3.0}, True: {COMPILED: 1.0}}  # small nets; ResNet-50
 WAYS = {"reslab, loaded": ", from a loaded file", "reslab, torch.compile": ", compiled"}
+SERVING_GOAL = 1.7  # times the CPU of the bare engine, at 32 clients
+SERVED = {"cpu_ms": ".2f", "per_second": ".0f", "median_ms": ".1f", "p99_ms": ".1f"}
 STOCK = {("torch", False): 1.8, ("torch", True): 1.2, ("tensorflow", False): 1.2}
 
 
@@ -149,6 +152,31 @@ def _served(run: dict[str, Any]) -> Lines:
     return lines
 
 
+def serving() -> str:
+    head = ["network", "", "clients", "CPU per picture (ms)", "times the bare engine", "pictures/s"]
+    head += ["median (ms)", "99 % (ms)", "goal", "commit"]
+    return by_machine(runs("serving.json"), head, _under_load)
+
+
+def _under_load(run: dict[str, Any]) -> Lines:
+    lines = []
+    for name, by_clients in run["rounds"][0].items():
+        for clients in sorted(by_clients, key=int):
+            turns = [each[name][clients] for each in run["rounds"]]
+            ratio = run["ratios"].get(name, {}).get(clients)
+            has_goal = name == "reslab serve" and clients == "32"
+            reached = ("reached" if ratio <= SERVING_GOAL else "above") if has_goal else ""
+            cells = [
+                f"{median(turn[key] for turn in turns):{form}}" if key in turns[0] else ""
+                for key, form in SERVED.items()
+            ]
+            cells.insert(1, f"{ratio:.2f}" if ratio is not None else "1")
+            label = f"{name}, {run['engine']}" if ratio is None else name
+            shown = clients if int(clients) else ""
+            lines.append([run["network"], label, shown, *cells, reached, made_by(run)])
+    return lines
+
+
 def startup() -> str:
     results = runs("startup.json")
     names = list(results[-1]["median_seconds"]) if results else []
@@ -256,6 +284,7 @@ TABLES = {
     "step": step,
     "convolutions": convolutions,
     "inference": inference,
+    "serving": serving,
     "depth": depth,
     "landscape": landscape,
     "startup": startup,

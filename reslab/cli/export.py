@@ -21,7 +21,7 @@ from reslab.plots.format import interval, percent
     metavar="FORMAT",
     default="onnx",
     show_default=True,
-    help="onnx, openvino, saved_model, litert, page or hub.",
+    help="onnx, openvino, saved_model, litert, page, hub or triton.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="The file to write.")
 @click.option(

@@ -10,7 +10,7 @@ from pathlib import Path
 from reslab.core.errors import UserError, unknown
 from reslab.engines import opening
 from reslab.engines.exported import Exported
-from reslab.formats import hub, page, tensorflow_files
+from reslab.formats import hub, page, tensorflow_files, triton
 from reslab.formats.content import Content, Form
 
 
@@ -134,6 +134,15 @@ _ALL = (
         "onnxruntime",
         hub.write_folder,
         hub.open_folder,
+        onnx_view,
+    ),
+    Format(
+        "triton",
+        "",
+        ("onnx", "onnxruntime"),
+        "onnxruntime",
+        triton.write_repository,
+        triton.open_repository,
         onnx_view,
     ),
 )

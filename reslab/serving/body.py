@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from reslab.serving.forms import read_form
 from reslab.serving.refused import Refused, busy
 from reslab.serving.settings import ServerLimits
 
@@ -112,7 +111,8 @@ async def pictures(request: Request, body: Body) -> list[Named]:
     """The pictures in a request: its whole body, or the files of a form. Raises Refused."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        files = await _files(request, await body.read(), body.limits)
+        content_type = request.headers["content-type"]
+        files = read_form(await body.read(), content_type, body.limits.queue)
     elif kind in RAW or kind.startswith("image/"):
         files = [("image 0", await body.read())]
     else:
@@ -124,33 +124,4 @@ async def pictures(request: Request, body: Body) -> list[Named]:
     for name, content in files:
         if not content:
             raise Refused(400, f"{name} is empty: send a picture")
-    return files
-
-
-async def _files(request: Request, content: bytes, limits: ServerLimits) -> list[Named]:
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield content
-
-    # a form has no more pictures than the queue has places
-    parser = MultiPartParser(
-        request.headers,
-        stream(),
-        max_files=limits.queue,
-        max_fields=16,
-        max_part_size=limits.body,
-    )
-    parser.spool_max_size = limits.body + 1  # the bytes are in memory already
-    try:
-        form = await parser.parse()
-    except (MultiPartException, KeyError, UnicodeError, ValueError) as error:
-        reason = getattr(error, "message", "") or f"{error}"
-        raise Refused(400, f"the form cannot be read: {reason}") from None
-    files: list[Named] = []
-    for field, value in form.multi_items():
-        if not isinstance(value, UploadFile):
-            raise Refused(400, f"the field {field!r} of the form is not a file: send pictures only")
-        files.append((value.filename or f"image {len(files)}", await value.read()))
-    await form.close()
-    if not files:
-        raise Refused(400, "the form has no files: send pictures")
     return files

@@ -46,6 +46,7 @@ class JsonConnection(H11Protocol):
 
     _timer: asyncio.TimerHandle | None = None
     _ended = False
+    _all_received = False  # the client has closed its side, and may still read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(OneWrite(transport))  # type: ignore[arg-type]
@@ -58,6 +59,21 @@ class JsonConnection(H11Protocol):
         if not self._ended:
             super().data_received(data)
             self._watch()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Called when the client has sent all. Returns whether the connection stays open."""
+        self._all_received = True
+        if self._is_idle():
+            if self.conn.trailing_data[0]:
+                self._end(400, "the connection was closed too early")
+        elif self.cycle.more_body:
+            self._end(400, "the connection was closed too early")
+        return self._ended or not self._is_idle()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._all_received and self._is_idle() and not self.transport.is_closing():
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import time
@@ -83,6 +84,8 @@ def make_server(
 ) -> DrainingServer:
     """The server of a worker. `run` serves; `page` is the HTML at "/"."""
     limits = worker.limits
+    # it warns of each form that is damaged, and the client is told anyway
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     config = uvicorn.Config(
         create_app(worker, page),
         http=JsonConnection,

@@ -242,3 +242,24 @@ def test_stopping_waits_for_the_engine(waiting):
         assert not reply.done()
         waiting.go.set()
         assert reply.result().status == 200
+
+
+def test_a_client_that_has_sent_all(quick):
+    """It closes its side of the connection, and still reads the answers."""
+    content = picture()
+    right = (
+        b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(content) + content
+    )
+    for sent, answers in ((LIVE, 1), (LIVE + LIVE, 2), (right, 1), (right + LIVE, 2)):
+        with quick.connect() as client:
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+            received = b""
+            while part := client.recv(65536):
+                received += part
+        assert received.count(b" 200 OK") == answers
+    for sent in (right[:-5], LIVE[:-4]):
+        with quick.connect() as client:
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+            assert answer_on(client) == (400, {"error": "the connection was closed too early"})

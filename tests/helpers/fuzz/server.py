@@ -68,11 +68,15 @@ def child(model: Path, *options: str) -> Iterator[Child]:
         process.terminate()
         process.wait(60)
         reader.join(10)
+        process.stdout.close()
+        process.stderr.close()
 
 
-def fault(answer: bytes) -> tuple[str, str]:
+def fault(answer: bytes, has_content: bool = True) -> tuple[str, str]:
     """The status of an answer, and what is wrong with it ("" if nothing is)."""
     head, _, content = answer.partition(b"\r\n\r\n")
+    if head.startswith(b"HTTP/1.1 100"):
+        head, _, content = (answer := content).partition(b"\r\n\r\n")
     if not answer:
         return NO_ANSWER, ""
     status = answer.split(b" ")[1].decode() if answer.startswith(b"HTTP/1.1 ") else "?"
@@ -83,7 +87,7 @@ def fault(answer: bytes) -> tuple[str, str]:
     if b"content-type: application/json" not in head.lower():
         return status, f"an error that is not JSON: {answer[:300]!r}"
     length = int(re.findall(rb"content-length: (\d+)", head.lower())[0])
-    if content and not isinstance(json.loads(content[:length]).get("error"), str):
+    if has_content and not isinstance(json.loads(content[:length]).get("error"), str):
         return status, f"an error without a text: {content[:300]!r}"
     return status, ""
 
@@ -114,7 +118,7 @@ class ServerFuzzer:
         """What is wrong with the answer to request `number`; "" if nothing is."""
         kind, content = requests.malformed(random.Random(f"{self.seed} {number}"))
         try:
-            status, text = fault(send(self.server.port, content))
+            status, text = fault(send(self.server.port, content), not content.startswith(b"HEAD"))
         except (OSError, ValueError, IndexError) as error:
             status, text = "?", f"{type(error).__name__}: {error}"
         self.outcomes[status] += 1
