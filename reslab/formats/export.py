@@ -48,8 +48,8 @@ def export(
             With `weights`, the name of a network.
         format: "onnx", "openvino", "saved_model", "litert", "hub" (a repository of the Hugging Face
             hub, as a folder), "triton" (a model repository for Triton, OpenVINO Model Server and
-            KServe, as a folder), or "page": one HTML file that runs the model in a browser, without a
-            server or a network, and shows the class activation maps.
+            KServe, as a folder), or "page": one HTML file that runs the model in a browser, without
+            a server or a network, and shows the class activation maps.
         out: The file to write. None: `model` with the suffix of the format in the folder of the
             run, or the name of the model file or network in the current folder.
         weights: Published weights or a weights file, for the named network.
