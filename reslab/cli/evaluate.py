@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,25 @@ def evaluate(
     backend: str | None,
     columns: dict[str, str] | None,
 ) -> None:
-    """Evaluate a run on its test set, or on other data."""
+    """Evaluate a run on its test set, or on other data.
+
+    RUN is a run or an exported file. A file in the folder of its run reads the test set of the run;
+    elsewhere it needs --data. Its result is printed and not stored.
+    """
+    use_backend(backend)
+    from reslab.engines import opening
     from reslab.runs.run import Run
 
+    if opening.kind_of(run):
+        from reslab.evaluation import evaluation, unseen
+
+        result = evaluation.evaluate(run, data, keep_seen, columns, skip_bad)
+        text = unseen.sentence(result)
+        _print(opening.open_file(run).card, result, [text] if text else [], as_json)
+        return
     opened = Run.open(run)
-    use_backend(backend)
     from reslab.evaluation import evaluation
     from reslab.evaluation.cautions import cautions
-    from reslab.evaluation.tasks.registry import task_of
 
     with opened.only_writer():
         result = evaluation.compute(opened, data, keep_seen, columns, skip_bad)
@@ -50,19 +62,27 @@ def evaluate(
             evaluation.store(opened, result, "the result is printed above, but not stored")
         except UserError as error:
             failure = error
-    warnings = cautions(opened.info, result, opened.log())
+    _print(opened.info, result, cautions(opened.info, result, opened.log()), as_json)
+    if failure is not None:  # as with a run on a read-only disk
+        raise failure
+
+
+def _print(
+    info: Mapping[str, Any], result: Mapping[str, Any], warnings: Sequence[str], as_json: bool
+) -> None:
+    """`info` is the content of run.json or the card of a file: it names the task."""
+    from reslab.evaluation.tasks.registry import task_of
+
     if as_json:
         pictures = "mistakes", "examples", "map"
         shown = {key: value for key, value in result.items() if key not in pictures}
         print_json({**_without_pictures(shown), "cautions": warnings})
-    else:
-        task = task_of(opened.info)
-        lines = [task.sentence(result), *task.details(result)]
-        lines += [f"note: {note}" for note in result["notes"]]
-        lines += [f"skipped: {each['file']} ({each['why']})" for each in result["skipped"]]
-        echo("\n".join([*lines, *(f"caution: {warning}" for warning in warnings)]))
-    if failure is not None:  # as with a run on a read-only disk
-        raise failure
+        return
+    task = task_of(info)
+    lines = [task.sentence(result), *task.details(result)]
+    lines += [f"note: {note}" for note in result["notes"]]
+    lines += [f"skipped: {each['file']} ({each['why']})" for each in result["skipped"]]
+    echo("\n".join([*lines, *(f"caution: {warning}" for warning in warnings)]))
 
 
 def _without_pictures(value: Any) -> Any:

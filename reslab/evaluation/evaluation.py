@@ -14,6 +14,7 @@ from reslab.core.errors import UserError
 from reslab.core.files import SAFE, write_json
 from reslab.data import Data, Split, notes, python
 from reslab.data.sources import table, web
+from reslab.engines import opening
 from reslab.evaluation import near_duplicates, recorded_data, unseen
 from reslab.evaluation.inspection import Evaluated
 from reslab.evaluation.recorded_data import reload
@@ -38,7 +39,7 @@ def evaluate(
     evaluated on its validation set, and `"split"` says so.
 
     Args:
-        run: A `Run`, or the path of its folder.
+        run: A `Run`, the path of its folder, or an exported file, whose result is not written.
         data: Other data with the same classes: a source as in `reslab.data.load`, data in Python
             such as (images, labels), or loaded data. Its test set is read, or all of it if it has
             none. The classes are matched by name, and some may be missing. The result goes to
@@ -70,6 +71,14 @@ def evaluate(
         UserError: The run has no model yet, its data have changed, the classes differ, or no
             image is left.
     """
+    if not isinstance(run, Run) and opening.kind_of(Path(run)):
+        from reslab.evaluation import of_files
+
+        path = Path(run)
+        with web.insecure(insecure):
+            result = of_files.evaluate_file(path, data, keep_seen, columns, skip_bad)
+            of_files.count_reading(path, result)
+        return result
     run = run if isinstance(run, Run) else Run.open(run)
     # two evaluations at once would both count one reading
     with run.only_writer(), web.insecure(insecure):
@@ -108,7 +117,7 @@ def evaluate_on(run: Run, data: Data, own_data: bool, keep_seen: bool = False) -
     if not own_data:
         data = task.matched(data, card, str(run.path))
     task.check(data, card, str(run.path))
-    name, split = _split(data, own_data)
+    name, split = split_of(data, own_data)
     split, seen = unseen.leave_out_seen(run, split, data, own_data, keep_seen)
     probabilities = outputs(model, split)
     result = task.evaluate(probabilities, split, data, card)
@@ -119,7 +128,7 @@ def evaluate_on(run: Run, data: Data, own_data: bool, keep_seen: bool = False) -
             result["near_duplicates"] = pairs
     result |= {
         "seen": seen,
-        "notes": _notes(data, own_data, result),
+        "notes": notes_of(data, own_data, result),
         "skipped": [] if own_data else data.facts.get("skipped", []),
         "split": name,
         "data": data.name,
@@ -127,7 +136,7 @@ def evaluate_on(run: Run, data: Data, own_data: bool, keep_seen: bool = False) -
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": _command(run, data, own_data, keep_seen),
     }
-    return result | _readings(run, result["when"]) if own_data else result
+    return result | readings(run, result["when"]) if own_data else result
 
 
 def _trained_on(run: Run) -> int:
@@ -146,7 +155,7 @@ def _command(run: Run, data: Data, own_data: bool, keep_seen: bool) -> str:
     return shlex.join([*words, "--keep-seen"] if keep_seen else words)
 
 
-def _notes(data: Data, own_data: bool, result: Mapping[str, Any]) -> list[str]:
+def notes_of(data: Data, own_data: bool, result: Mapping[str, Any]) -> list[str]:
     """What a reader should know about the images of an evaluation."""
     facts = {} if own_data else {k: v for k, v in data.facts.items() if k != "missing_classes"}
     rows = result.get("per_class") or result.get("per_label") or ()
@@ -156,7 +165,7 @@ def _notes(data: Data, own_data: bool, result: Mapping[str, Any]) -> list[str]:
     return notes.notes({**facts, "missing_classes": {"evaluated": missing}} if missing else facts)
 
 
-def _readings(run: Run, now: str) -> dict[str, Any]:
+def readings(run: Run, now: str) -> dict[str, Any]:
     """How often the run's test set has been read, and when for the first time."""
     try:
         previous = run.evaluation or {"readings": 0, "first_read": now}
@@ -201,7 +210,8 @@ def load_for(
     )
 
 
-def _split(data: Data, own_data: bool) -> tuple[str, Split]:
+def split_of(data: Data, own_data: bool) -> tuple[str, Split]:
+    """The part that is evaluated, and its name."""
     if data.test is not None:
         return "test", data.test
     if not own_data:

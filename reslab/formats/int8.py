@@ -66,6 +66,7 @@ def quantised(network: Any, source: Exportable) -> Any:
                 per_channel=True,
                 activation_type=tools.QuantType.QUInt8,
                 weight_type=tools.QuantType.QInt8,
+                nodes_to_exclude=_head(network),
                 calibrate_method=tools.CalibrationMethod.Percentile
                 if by_percentile
                 else tools.CalibrationMethod.MinMax,
@@ -76,6 +77,13 @@ def quantised(network: Any, source: Exportable) -> Any:
                 f"ONNX Runtime cannot quantise the network: {one_line(error)}"
             ) from None
         return onnx.load(str(path))
+
+
+def _head(network: Any) -> list[str]:
+    """The last dense layer and the softmax: probabilities need more than 256 values."""
+    dense = [node.name for node in network.graph.node if node.op_type in ("Gemm", "MatMul")]
+    last = [n.name for n in network.graph.node if n.op_type in ("Softmax", "Sigmoid", "ReduceMean")]
+    return [*dense[-1:], *last]
 
 
 def _bytes_per_image(program: Program) -> int:

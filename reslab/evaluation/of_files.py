@@ -1,0 +1,148 @@
+"""Evaluation of exported files, on the images and with the metrics of an evaluation of a run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import keras
+import numpy as np
+
+from reslab import data as datasets
+from reslab.core.errors import UserError
+from reslab.core.files import RUN_FILE
+from reslab.data import Data, Split
+from reslab.data.sources.files import FileSplit
+from reslab.engines import opening
+from reslab.engines.exported import Exported
+from reslab.evaluation import evaluation, unseen
+from reslab.evaluation.recorded_data import reload
+from reslab.evaluation.scoring import outputs
+from reslab.evaluation.tasks.registry import task_of
+from reslab.runs.run import Run
+from reslab.weights import preprocessing
+from reslab.weights.preprocessing import Preprocessing
+
+
+class FileModel:
+    """An exported file in the place of a Keras model: images of its size to probabilities."""
+
+    def __init__(self, file: Exported) -> None:
+        height, width, channels = file.card["image_shape"]
+        self.input_shape = (None, height, width, channels)
+        self.file = file.behind_view()
+        order = file.card.get("preprocessing", {}).get("order", "rgb")
+        self.reversed = order == "bgr" and not file.fixed_size
+
+    def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities, float32 (n, classes), of RGB or grey images (n, height, width, c)."""
+        taken = images[..., ::-1] if self.reversed else images
+        return self.file.probabilities(np.ascontiguousarray(taken))
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedSplit(FileSplit):
+    """Image files, resized and cropped as published weights want it."""
+
+    preprocessing: Preprocessing | None = None
+
+    def decode(self, position: int, *augmentation: Any) -> np.ndarray:  # none in an evaluation
+        assert self.preprocessing is not None
+        return self.preprocessing.picture(self.root / self.names[position])
+
+
+def evaluate_file(
+    path: Path,
+    data: Any = None,
+    keep_seen: bool = False,
+    columns: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
+) -> dict[str, Any]:
+    """Evaluate an exported file. Arguments and result are those of `evaluation.evaluate`.
+
+    Without `data` the file must lie in the folder of its run: the run's test set is read, which
+    counts as a reading.
+
+    Raises:
+        UserError: The file cannot be opened, there are no data, or they do not fit.
+    """
+    file = opening.open_file(path)
+    card, run = file.card, run_of(path, file.card)
+    task, own_data = task_of(card), data is None
+    if data is not None:
+        loaded = task.matched(_load(card, data, columns, skip_bad), card, str(path))
+    elif run is not None:
+        loaded = reload(run)
+    else:
+        raise UserError(f"{path} is not in the folder of its run: say which images with --data")
+    task.check(loaded, card, str(path))
+    name, split = evaluation.split_of(loaded, own_data)
+    seen: dict[str, Any] = {"count": 0, "of": len(split), "by_this_run": 0, "left_out": True}
+    if run is not None:
+        split, seen = unseen.leave_out_seen(run, split, loaded, own_data, keep_seen)
+    probabilities = outputs(cast(keras.Model, FileModel(file)), _prepared(split, card))
+    result = task.evaluate(probabilities, split, loaded, card)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    words = ["reslab", "evaluate", str(path)]
+    result |= {
+        "seen": seen,
+        "notes": evaluation.notes_of(loaded, own_data, result),
+        "skipped": [] if own_data else loaded.facts.get("skipped", []),
+        "split": name,
+        "data": loaded.name,
+        "checksum": loaded.checksum,
+        "when": when,
+        "command": shlex.join(words if own_data else [*words, "--data", loaded.source]),
+    }
+    if own_data and run is not None:
+        return result | evaluation.readings(run, when)
+    return result
+
+
+def count_reading(path: Path, result: Mapping[str, Any]) -> None:
+    """Note in the evaluation of the run that its test set was read once more, by a file."""
+    run = run_of(path, opening.open_file(path).card)
+    if run is not None and "readings" in result and (previous := run.evaluation):
+        counts = {key: result[key] for key in ("readings", "first_read")}
+        evaluation.store(run, {**previous, **counts})
+
+
+def run_of(path: Path, card: Mapping[str, Any]) -> Run | None:
+    """The run in whose folder an exported file lies; None if it lies elsewhere."""
+    folder = path.absolute().parent
+    if not (folder / RUN_FILE).exists():
+        return None
+    run = Run.open(folder)
+    return run if run.info["data"]["classes"] == card["classes"] else None
+
+
+def _load(
+    card: Mapping[str, Any], data: Any, columns: Mapping[str, str] | None, skip_bad: bool
+) -> Data:
+    if "view" in card:
+        return evaluation.load_for(card, data, columns, skip_bad)
+    height, width, channels = card["image_shape"]
+    return datasets.load(
+        data,
+        size=(height, width),
+        channels=channels,
+        validation=0,
+        test=0,
+        columns=columns,
+        skip_bad=skip_bad,
+        classes=card["classes"],
+    )
+
+
+def _prepared(split: Split, card: Mapping[str, Any]) -> Split:
+    """The images of a split as the model of a file takes them."""
+    if "view" in card:
+        return split
+    if not isinstance(split, FileSplit):
+        raise UserError("published weights are evaluated on image files: give a folder or a table")
+    values = {field.name: getattr(split, field.name) for field in fields(FileSplit)}
+    return PreparedSplit(**values, preprocessing=preprocessing.decode(card["preprocessing"]))
