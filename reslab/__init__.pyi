@@ -8,6 +8,7 @@ from .core.errors import UserError as UserError
 from .engines.inference import inference as inference
 from .evaluation.evaluation import evaluate as evaluate
 from .evaluation.prediction import predict as predict
+from .formats.benchmark import benchmark as benchmark
 from .formats.export import export as export
 from .formats.pushing import push as push
 from .models.saved import load as load

@@ -12,6 +12,7 @@ import click
 import reslab
 from reslab.cli.ablate import ablate
 from reslab.cli.advice import with_owners
+from reslab.cli.benchmark import benchmark
 from reslab.cli.chart import chart
 from reslab.cli.degradation import degradation
 from reslab.cli.draw import draw
@@ -38,7 +39,8 @@ from reslab.cli.weights import weights
 from reslab.core.errors import UserError, is_out_of_memory, unknown, written
 
 SECTIONS = {
-    "Train and use": (train, lr_range, evaluate, predict, report, export, push, serve, track),
+    "Train and use": (train, lr_range, evaluate, predict, report, track),
+    "Take a model elsewhere": (export, benchmark, serve, push),
     "Networks, recipes and weights": (list_, show, recipes, draw, chart, weights),
     "Studies": (degradation, ablate, signals, responses, lesions, landscape, explain),
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import threading
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from reslab.core.errors import UserError, one_line
 from reslab.core.paths import regular
 from reslab.engines import page_file
 from reslab.engines.exported import CARD, Exported, Run
-from reslab.engines.runtimes import onnxruntime_session, openvino_core, openvino_settings
+from reslab.engines.runtimes import MAX_COMPILED, onnxruntime_session, openvino_core
 
 VIEW = "view"  # the tensor between the view and the network
 CARD_FILE = f"{CARD}.json"  # in formats that hold files
@@ -88,7 +90,8 @@ def openvino(path: Path) -> Exported:
     core = openvino_core()
     try:
         model = core.read_model(str(regular(path)))
-        compiled = _compiled(model)
+        compiled = OpenVINORun(model)
+        compiled.compile(())
     except Exception as error:
         raise UserError(f"{path} cannot be opened by OpenVINO: {one_line(error)}") from None
     metadata = {}
@@ -102,22 +105,44 @@ def openvino(path: Path) -> Exported:
         taken = ov.opset8.parameter(last.output(0).partial_shape, np.float32, name="images")
         for target in last.output(0).get_target_inputs():
             target.replace_source_output(taken.output(0))
-        return _openvino_run(_compiled(ov.Model(whole.get_results(), [taken])), "float32")
+        return OpenVINORun(ov.Model(whole.get_results(), [taken]))
 
-    whole = _openvino_run(compiled, "uint8")
-    maps = _openvino_run(compiled, "uint8", 1) if len(compiled.outputs) > 1 else None
-    return Exported(whole, metadata, path, "openvino", maps, network)
-
-
-def _compiled(model: Any) -> Any:
-    return openvino_core().compile_model(model, "CPU", openvino_settings())
+    maps = partial(compiled, number=1) if len(model.outputs) > 1 else None
+    return Exported(compiled, metadata, path, "openvino", maps, network)
 
 
-def _openvino_run(compiled: Any, kind: str, number: int = 0) -> Run:
-    def run(pictures: np.ndarray) -> np.ndarray:
-        return np.asarray(compiled(pictures.astype(kind, copy=False))[number]).copy()
+class OpenVINORun:
+    """Runs a model of OpenVINO in float32.
 
-    return run
+    If only the batch size is free, the model is compiled for each one, which is faster than for
+    any.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        shape = model.inputs[0].get_partial_shape()
+        self.sizes_are_fixed = all(shape[i].is_static for i in range(1, len(shape)))
+        self.kind = model.inputs[0].get_element_type().to_dtype()
+        self.compiled: dict[tuple[int, ...], Any] = {}
+        self.lock = threading.Lock()  # the next call overwrites the outputs
+
+    def __call__(self, pictures: np.ndarray, number: int = 0) -> np.ndarray:
+        shape = pictures.shape if self.sizes_are_fixed else ()
+        with self.lock:
+            compiled = self.compiled.pop(shape, None) or self.compile(shape)
+            self.compiled[shape] = compiled  # most recently used last
+            while len(self.compiled) > MAX_COMPILED:
+                del self.compiled[next(iter(self.compiled))]
+            return np.asarray(compiled(pictures.astype(self.kind, copy=False))[number]).copy()
+
+    def compile(self, shape: tuple[int, ...]) -> Any:
+        """Compile for pictures of a shape; () is any."""
+        model = self.model
+        if shape:
+            model = model.clone()
+            model.reshape(list(shape))
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        return openvino_core().compile_model(model, "CPU", settings)
 
 
 def write_openvino(model: bytes, metadata: Mapping[str, str], path: Path) -> None:

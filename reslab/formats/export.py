@@ -12,10 +12,12 @@ from reslab import __version__
 from reslab.core.errors import UserError
 from reslab.core.files import write_json, writing
 from reslab.data.sources import hub, web
+from reslab.engines.exported import Exported
 from reslab.formats import base, comparison, exportable, placing
 from reslab.formats.base import Format
+from reslab.formats.comparison import Difference
 from reslab.formats.content import Content, Form
-from reslab.formats.int8 import measure
+from reslab.formats.measure import Measurement, check_agreement
 from reslab.runs.run import Run
 
 
@@ -97,12 +99,10 @@ def export(
     content = Content(source, form)
     with writing(path, "nothing was exported"), placing.workspace(path) as folder:
         temp = folder / path.name
-        kind.write(content, temp)
-        view = None
-        if kind.open_view is not None and not form.fixed_size:
-            view = kind.open_view(content, _made(folder / "view"))
-        opened = kind.open(temp)
-        difference = comparison.compare(source, opened, view, exact=not int8)
+        opened, difference = written(content, kind, temp)
+        measured = Measurement(source).of(opened) if int8 else None
+        if measured:
+            check_agreement(measured)
         record = {
             "file": str(path),
             "format": format,
@@ -111,7 +111,7 @@ def export(
             "temperature": source.card.get("temperature"),
             "difference": asdict(difference),
             "compared_on": source.sample.text,
-            **({"int8": measure(source, opened)} if int8 else {}),
+            **({"int8": measured} if measured else {}),
             "seconds": round(time.perf_counter() - start, 2),
             "reslab": __version__,
         }
@@ -120,9 +120,20 @@ def export(
     return record
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
+def written(content: Content, kind: Format, path: Path) -> tuple[Exported, Difference]:
+    """Write a file, open it again, and compare it with Keras.
+
+    Raises UserError if it answers differently.
+    """
+    kind.write(content, path)
+    view = None
+    if kind.open_view is not None and not content.form.fixed_size:
+        folder = path.parent / "view"
+        folder.mkdir()
+        view = kind.open_view(content, folder)
+    opened = kind.open(path)
+    exact = not content.form.int8
+    return opened, comparison.compare(content.source, opened, view, exact)
 
 
 def _default(model: Any, weights: Any, kind: Format) -> Path:

@@ -13,25 +13,18 @@ import io
 import logging
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from reslab.core.errors import UserError, one_line
-from reslab.engines.exported import Exported
 from reslab.engines.program import Program
-from reslab.evaluation.metrics import wilson
-from reslab.evaluation.tasks.registry import task_of
 from reslab.formats.exportable import Exportable
 
 CALIBRATION_IMAGES, BATCH = 512, 32
 PERCENTILE = 99.99  # of the activations that the scale covers
 MEMORY = 2e9  # bytes of activations of all calibration images, at most
-MEASURED = 5_000, 1_000  # images on which small and large networks are measured
-LARGE = 64 * 64  # pixels of an image from which a network is large
-AGREEMENT = 0.9  # of the answers, for a file to be written
 
 
 def quantised(network: Any, source: Exportable) -> Any:
@@ -117,65 +110,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(logging.NOTSET)
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A rate with its 95 % Wilson interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, hits: np.ndarray) -> Rate:
-        low, high = wilson(int(hits.sum()), len(hits))
-        return cls(float(hits.mean()), low, high)
-
-
-def measure(source: Exportable, file: Exported, least: float = AGREEMENT) -> dict[str, Any]:
-    """The error before and after, and how often the answers agree.
-
-    Args:
-        source: The model and its images.
-        file: The exported file.
-        least: The rate of agreement below which the file is refused.
-
-    Returns:
-        "images" and "measured_on", "agreement", and with labels "error" of "keras" and "file".
-
-    Raises:
-        UserError: The answers agree too rarely.
-    """
-    sample = source.sample
-    large = source.shape[0] * source.shape[1] > LARGE
-    positions = sample.spread(MEASURED[large])
-    task, card = task_of(source.card), source.card
-    answers: dict[str, list[np.ndarray]] = {"keras": [], "file": []}
-    run = file.behind_view()
-    for start in range(0, len(positions), BATCH):
-        images = sample.read(positions[start : start + BATCH])
-        taken = source.in_order(images)
-        outputs = {
-            "keras": source.expected(taken),
-            "file": run(images if file.fixed_size else taken),
-        }
-        for name, output in outputs.items():
-            answers[name].append(task.answers(output, card))
-    both = {name: np.concatenate(parts) for name, parts in answers.items()}
-    agreement = Rate.of((both["keras"] == both["file"]).ravel())
-    result = {
-        "images": len(positions),
-        "measured_on": sample.text,
-        "agreement": asdict(agreement),
-    }
-    if agreement.value < least:
-        raise UserError(
-            f"the int8 file answers as the model does for {100 * agreement.value:.1f} % of "
-            f"{len(positions)} images only, and {100 * least:.0f} % is the least"
-        )
-    if sample.labels is not None:
-        labels = sample.labels[positions]
-        errors = {name: (answer != labels).ravel() for name, answer in both.items()}
-        result["error"] = {name: asdict(Rate.of(wrong)) for name, wrong in errors.items()}
-    return result
