@@ -88,7 +88,7 @@ def benchmark(
 
 
 @dataclass(frozen=True)
-class Row:
+class Entrant:
     """A format that takes part: its file, and its row of the table."""
 
     path: Path
@@ -111,14 +111,14 @@ def _names(formats: Sequence[str] | None, source: Exportable) -> list[str]:
     ]
 
 
-def _keras_row(source: Exportable, folder: Path) -> Row:
+def _keras_row(source: Exportable, folder: Path) -> Entrant:
     path = folder / "model.keras"
     saved.save(source.model, path, source.card)
     name = f"Keras on {keras.backend.backend()}"
-    return Row(path, {"format": name, "bytes": path.stat().st_size})
+    return Entrant(path, {"format": name, "bytes": path.stat().st_size})
 
 
-def _row(name: str, source: Exportable, folder: Path, measurement: Measurement) -> Row:
+def _row(name: str, source: Exportable, folder: Path, measurement: Measurement) -> Entrant:
     kind = base.by_name(name.removesuffix(INT8))
     folder.mkdir()
     path = folder / f"model{kind.suffix}"
@@ -128,10 +128,10 @@ def _row(name: str, source: Exportable, folder: Path, measurement: Measurement) 
     record = {"format": name, "bytes": sum(p.stat().st_size for p in placing.parts(path))}
     if source.sample.real:
         record |= measurement.of(opened)
-    return Row(path, record)
+    return Entrant(path, record)
 
 
-def _take_turns(rows: Sequence[Row], rounds: int) -> None:
+def _take_turns(rows: Sequence[Entrant], rounds: int) -> None:
     """Measure all batch sizes, and add the seconds to the rows."""
     order = random.Random(0)
     seconds: list[dict[int, list[float]]] = [{n: [] for n in BATCHES} for _ in rows]
@@ -148,7 +148,7 @@ def _take_turns(rows: Sequence[Row], rounds: int) -> None:
 
 
 @contextmanager
-def _contenders(rows: Sequence[Row]) -> Iterator[list[subprocess.Popen[str]]]:
+def _contenders(rows: Sequence[Entrant]) -> Iterator[list[subprocess.Popen[str]]]:
     environment: Mapping[str, str] = {
         **os.environ,
         "KERAS_BACKEND": keras.backend.backend(),
@@ -175,14 +175,14 @@ def _contenders(rows: Sequence[Row]) -> Iterator[list[subprocess.Popen[str]]]:
             process.communicate()
 
 
-def _turn(row: Row, process: subprocess.Popen[str], batch: int) -> float:
+def _turn(row: Entrant, process: subprocess.Popen[str], batch: int) -> float:
     assert process.stdin is not None
     process.stdin.write(f"{batch}\n")
     process.stdin.flush()
     return float(_answer(row, process, PREFIX).removeprefix(PREFIX))
 
 
-def _answer(row: Row, process: subprocess.Popen[str], prefix: str) -> str:
+def _answer(row: Entrant, process: subprocess.Popen[str], prefix: str) -> str:
     """The next line with this prefix; libraries may print others."""
     assert process.stdout is not None
     for line in process.stdout:
