@@ -15,7 +15,7 @@ from reslab.core.files import SAFE, write_json
 from reslab.data import Data, Split, notes, python
 from reslab.data.sources import table, web
 from reslab.engines import opening
-from reslab.evaluation import near_duplicates, recorded_data, unseen
+from reslab.evaluation import mistake_maps, near_duplicates, recorded_data, unseen
 from reslab.evaluation.inspection import Evaluated
 from reslab.evaluation.recorded_data import reload
 from reslab.evaluation.scoring import outputs
@@ -121,6 +121,7 @@ def evaluate_on(run: Run, data: Data, own_data: bool, keep_seen: bool = False) -
     split, seen = unseen.leave_out_seen(run, split, data, own_data, keep_seen)
     probabilities = outputs(model, split)
     result = task.evaluate(probabilities, split, data, card)
+    mistake_maps.add(model, split, result["mistakes"], card["classes"])
     if own_data:
         trained_on = _trained_on(run)
         result |= task.inspect(model, Evaluated(name, split, probabilities, data, trained_on))

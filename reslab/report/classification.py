@@ -40,6 +40,7 @@ def evaluation(
         "pairs": _pairs(evaluation),
         "others": _others(evaluation),
         "files": [thumbnail(each) for each in evaluation["mistakes"] if each.get("file")],
+        "heat": any(each.get("map") for each in evaluation["mistakes"]),
         "shown": len(shown),
         "sparse": evaluation_charts.SPARSE,
         "few": len(shown) <= evaluation_charts.MAX_CLASSES_WITH_COUNTS,

@@ -39,6 +39,7 @@ def evaluation(
         "rows": sorted(rows, key=lambda row: row["average_precision"]["value"]),
         "default_threshold": DEFAULT_THRESHOLD,
         "labels": _labels(evaluation),
+        "heat": any(each.get("map") for each in evaluation["mistakes"]),
         "charts": {
             "labels": multilabel_charts.labels(evaluation, f"{id}-labels"),
             "curves": multilabel_charts.curves(evaluation, f"{id}-curves"),

@@ -69,6 +69,14 @@ class Confused(TypedDict):
     of: Annotated[int, Meta(ge=1, le=10**18)]
 
 
+class MistakeMap(TypedDict):
+    """Where a model saw a class: bytes in base64, row by row; 255 is the largest value."""
+
+    rows: Count
+    columns: Count
+    values: str
+
+
 class Mistake(TypedDict):
     """A wrong prediction, with its picture as a base64 PNG."""
 
@@ -78,6 +86,7 @@ class Mistake(TypedDict):
     predicted: str
     confidence: Fraction
     png: NotRequired[str | None]
+    map: NotRequired[MistakeMap]
 
 
 class SuspectsPart(TypedDict):
