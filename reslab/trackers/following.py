@@ -105,6 +105,8 @@ class Following:
             try:
                 if missing := by_name(name).missing:
                     raise UserError(missing)
+                if not sys.executable:
+                    raise UserError("this program has no Python that could be started")
                 identity(run)
                 self.followers.append(Follower(name, run.path, limit=2 * PATIENCE))
             except (UserError, OSError) as error:

@@ -184,5 +184,6 @@ def identity(run: Run) -> str:
     """12 hex digits by which trackers know the run. They are made once, and stay in its folder."""
     file = run.path / FILE
     if not file.exists():
-        write_json(file, {"format": FORMAT, "id": secrets.token_hex(6)})
+        record = {"format": FORMAT, "id": secrets.token_hex(6)}
+        write_json(file, record, "trackers need it to know the run again")
     return str(records.read_record(file, "tracked run", FORMAT, TrackersRecord)["id"])

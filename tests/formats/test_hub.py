@@ -208,6 +208,19 @@ def test_without_a_connection_the_cache_is_used(
         open_repository(f"{NAME}@other")
 
 
+def test_the_token_stays_with_the_hub(filled: Hub, folder: Path) -> None:
+    """Large files come from other servers, which get no token."""
+    with hubs.running() as storage:
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        commit = storage.commit("someone/tiny", files)
+        assert commit == filled.repositories["someone/tiny"]["main"]
+        filled.elsewhere = storage.address
+        reslab.create(tiny.NETWORK, weights=NAME, insecure=True)
+        assert len(storage.requests) == 1
+        assert storage.tokens == [None]
+        assert set(filled.tokens) == {hubs.TOKEN}
+
+
 # Bad input ----------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,10 @@ class Refused(Exception):
         self.status, self.code = status, code
 
 
+class Moved(Exception):
+    """An answer that leads to another address."""
+
+
 class Hub:
     """Commits by their name; branches name commits.
 
@@ -36,7 +40,8 @@ class Hub:
         repositories: Branches by repository.
         commits: The files of each commit.
         private: Repositories that need the token.
-        requests: The method and the path of each request.
+        requests: The method and the path of each request; `tokens` has the token of each.
+        elsewhere: The address of a server to which requests for files in LFS are redirected.
         tamper: Changes the content of a file before it is sent.
     """
 
@@ -46,6 +51,8 @@ class Hub:
         self.objects: dict[str, bytes] = {}
         self.private: set[str] = set()
         self.requests: list[str] = []
+        self.tokens: list[str | None] = []
+        self.elsewhere = ""
         self.tamper: Callable[[str, bytes], bytes] = lambda name, content: content
         self.address = ""
 
@@ -64,6 +71,7 @@ class Hub:
     def answer(self, method: str, path: str, body: bytes, token: str | None) -> Any:
         """A JSON value, or bytes. Raises Refused."""
         self.requests.append(f"{method} {path}")
+        self.tokens.append(token)
         for kinds, pattern, function in ROUTES:
             if method in kinds and (found := re.fullmatch(pattern, path)):
                 named = {name: unquote(text) for name, text in found.groupdict().items()}
@@ -171,6 +179,8 @@ class Hub:
         files = self.commits[self.resolve(repository, revision)]
         if name not in files:
             raise Refused(404, "Entry Not Found", "EntryNotFound")
+        if self.elsewhere and name.endswith(LARGE):
+            raise Moved(f"{self.elsewhere}/{repository}/resolve/{revision}/{name}")
         return self.tamper(name, files[name])
 
 
@@ -207,6 +217,12 @@ def running() -> Iterator[Hub]:
                 value = hub.answer(self.command, path, body, token)
             except Refused as error:
                 status, code, value = error.status, error.code, {"error": str(error)}
+            except Moved as address:
+                self.send_response(302)
+                self.send_header("Location", str(address))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             content = value if isinstance(value, bytes) else json.dumps(value).encode()
             self.send_response(status)
             kind = "octet-stream" if isinstance(value, bytes) else "json"
