@@ -93,9 +93,10 @@ def open_predictor(
         open_repository(weights).check(network)
     elif weights is not None:
         zoo.network(str(model))
-        return _pretrained(
-            Classifier(str(model), weights, scheme=scheme, strict=strict, ema=ema, prepare=prepare)
+        classifier = Classifier(
+            str(model), weights, scheme=scheme, strict=strict, ema=ema, prepare=prepare
         )
+        return _pretrained(classifier, str(model), str(weights))
     path = trained_file(model, opening.kind_of)
     if opening.kind_of(path):
         return _exported(path, engine, by_pillow)
@@ -210,7 +211,7 @@ def _whole(path: Path, prepare: Prepare) -> Predictor:
     )
 
 
-def _pretrained(classifier: Classifier) -> Predictor:
+def _pretrained(classifier: Classifier, network: str, weights: str) -> Predictor:
     preprocessing = classifier.preprocessing
 
     def maps() -> tuple[MapFunction, str]:
@@ -219,7 +220,13 @@ def _pretrained(classifier: Classifier) -> Predictor:
 
     return Predictor(
         task(),
-        {"classes": classifier.classes},
+        {
+            "classes": list(classifier.classes),
+            "image_shape": [preprocessing.size, preprocessing.size, 3],
+            "preprocessing": preprocessing.encode(),
+            "network": network,
+            "weights": weights,
+        },
         (preprocessing.size, preprocessing.size, 3),
         any_size=False,
         read=preprocessing.picture,

@@ -32,7 +32,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Endpoints:
     """The handlers of one worker: each takes a request and returns the response, or is Refused."""
 
-    def __init__(self, worker: ServerWorker, page: str) -> None:
+    def __init__(self, worker: ServerWorker, page: str | None) -> None:
         self.worker, self._page = worker, page
 
     async def predict(self, request: Request) -> Response:
@@ -110,11 +110,13 @@ class Endpoints:
 
     async def page(self, request: Request) -> Response:
         """A page to try the model."""
-        return HTMLResponse(self._page, headers=pages.HEADERS)
+        text = self._page or self.worker.page or pages.upload(self.worker.name)
+        return HTMLResponse(text, headers=pages.HEADERS)
 
     async def docs(self, request: Request) -> Response:
         """The reference of these endpoints, as a page without scripts."""
-        text = pages.reference(request.app.openapi(), self.worker.name)
+        address = str(request.base_url).rstrip("/")
+        text = pages.reference(request.app.openapi(), self.worker.name, address)
         return HTMLResponse(text, headers=pages.HEADERS)
 
     def _check_name(self, request: Request) -> None:
@@ -144,8 +146,8 @@ def _json(value: Any, status: int = 200) -> Response:
 
 
 def create_app(worker: ServerWorker, page: str | None = None) -> FastAPI:
-    """The application of one worker. `page` is the HTML at "/"; None: a plain page for uploads."""
-    endpoints = Endpoints(worker, pages.upload(worker.name) if page is None else page)
+    """The application of one worker. `page` is the HTML at "/"; None: the page of the model."""
+    endpoints = Endpoints(worker, page)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -178,9 +180,7 @@ def create_app(worker: ServerWorker, page: str | None = None) -> FastAPI:
 
 def _add_routes(app: FastAPI, endpoints: Endpoints) -> None:
     def add(path: str, handler: Handler, method: str = "GET", **about: Any) -> None:
-        app.add_api_route(
-            path, handler, methods=[method], response_class=Response, **(describe.DEFAULT | about)
-        )
+        app.add_api_route(path, handler, methods=[method], response_class=Response, **about)
         if method == "POST":
             # FastAPI's route describes it, and this one answers: it takes a tenth of a millisecond
             # less, since there is nothing to inject
@@ -189,13 +189,13 @@ def _add_routes(app: FastAPI, endpoints: Endpoints) -> None:
     add("/predict", endpoints.predict, "POST", **describe.PREDICT)
     for prefix in (PREFIX, VERSIONED):
         add(f"{prefix}/infer", endpoints.infer, "POST", **describe.INFER)
-        add(prefix, endpoints.metadata)
-        add(f"{prefix}/ready", endpoints.model_ready)
-        add(f"{prefix}/config", endpoints.configuration)
+        add(prefix, endpoints.metadata, **describe.OF_THE_MODEL)
+        add(f"{prefix}/ready", endpoints.model_ready, **describe.OF_THE_MODEL)
+        add(f"{prefix}/config", endpoints.configuration, **describe.OF_THE_MODEL)
     add("/v2", endpoints.server)
     add("/v2/models", endpoints.models)
     add("/v2/health/live", endpoints.live)
-    add("/v2/health/ready", endpoints.ready)
+    add("/v2/health/ready", endpoints.ready, **describe.READY)
     add("/metrics", endpoints.metrics)
     add("/docs", endpoints.docs, include_in_schema=False)
     add("/", endpoints.page, include_in_schema=False)

@@ -23,7 +23,8 @@ _TEXTS = {
     415: _error("The content type or encoding is not known."),
     503: _error("The server is busy, loads the model or stops: see Retry-After."),
 }
-DEFAULT: dict[str, Any] = {"responses": _answers(404, 503)}
+OF_THE_MODEL: dict[str, Any] = {"responses": _answers(404, 503)}
+READY: dict[str, Any] = {"responses": _answers(503)}
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
 _FILES = {
     "schema": {

@@ -6,15 +6,18 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from reslab.core.errors import UserError
+from reslab.core.files import RUN_FILE
 from reslab.data import formats
 from reslab.data.formats import BadImage, TooManyPixels
 from reslab.engines.runtimes import threads_of_engines
 from reslab.evaluation.predictor import Predictor, open_predictor
+from reslab.runs.run import Run
 from reslab.serving.refused import Refused
 from reslab.serving.settings import MOST_BATCH, ServerSettings
 
@@ -31,10 +34,14 @@ class ServedModel:
         name: Its name in addresses.
         predictor: The model.
         most_pixels: The pixels of the largest picture.
+        trained_by: The run that trained the model, if it is known.
     """
 
-    def __init__(self, name: str, predictor: Predictor, most_pixels: int) -> None:
-        self.name, self.predictor, self.most_pixels = name, predictor, most_pixels
+    def __init__(
+        self, name: str, predictor: Predictor, most_pixels: int, run: Run | None = None
+    ) -> None:
+        self.name, self.predictor = name, predictor
+        self.most_pixels, self.trained_by = most_pixels, run
         self.classes: list[str] = list(predictor.card["classes"])
 
     @classmethod
@@ -55,7 +62,16 @@ class ServedModel:
                 settings.ema,
                 by_pillow=True,
             )
-        return cls(settings.model_name, predictor, settings.limits.pixels)
+        folder = Path(settings.model).parent
+        known = settings.weights is None and (folder / RUN_FILE).exists()
+        run = Run.open(folder) if known else None
+        return cls(settings.model_name, predictor, settings.limits.pixels, run)
+
+    def page(self) -> str:
+        """The page that sends pictures to `/predict`, and says what the model is."""
+        from reslab.formats import page
+
+        return page.posting(self.predictor.card, self.trained_by, "/predict")
 
     def warm(self) -> None:
         """Run batches of 1, 2, 4, ..., 32, so that no request waits for a compilation.

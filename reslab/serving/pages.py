@@ -24,10 +24,11 @@ def upload(name: str) -> str:
     return str(_templates().get_template("upload.html").render(name=name))
 
 
-def reference(openapi: Mapping[str, Any], name: str) -> str:
-    """The page that describes all endpoints."""
+def reference(openapi: Mapping[str, Any], name: str, address: str) -> str:
+    """The page that describes all endpoints of the server at an address."""
+    template = _templates().get_template("reference.html")
     endpoints = list(_endpoints(openapi))
-    return str(_templates().get_template("reference.html").render(name=name, endpoints=endpoints))
+    return str(template.render(name=name, address=address, endpoints=endpoints))
 
 
 def _endpoints(openapi: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

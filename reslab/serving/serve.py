@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,8 @@ def serve(
     Requests that wait are joined to batches of at most 32 pictures.
 
     Args:
-        model: A run, the path of its folder, a model file, or a file of `reslab.export`. With
-            `weights`, the name of a network.
+        model: A run, the path of its folder, a model file, a file of `reslab.export`, or
+            "hf://USER/NAME" on the Hugging Face hub. With `weights`, the name of a network.
         weights: Published weights or a weights file, for the named network.
         host: The address to listen on. Only this machine reaches 127.0.0.1.
         port: The port; 0 chooses a free one.
@@ -99,7 +100,8 @@ def run_server(settings: ServerSettings, note: Callable[[str], None]) -> None:
     """Serve until a signal: see `serve`."""
     settings.check()
     if settings.weights is None:
-        trained_file(settings.model, is_model=lambda folder: (folder / SAVED_MODEL).exists())
+        file = trained_file(settings.model, is_model=lambda folder: (folder / SAVED_MODEL).exists())
+        settings = replace(settings, name=settings.model_name, model=str(file))
     else:
         zoo.network(settings.model)
     listener = listen(settings.host, settings.port)

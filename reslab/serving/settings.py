@@ -62,6 +62,8 @@ class ServerSettings:
         """The name of the model in addresses."""
         if self.name or self.weights is not None:
             return self.name or self.model
+        if "://" in self.model:  # on the hub, perhaps with a revision
+            return self.model.rpartition("/")[2].partition("@")[0]
         path = Path(self.model)
         if path.suffix and path.stem != "model" and not path.is_dir():
             return path.stem

@@ -27,6 +27,7 @@ class ServerWorker:
 
     Attributes:
         model: The model; None until it is loaded and warmed.
+        page: The page that tries the model; None until the model is loaded.
         draining: Whether the process was told to stop. It answers, and is not ready.
         failure: Why the model cannot be served.
     """
@@ -35,6 +36,7 @@ class ServerWorker:
         self.settings, self.limits = settings, settings.limits
         self.name = settings.model_name
         self.model: ServedModel | None = None
+        self.page: str | None = None
         self.draining = False
         self.failure: BaseException | None = None
         self.metrics = ServerMetrics(self.name)
@@ -56,6 +58,7 @@ class ServerWorker:
 
                 model = ServedModel.load(self.settings, threads_of(self.settings.workers))
                 model.warm()
+                self.page = model.page()
             except BaseException as error:
                 self.failure = error
             else:

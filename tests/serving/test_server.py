@@ -109,6 +109,7 @@ def test_while_the_model_is_loaded():
         ("cats.onnx", {}, "cats"),
         ("resnet50", {"weights": "w"}, "resnet50"),
         ("runs/a", {"name": "b"}, "b"),
+        ("hf://user/cats-1.5@main", {}, "cats-1.5"),
     ],
 )
 def test_the_name_of_the_model(model, options, name):
