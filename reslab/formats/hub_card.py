@@ -25,6 +25,7 @@ METRICS = {  # of an evaluation: its name for people, and the metric of the hub 
     "mean_average_precision": ("Mean average precision", "map"),
     "micro_f1": ("F1 over all labels", "f1"),
 }
+PUBLISHED = "hf://", "keras/", "timm/", "torchvision/"
 MOST_CLASSES = 100  # that the page lists
 
 
@@ -119,7 +120,7 @@ def _usage(source: Exportable, any_size: bool) -> list[str]:
     return [
         "## Use",
         "",
-        "With [reslab](https://pypi.org/project/reslab/), where this repository is USER/NAME:",
+        "With reslab, where this repository is USER/NAME:",
         "",
         "```python",
         "import reslab",
@@ -153,12 +154,18 @@ def _training(run: Run | None) -> list[str]:
         "recipe": info["recipe"]["name"],
         "seed": info["seed"],
         "parameters": f"{info['params']:,}" if info.get("params") else None,
-        "weights at the start": (info.get("weights") or {}).get("source"),
-        "command": info.get("command"),
+        "weights at the start": _published((info.get("weights") or {}).get("source")),
         "made with": f"reslab {__version__}, Keras {info.get('versions', {}).get('keras', '')}",
     }
     rows = [f"- {name}: {_plain(str(value))}" for name, value in facts.items() if value is not None]
     return ["## Training", "", *rows, ""]
+
+
+def _published(weights: str | None) -> str | None:
+    """The name of published weights. Paths on the machine of the training stay there."""
+    if weights is None or weights.startswith(PUBLISHED):
+        return weights
+    return "a file"
 
 
 def _plain(text: str) -> str:

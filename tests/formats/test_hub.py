@@ -120,6 +120,22 @@ def test_names_of_strangers_stay_text(trained: Run, tmp_path: Path) -> None:
     assert "\n# x" not in text
 
 
+def test_the_card_names_no_place_of_the_machine(trained: Run) -> None:
+    """A repository may be public: the command, and paths of data and weights, are not in it."""
+    from dataclasses import replace
+
+    from reslab.formats import exportable, hub_card
+
+    source = exportable.of(trained)
+    assert str(trained.path.parent) not in hub_card.readme(source)
+    for given, named in (("/home/me/secret/w.pth", "a file"), ("timm/resnet18.a1_in1k",) * 2):
+        info = {**trained.info, "command": "reslab train /home/me/secret"}
+        run = Run(trained.path, {**info, "weights": {"source": given}})
+        text = hub_card.readme(replace(source, run=run))
+        assert "secret" not in text
+        assert f"weights at the start: {named}".replace("_", "\\_") in text
+
+
 # Pushed and loaded --------------------------------------------------------------------------------
 
 
