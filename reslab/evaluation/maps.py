@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from reslab.acceleration.accelerate import fast_initialisation
 from reslab.core.errors import UserError
 from reslab.engines.folding import fold
 from reslab.engines.head import NoMaps, split, with_maps
@@ -40,9 +41,10 @@ class ClassMaps:
         """
         try:
             program = fold(flatten(model))
-            self._compute, self.method = _exact(program) if exact else (None, GRAD_CAM)
-            if self._compute is None:
-                self._compute, self.method = _by_gradients(program), GRAD_CAM
+            with fast_initialisation():
+                self._compute, self.method = _exact(program) if exact else (None, GRAD_CAM)
+                if self._compute is None:
+                    self._compute, self.method = _by_gradients(program), GRAD_CAM
         except (NoMaps, Unsupported) as reason:
             raise UserError(f"{model.name} has no heatmaps: {reason}") from None
 

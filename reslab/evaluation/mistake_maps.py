@@ -10,8 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from reslab.acceleration.accelerate import fast_initialisation
-from reslab.core.errors import UserError
+from reslab.core.errors import UserError, one_line
 from reslab.data import Split
 from reslab.evaluation.features import feature_maps, last_layer
 from reslab.evaluation.maps import ClassMaps
@@ -34,12 +33,19 @@ def add(
     index = {name: i for i, name in enumerate(classes)}
     chosen = np.array([index[each.get("class", each["predicted"])] for each in mistakes])
     positions = np.array([each["index"] for each in mistakes])
-    maps = _maps(model, split.take(positions), chosen)
-    for mistake, values in zip(mistakes, () if maps is None else maps, strict=False):
+    try:
+        maps = _maps(model, split.take(positions), chosen)
+    except UserError as reason:
+        log.info("%s", reason)
+        return
+    except Exception as error:  # of any backend: an evaluation must not fail for its pictures
+        log.warning("no maps of the mistakes: %s", one_line(error) or type(error).__name__)
+        return
+    for mistake, values in zip(mistakes, np.nan_to_num(maps), strict=True):
         mistake["map"] = _packed(values)
 
 
-def _maps(model: keras.Model, split: Split, chosen: np.ndarray) -> np.ndarray | None:
+def _maps(model: keras.Model, split: Split, chosen: np.ndarray) -> np.ndarray:
     extractor, last = feature_maps(model), last_layer(model)
     if extractor is not None and last is not None:
         features = outputs(extractor, split)
@@ -47,13 +53,7 @@ def _maps(model: keras.Model, split: Split, chosen: np.ndarray) -> np.ndarray | 
         bias = 0 if last.bias is None else np.asarray(keras.ops.convert_to_numpy(last.bias))[chosen]
         maps = np.einsum("nyxk,kn->nyx", features, kernel[:, chosen], optimize=True)
         return maps + np.reshape(bias, (-1, 1, 1))
-    try:
-        with fast_initialisation():
-            compute = ClassMaps(model)
-        return compute(split.images(slice(None)), chosen)
-    except UserError as error:
-        log.info("%s", error)
-        return None
+    return ClassMaps(model)(split.images(slice(None)), chosen)
 
 
 def _packed(values: np.ndarray) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import reslab
+from reslab.core.errors import UserError
 from reslab.data.dataset import ArraySplit
 from reslab.evaluation import mistake_maps
 from reslab.evaluation.maps import ClassMaps
@@ -37,6 +38,18 @@ def test_they_are_those_of_the_predicted_class(head, tmp_path):
     for mistake, maps in zip(mistakes, expected, strict=True):
         positive = np.maximum(maps, 0) / max(maps.max(), 1e-9)
         np.testing.assert_allclose(values(mistake), positive, atol=0.003)
+
+
+@pytest.mark.parametrize("error", [UserError("no maps"), RuntimeError("out of memory")])
+def test_an_evaluation_does_not_fail_for_them(error, monkeypatch, tmp_path):
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(mistake_maps, "_maps", fails)
+    mistakes = [{"index": 0, "predicted": "dark"}]
+    split = ArraySplit(np.zeros((1, 8, 8, 3), np.uint8), np.zeros(1, "int32"), np.arange(1))
+    mistake_maps.add(None, split, mistakes, spots.CLASSES)
+    assert mistakes == [{"index": 0, "predicted": "dark"}]
 
 
 def test_the_report_shows_them(trained: Run):
