@@ -35,7 +35,6 @@ from reslab.core.files import (
     writing,
 )
 from reslab.core.paths import regular
-from reslab.data.sources import hub
 from reslab.runs.evaluation_records import EVALUATIONS, Evaluation, Suspects, problem_of
 from reslab.runs.records import LOG_LINES, LogLine, RunInfo
 from reslab.spec import Network
@@ -291,6 +290,8 @@ def trained_file(
 
     Raises UserError if there is no model.
     """
+    from reslab.data.sources import hub
+
     if isinstance(model, Run):
         return model.trained_model()
     if hub.is_address(model):
