@@ -63,7 +63,9 @@ def evaluate(
         `"checksum"`, `"when"`, `"command"`, `"notes"` (what was passed over or is missing),
         `"skipped"` (files that cannot be read) and `"seen"` (the `"count"` of images that the
         weights were trained on, and whether they were `"left_out"`); on the run's own data also
-        `"readings"` and `"first_read"`. With several labels per image, instead of the errors:
+        `"readings"`, `"first_read"` and what the report shows of single images: `"temperature"`,
+        `"examples"`, `"map"`, `"suspects"` (labels that are likely wrong; with cleanlab) and
+        `"near_duplicates"` (with ImageHash). With several labels per image, instead of the errors:
         `"mean_average_precision"`, `"micro_f1"`, `"macro_f1"`, `"exact_match"`, `"per_label"` and
         others.
 
