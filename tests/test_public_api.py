@@ -17,6 +17,7 @@ NAMES = {
     "Run",
     "UserError",
     "accelerate",
+    "benchmark",
     "create",
     "data",
     "draw",

@@ -164,6 +164,7 @@ def _contenders(rows: Sequence[Entrant]) -> Iterator[list[subprocess.Popen[str]]
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
+                encoding="utf-8",
                 env=environment,
             )
             processes.append(process)

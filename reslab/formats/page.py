@@ -41,7 +41,8 @@ def write(content: Content, path: Path) -> None:
     }
     blobs = {"runtime": bundle.script, "wasm": bundle.wasm, "model": content.onnx}
     path.write_text(
-        html(facts, {name: page_file.packed(blob) for name, blob in blobs.items()}), "utf-8"
+        html(facts, {name: page_file.packed(blob) for name, blob in blobs.items()}),
+        encoding="utf-8",
     )
 
 

@@ -17,9 +17,9 @@ from reslab.cli.main import cli
 from reslab.runs.papers import RECIPES
 
 PACKAGE = Path(reslab.__file__).parent
-OF_OTHERS = {"--porcelain", "--xignore"}  # options of git, and of the code of a paper
+OF_OTHERS = {"--porcelain", "--xignore", "--data-binary"}  # of git, of the code of a paper, of curl
 # Here -- begins the name of a colour.
-CSS = "reslab/plots/", "reslab/report/evaluation_charts", "reslab/report/multilabel_charts"
+CSS = "reslab/plots/", *(f"reslab/report/{n}_charts" for n in ("evaluation", "multilabel", "map"))
 COMMAND = re.compile(r"`(reslab [^`]+)`")
 
 
@@ -112,7 +112,7 @@ def test_options_in_messages_exist_somewhere() -> None:
     wrong = []
     for where, text in texts():
         for option in (
-            () if where.startswith(CSS) else re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)
+            () if where.startswith(CSS) else re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text)
         ):
             is_prefix = option.endswith("-")  # of several options, or of a name that is filled in
             matches = [name for name in known if name.startswith(option)]
