@@ -48,8 +48,8 @@ class JsonConnection(H11Protocol):
     _ended = False
     _all_received = False  # the client has closed its side, and may still read
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(OneWrite(transport))  # type: ignore[arg-type]
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(OneWrite(transport))
         if len(self.connections) > MOST_CONNECTIONS:
             self._end(503, "the server has too many connections; try again later")
         else:
@@ -60,7 +60,7 @@ class JsonConnection(H11Protocol):
             super().data_received(data)
             self._watch()
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def eof_received(self) -> bool:
         """Called when the client has sent all. Returns whether the connection stays open."""
         self._all_received = True
         if self._is_idle():

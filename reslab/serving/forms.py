@@ -75,7 +75,7 @@ def read_form(content: bytes, content_type: str, most: int) -> list[tuple[str, b
     form = FormFiles(most)
     callbacks = {name: getattr(form, name) for name in CALLBACKS}
     try:
-        parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
+        parser = MultipartParser(boundary, callbacks)
         parser.write(content)
         parser.finalize()
     except (FormParserError, UnicodeError, ValueError) as error:
