@@ -1,4 +1,4 @@
-"""Write the pages of docs/results/, and the numbers of README.md, from what was measured.
+"""Write the pages of docs/results/, and the numbers of other pages, from what was measured.
 
     python docs/write.py                 write all pages
     python docs/write.py RUN [RUN ...]   first add finished runs and studies to docs/results/
@@ -21,6 +21,7 @@ from typing import Any
 import benchmarks
 import small_sets
 import studies
+import wrong_labels
 from benchmarks import table
 
 from reslab.runs.run import Run
@@ -65,6 +66,10 @@ def pages() -> list[tuple[Path, str]]:
         (RESULTS / "small-sets.md", filled(RESULTS / "small-sets.md", small_sets.TABLES)),
         (RESULTS / "benchmarks.md", filled(RESULTS / "benchmarks.md", benchmarks.TABLES)),
         (RESULTS / "studies.md", studies.page()),
+        (
+            HERE / "how-to" / "report.md",
+            filled(HERE / "how-to" / "report.md", {"wrong-labels": wrong_labels.measured}),
+        ),
     ]
 
 
