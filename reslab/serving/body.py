@@ -63,7 +63,7 @@ class Body:
             raise self._too_large()
         try:
             async with asyncio.timeout(self.limits.body_seconds):
-                content = await self._wire_bytes()
+                content = await self._received()
         except TimeoutError:
             raise Refused(
                 408, f"the request took more than {self.limits.body_seconds:g} s to arrive"
@@ -73,7 +73,7 @@ class Body:
         encoding = self.request.headers.get("content-encoding", "identity").strip().lower()
         return content if encoding == "identity" else self._decompressed(content, encoding)
 
-    async def _wire_bytes(self) -> bytes:
+    async def _received(self) -> bytes:
         chunks, size = [], 0
         async for chunk in self.request.stream():
             size += len(chunk)

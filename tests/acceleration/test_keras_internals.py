@@ -25,6 +25,9 @@ KERAS = Path(keras.__file__).parent / "src"
 DEFINING = ("layers/layer.py", "models", "ops", "optimizers", "trainers", "backend", "layers")
 # Private names of other libraries
 OTHERS = {
+    "_exit",  # of os
+    "_exit",  # os
+    "_next_step",  # Trackio
     "_Enhance",  # Pillow
     "_dynamo",  # PyTorch, as are the following
     "_foreach_copy_",
@@ -55,7 +58,7 @@ def keras_private_names() -> set[str]:
 def defined_names(tree: ast.AST) -> Iterator[str]:
     """Yield the names that a module defines."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.attr
