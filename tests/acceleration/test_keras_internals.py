@@ -25,7 +25,6 @@ KERAS = Path(keras.__file__).parent / "src"
 DEFINING = ("layers/layer.py", "models", "ops", "optimizers", "trainers", "backend", "layers")
 # Private names of other libraries
 OTHERS = {
-    "_exit",  # of os
     "_exit",  # os
     "_next_step",  # Trackio
     "_Enhance",  # Pillow
