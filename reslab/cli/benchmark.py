@@ -9,7 +9,14 @@ from typing import Any
 
 import click
 
-from reslab.cli.options import as_json, backend, insecure, use_backend
+from reslab.cli.options import (
+    as_json,
+    backend,
+    insecure,
+    network_weights,
+    use_backend,
+    weight_options,
+)
 from reslab.cli.output import echo, print_json
 from reslab.cli.tables import make_table, print_table
 from reslab.plots.format import NONE, interval, percent
@@ -22,9 +29,8 @@ from reslab.plots.format import NONE, interval, percent
     metavar="LIST",
     help="Such as onnx,openvino-int8.  [default: all that are installed]",
 )
-@click.option(
-    "--weights", metavar="W", help="timm/NAME, torchvision/VERSION, keras/imagenet, or a file."
-)
+@network_weights
+@weight_options
 @click.option(
     "--data", metavar="SOURCE", help="Images for the error, if not the validation images of MODEL."
 )
@@ -36,6 +42,9 @@ def benchmark(
     model: Path,
     formats: str | None,
     weights: str | None,
+    scheme: str,
+    strict: bool,
+    ema: bool,
     data: str | None,
     rounds: int,
     as_json: bool,
@@ -53,7 +62,8 @@ def benchmark(
     from reslab.formats.benchmark import benchmark as measure
 
     names = formats.split(",") if formats is not None else None
-    result = measure(model, names, weights, data, rounds, note=partial(echo, err=True))
+    note = partial(echo, err=True)
+    result = measure(model, names, weights, scheme, strict, ema, data, rounds, note=note)
     if as_json:
         print_json(result)
         return

@@ -45,11 +45,12 @@ def evaluate(
     from reslab.runs.run import Run
 
     if opening.kind_of(run):
-        from reslab.evaluation import evaluation, unseen
+        from reslab.evaluation import of_files, unseen
 
-        result = evaluation.evaluate(run, data, keep_seen, columns, skip_bad)
+        file = opening.open_file(run)
+        result = of_files.evaluate_file(file, data, keep_seen, columns, skip_bad)
         text = unseen.sentence(result)
-        _print(opening.open_file(run).card, result, [text] if text else [], as_json)
+        _print(file.card, result, [text] if text else [], as_json)
         return
     opened = Run.open(run)
     from reslab.evaluation import evaluation

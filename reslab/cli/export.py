@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from reslab.cli.options import as_json, backend, insecure, use_backend, weight_options
+from reslab.cli.options import (
+    as_json,
+    backend,
+    insecure,
+    network_weights,
+    use_backend,
+    weight_options,
+)
 from reslab.cli.output import echo, print_json
 from reslab.plots.format import interval, percent
 
@@ -24,9 +31,7 @@ from reslab.plots.format import interval, percent
     help="onnx, openvino, saved_model, litert, page, hub or triton.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="The file to write.")
-@click.option(
-    "--weights", metavar="W", help="timm/NAME, torchvision/VERSION, keras/imagenet, or a file."
-)
+@network_weights
 @weight_options
 @click.option(
     "--fixed-size",

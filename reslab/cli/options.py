@@ -56,6 +56,13 @@ insecure = click.option(
 )
 
 
+network_weights = click.option(
+    "--weights",
+    metavar="W",
+    help="timm/NAME, torchvision/VERSION, keras/imagenet, hf://USER/NAME, or a file.",
+)
+
+
 def weight_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--scheme`, `--no-strict` and `--ema/--no-ema` to a command with `--weights`."""
     for option in (

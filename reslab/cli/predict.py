@@ -8,7 +8,14 @@ from pathlib import Path
 
 import click
 
-from reslab.cli.options import as_json, backend, insecure, use_backend, weight_options
+from reslab.cli.options import (
+    as_json,
+    backend,
+    insecure,
+    network_weights,
+    use_backend,
+    weight_options,
+)
 from reslab.cli.output import echo, print_json
 
 
@@ -20,11 +27,7 @@ from reslab.cli.output import echo, print_json
     type=click.IntRange(min=1),
     help="Classes per image.  [default: 3; of several labels all above their thresholds]",
 )
-@click.option(
-    "--weights",
-    metavar="W",
-    help="timm/NAME, torchvision/VERSION, keras/imagenet, hf://USER/NAME, or a file.",
-)
+@network_weights
 @weight_options
 @click.option(
     "--engine",

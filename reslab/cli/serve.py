@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from reslab.cli.options import backend, insecure, use_backend, weight_options
+from reslab.cli.options import backend, insecure, network_weights, use_backend, weight_options
 from reslab.cli.output import echo
 
 SECONDS = click.FloatRange(min=0.001)
@@ -22,9 +22,7 @@ SECONDS = click.FloatRange(min=0.001)
     help="The address to listen on; 0.0.0.0 for all of this machine.",
 )
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
-@click.option(
-    "--weights", metavar="W", help="timm/NAME, torchvision/VERSION, keras/imagenet, or a file."
-)
+@network_weights
 @weight_options
 @click.option(
     "--engine",

@@ -6,7 +6,7 @@ import importlib
 import threading
 import zipfile
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from reslab.core.errors import UserError, one_line
 from reslab.core.paths import regular
 from reslab.engines import page_file
 from reslab.engines.exported import CARD, Exported, Run
-from reslab.engines.runtimes import MAX_COMPILED, onnxruntime_session, openvino_core
+from reslab.engines.runtimes import onnxruntime_session, openvino_core, openvino_settings
 
+TRITON = "*/config.pbtxt"  # in a model repository
 VIEW = "view"  # the tensor between the view and the network
 CARD_FILE = f"{CARD}.json"  # in formats that hold files
+COMPILED = 8  # networks of one file: for any size, and for batches of 1, 2, 4, ..., 32 and 128
 
 
 def onnxruntime(path: Path) -> Exported:
@@ -31,6 +33,27 @@ def onnxruntime(path: Path) -> Exported:
 def page(path: Path) -> Exported:
     """Open the model in a page by ONNX Runtime. Raises UserError if it cannot be read."""
     return _onnxruntime(page_file.model(path), path)
+
+
+def hub_folder(path: Path) -> Exported:
+    """Open the ONNX file in a repository of the Hugging Face hub."""
+    return onnxruntime(path / "model.onnx")
+
+
+def triton_folder(path: Path) -> Exported:
+    """Open the model of a model repository by ONNX Runtime, as Triton runs it."""
+    (config,) = path.glob(TRITON)
+    return onnxruntime(config.parent / "1" / "model.onnx")
+
+
+def onnx_bytes(content: bytes, path: Path) -> Exported:
+    """Open an ONNX file in memory, which belongs to `path`."""
+    return _onnxruntime(content, path)
+
+
+def openvino_bytes(content: bytes, path: Path) -> Exported:
+    """Open an ONNX file in memory, which belongs to `path`, by OpenVINO."""
+    return Exported(OpenVINORun(openvino_core().read_model(content)), {}, path, "openvino")
 
 
 def _onnxruntime(content: str | bytes, path: Path) -> Exported:
@@ -90,8 +113,7 @@ def openvino(path: Path) -> Exported:
     core = openvino_core()
     try:
         model = core.read_model(str(regular(path)))
-        compiled = OpenVINORun(model)
-        compiled.compile(())
+        run = OpenVINORun(model)
     except Exception as error:
         raise UserError(f"{path} cannot be opened by OpenVINO: {one_line(error)}") from None
     metadata = {}
@@ -107,15 +129,15 @@ def openvino(path: Path) -> Exported:
             target.replace_source_output(taken.output(0))
         return OpenVINORun(ov.Model(whole.get_results(), [taken]))
 
-    maps = partial(compiled, number=1) if len(model.outputs) > 1 else None
-    return Exported(compiled, metadata, path, "openvino", maps, network)
+    maps = partial(run, number=1) if len(model.outputs) > 1 else None
+    return Exported(run, metadata, path, "openvino", maps, network)
 
 
 class OpenVINORun:
-    """Runs a model of OpenVINO in float32.
+    """Runs a model of OpenVINO in float32, from several threads at once.
 
-    If only the batch size is free, the model is compiled for each one, which is faster than for
-    any.
+    If only the batch size is free, the model is compiled for each power of two, which is faster
+    than for any size. Other sizes run on the network for any: none waits for a compilation.
     """
 
     def __init__(self, model: Any) -> None:
@@ -123,25 +145,24 @@ class OpenVINORun:
         shape = model.inputs[0].get_partial_shape()
         self.sizes_are_fixed = all(shape[i].is_static for i in range(1, len(shape)))
         self.kind = model.inputs[0].get_element_type().to_dtype()
-        self.compiled: dict[tuple[int, ...], Any] = {}
+        self.compiled = lru_cache(COMPILED)(self._compile)
+        self.compiled(())
         self.lock = threading.Lock()  # the next call overwrites the outputs
 
     def __call__(self, pictures: np.ndarray, number: int = 0) -> np.ndarray:
-        shape = pictures.shape if self.sizes_are_fixed else ()
+        size = len(pictures)
+        own = self.sizes_are_fixed and size & (size - 1) == 0
         with self.lock:
-            compiled = self.compiled.pop(shape, None) or self.compile(shape)
-            self.compiled[shape] = compiled  # most recently used last
-            while len(self.compiled) > MAX_COMPILED:
-                del self.compiled[next(iter(self.compiled))]
-            return np.asarray(compiled(pictures.astype(self.kind, copy=False))[number]).copy()
+            network = self.compiled(pictures.shape if own else ())
+            return np.asarray(network(pictures.astype(self.kind, copy=False))[number]).copy()
 
-    def compile(self, shape: tuple[int, ...]) -> Any:
-        """Compile for pictures of a shape; () is any."""
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        """The network for pictures of a shape; () is any."""
         model = self.model
         if shape:
             model = model.clone()
             model.reshape(list(shape))
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        settings = openvino_settings() | {"PERFORMANCE_HINT": "LATENCY"}
         return openvino_core().compile_model(model, "CPU", settings)
 
 
@@ -204,18 +225,21 @@ def litert(path: Path) -> Exported:
 
 
 KINDS: dict[str, tuple[Callable[[Path], Exported], str, str]] = {
+    # by the suffix of a file, or by a file in a folder: what opens it, its package, and the extra
     ".onnx": (onnxruntime, "onnxruntime", "onnxruntime"),
     ".html": (page, "onnxruntime", "onnxruntime"),
     ".xml": (openvino, "openvino", "openvino"),
     ".tflite": (litert, "ai_edge_litert", "litert"),
     "saved_model.pb": (saved_model, "tensorflow", "tensorflow"),
-}  # by the suffix of a file, or by a file in a folder: what opens it, its package, and the extra
+    "config.json": (hub_folder, "onnxruntime", "onnxruntime"),
+    TRITON: (triton_folder, "onnxruntime", "onnxruntime"),
+}
 
 
 def kind_of(path: Path) -> str:
     """The key of `KINDS` for an exported file or folder; "" for anything else."""
     if path.is_dir():
-        return next((name for name in KINDS if name[0] != "." and (path / name).exists()), "")
+        return next((name for name in KINDS if name[0] != "." and any(path.glob(name))), "")
     suffix = path.suffix.lower()
     return suffix if suffix in KINDS else ""
 

@@ -76,11 +76,9 @@ def evaluate(
     if not isinstance(run, Run) and opening.kind_of(Path(run)):
         from reslab.evaluation import of_files
 
-        path = Path(run)
         with web.insecure(insecure):
-            result = of_files.evaluate_file(path, data, keep_seen, columns, skip_bad)
-            of_files.count_reading(path, result)
-        return result
+            file = opening.open_file(Path(run))
+            return of_files.evaluate_file(file, data, keep_seen, columns, skip_bad)
     run = run if isinstance(run, Run) else Run.open(run)
     # two evaluations at once would both count one reading
     with run.only_writer(), web.insecure(insecure):

@@ -63,7 +63,7 @@ def classification_metrics(
     return {
         "n": n,
         "loss": float(-np.log(np.maximum(of_true_class.astype(np.float64), FLOOR)).mean()),
-        "top1_error": _rate(n - int(right.sum()), n),
+        "top1_error": rate(n - int(right.sum()), n),
         "top5_error": _top5_error(probabilities, of_true_class),
         "balanced_accuracy": float(np.mean(recalls)),
         "accuracy": int(right.sum()) / n,
@@ -144,16 +144,17 @@ def _predicted(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(probabilities[rows, labels] > rivals[rows, best], labels, best)
 
 
-def _rate(errors: int, n: int) -> dict[str, float]:
-    low, high = wilson(errors, n)
-    return {"value": errors / n, "low": low, "high": high}
+def rate(hits: int, n: int) -> dict[str, float]:
+    """`hits` in `n` with the 95 % Wilson interval."""
+    low, high = wilson(hits, n)
+    return {"value": hits / n, "low": low, "high": high}
 
 
 def _top5_error(probabilities: np.ndarray, of_true_class: np.ndarray) -> dict[str, float] | None:
     if probabilities.shape[1] < FEWEST_FOR_TOP5:
         return None
     as_probable = (probabilities >= of_true_class[:, None]).sum(axis=1) - 1  # without itself
-    return _rate(int((as_probable >= 5).sum()), len(of_true_class))
+    return rate(int((as_probable >= 5).sum()), len(of_true_class))
 
 
 def _confusion(labels: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:

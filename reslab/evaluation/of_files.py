@@ -17,7 +17,6 @@ from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
 from reslab.data import Data, Split
 from reslab.data.sources.files import FileSplit
-from reslab.engines import opening
 from reslab.engines.exported import Exported
 from reslab.evaluation import evaluation, unseen
 from reslab.evaluation.recorded_data import reload
@@ -56,59 +55,62 @@ class PreparedSplit(FileSplit):
 
 
 def evaluate_file(
-    path: Path,
+    file: Exported,
     data: Any = None,
     keep_seen: bool = False,
     columns: Mapping[str, str] | None = None,
     skip_bad: bool = False,
 ) -> dict[str, Any]:
-    """Evaluate an exported file. Arguments and result are those of `evaluation.evaluate`.
+    """Evaluate an exported file. The other arguments and the result are those of `evaluate`.
 
-    Without `data` the file must lie in the folder of its run: the run's test set is read, which
-    counts as a reading.
+    Without `data` the file must lie in the folder of its run: the test set of the run is read, and
+    its evaluation counts one more reading.
 
     Raises:
-        UserError: The file cannot be opened, there are no data, or they do not fit.
+        UserError: There are no data, or they do not fit.
     """
-    file = opening.open_file(path)
-    card, run = file.card, run_of(path, file.card)
-    task, own_data = task_of(card), data is None
+    run = run_of(file.path, file.card)
     if data is not None:
-        loaded = task.matched(_load(card, data, columns, skip_bad), card, str(path))
-    elif run is not None:
-        loaded = reload(run)
-    else:
-        raise UserError(f"{path} is not in the folder of its run: say which images with --data")
-    task.check(loaded, card, str(path))
-    name, split = evaluation.split_of(loaded, own_data)
-    seen: dict[str, Any] = {"count": 0, "of": len(split), "by_this_run": 0, "left_out": True}
-    if run is not None:
-        split, seen = unseen.leave_out_seen(run, split, loaded, own_data, keep_seen)
-    probabilities = outputs(cast(keras.Model, FileModel(file)), _prepared(split, card))
-    result = task.evaluate(probabilities, split, loaded, card)
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    words = ["reslab", "evaluate", str(path)]
-    result |= {
-        "seen": seen,
-        "notes": evaluation.notes_of(loaded, own_data, result),
-        "skipped": [] if own_data else loaded.facts.get("skipped", []),
-        "split": name,
-        "data": loaded.name,
-        "checksum": loaded.checksum,
-        "when": when,
-        "command": shlex.join(words if own_data else [*words, "--data", loaded.source]),
-    }
-    if own_data and run is not None:
-        return result | evaluation.readings(run, when)
+        other = task_of(file.card).matched(
+            _load(file.card, data, columns, skip_bad), file.card, str(file.path)
+        )
+        return _evaluate_on(file, run, other, own_data=False, keep_seen=keep_seen)
+    if run is None:
+        raise UserError(
+            f"{file.path} is not in the folder of its run: say which images with --data"
+        )
+    with run.only_writer():  # two evaluations at once would both count one reading
+        result = _evaluate_on(file, run, reload(run), own_data=True, keep_seen=keep_seen)
+        result |= evaluation.readings(run, result["when"])
+        if previous := run.evaluation:
+            counts = {key: result[key] for key in ("readings", "first_read")}
+            evaluation.store(run, {**previous, **counts})
     return result
 
 
-def count_reading(path: Path, result: Mapping[str, Any]) -> None:
-    """Note in the evaluation of the run that its test set was read once more, by a file."""
-    run = run_of(path, opening.open_file(path).card)
-    if run is not None and "readings" in result and (previous := run.evaluation):
-        counts = {key: result[key] for key in ("readings", "first_read")}
-        evaluation.store(run, {**previous, **counts})
+def _evaluate_on(
+    file: Exported, run: Run | None, data: Data, own_data: bool, keep_seen: bool
+) -> dict[str, Any]:
+    """The evaluation on loaded data, as `evaluation.evaluate_on` has it for a run."""
+    card, task = file.card, task_of(file.card)
+    task.check(data, card, str(file.path))
+    name, split = evaluation.split_of(data, own_data)
+    seen: dict[str, Any] = {"count": 0, "of": len(split), "by_this_run": 0, "left_out": True}
+    if run is not None:
+        split, seen = unseen.leave_out_seen(run, split, data, own_data, keep_seen)
+    probabilities = outputs(cast(keras.Model, FileModel(file)), _prepared(split, card))
+    result = task.evaluate(probabilities, split, data, card)
+    words = ["reslab", "evaluate", str(file.path)]
+    return result | {
+        "seen": seen,
+        "notes": evaluation.notes_of(data, own_data, result),
+        "skipped": [] if own_data else data.facts.get("skipped", []),
+        "split": name,
+        "data": data.name,
+        "checksum": data.checksum,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(words if own_data else [*words, "--data", data.source]),
+    }
 
 
 def run_of(path: Path, card: Mapping[str, Any]) -> Run | None:

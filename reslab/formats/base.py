@@ -24,8 +24,8 @@ class Format:
         packages: The packages that write and open it; `extra` installs them.
         write: Writes the content to a path that does not exist. It may write other files beside it.
         open: Reads the file with the format's own runtime.
-        open_view: Writes the view alone into a folder, and opens it with the same runtime. None:
-            the format takes images of the size of the model only.
+        open_view: Opens the view alone with the same runtime, after the content was written to a
+            path. None: the format takes images of the size of the model only.
         from_onnx: Whether it is made from the ONNX file, and so has all of its forms.
     """
 
@@ -39,7 +39,7 @@ class Format:
     from_onnx: bool = True
 
     def check(self, form: Form) -> None:
-        """Raise UserError if the format has not this form, or a package is not installed."""
+        """Raise UserError if the format does not have this form, or a package is missing."""
         if not self.from_onnx and (form.maps or form.int8):
             option = "--maps" if form.maps else "--int8"
             others = ", ".join(name for name, other in FORMATS.items() if other.from_onnx)
@@ -59,24 +59,24 @@ def by_name(name: str) -> Format:
     return FORMATS[name]
 
 
-def write_onnx(content: Content, path: Path) -> None:
+def _write_onnx(content: Content, path: Path) -> None:
     path.write_bytes(content.onnx)
 
 
-def onnx_view(content: Content, folder: Path) -> Exported:
-    path = folder / "view.onnx"
-    path.write_bytes(content.view_onnx)
-    return opening.onnxruntime(path)
+def _onnx_view(content: Content, path: Path) -> Exported:
+    return opening.onnx_bytes(content.view_onnx, path)
 
 
 def _write_openvino(content: Content, path: Path) -> None:
     opening.write_openvino(content.onnx, content.metadata, path)
 
 
-def _openvino_view(content: Content, folder: Path) -> Exported:
-    path = folder / "view.xml"
-    opening.write_openvino(content.view_onnx, {}, path)
-    return opening.openvino(path)
+def _openvino_view(content: Content, path: Path) -> Exported:
+    return opening.openvino_bytes(content.view_onnx, path)
+
+
+def _saved_view(content: Content, path: Path) -> Exported:
+    return opening.saved_model(path, "view")
 
 
 _ALL = (
@@ -85,9 +85,9 @@ _ALL = (
         ".onnx",
         ("onnx", "onnxruntime"),
         "onnxruntime",
-        write_onnx,
+        _write_onnx,
         opening.onnxruntime,
-        onnx_view,
+        _onnx_view,
     ),
     Format(
         "openvino",
@@ -105,7 +105,7 @@ _ALL = (
         "tensorflow",
         tensorflow_files.write_saved_model,
         opening.saved_model,
-        tensorflow_files.saved_model_view,
+        _saved_view,
         from_onnx=False,
     ),
     Format(
@@ -125,7 +125,7 @@ _ALL = (
         "onnxruntime",
         page.write,
         opening.page,
-        onnx_view,
+        _onnx_view,
     ),
     Format(
         "hub",
@@ -133,8 +133,8 @@ _ALL = (
         ("onnx", "onnxruntime"),
         "onnxruntime",
         hub.write_folder,
-        hub.open_folder,
-        onnx_view,
+        opening.hub_folder,
+        _onnx_view,
     ),
     Format(
         "triton",
@@ -142,8 +142,8 @@ _ALL = (
         ("onnx", "onnxruntime"),
         "onnxruntime",
         triton.write_repository,
-        triton.open_repository,
-        onnx_view,
+        opening.triton_folder,
+        _onnx_view,
     ),
 )
 FORMATS = {format.name: format for format in _ALL}

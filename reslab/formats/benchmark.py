@@ -20,7 +20,6 @@ import keras
 from reslab.core.environment import machine
 from reslab.core.errors import UserError, unknown
 from reslab.data.sources import web
-from reslab.engines.exported import Exported
 from reslab.formats import base, exportable, placing
 from reslab.formats.contender import PREFIX, READY
 from reslab.formats.content import Content, Form
@@ -40,6 +39,9 @@ def benchmark(
     model: str | os.PathLike[str] | Run,
     formats: Sequence[str] | None = None,
     weights: str | Path | None = None,
+    scheme: str = "auto",
+    strict: bool = True,
+    ema: bool = True,
     data: Any = None,
     rounds: int = ROUNDS,
     insecure: bool = False,
@@ -51,7 +53,7 @@ def benchmark(
     `reslab.export` does. Then they take turns in a random order, each in a process of its own.
 
     Args:
-        model: As in `reslab.export`; `weights` and `insecure` likewise.
+        model: As in `reslab.export`; `weights`, `scheme`, `strict`, `ema` and `insecure` likewise.
         formats: Names of formats; "onnx-int8" and "openvino-int8" are in eight bits. None: all
             whose packages are installed, and eight bits if there are images for the calibration.
         data: Images for the error and the calibration, as in `reslab.export`. None: the validation
@@ -69,7 +71,7 @@ def benchmark(
         UserError: As `reslab.export`.
     """
     with web.insecure(insecure):
-        source = exportable.of(model, weights, data=data)
+        source = exportable.of(model, weights, scheme, strict, ema, data)
     names = _names(formats, source)
     measurement = Measurement(source)
     with tempfile.TemporaryDirectory(prefix="reslab-benchmark-") as folder:
@@ -123,7 +125,6 @@ def _row(name: str, source: Exportable, folder: Path, measurement: Measurement) 
     folder.mkdir()
     path = folder / f"model{kind.suffix}"
     form = Form(fixed_size=True, int8=name.endswith(INT8))
-    opened: Exported
     opened, _ = written(Content(source, form), kind, path)
     record = {"format": name, "bytes": sum(p.stat().st_size for p in placing.parts(path))}
     if source.sample.real:

@@ -82,8 +82,8 @@ def export(
         `error` of `keras` and of the `file`, with 95 % Wilson intervals.
 
     Raises:
-        UserError: There is no trained model, a package is not installed, the model has a layer that
-            the format has not, the file cannot be written, or it does not answer as Keras does.
+        UserError: There is no trained model, a package is not installed, the format does not have a
+            layer of the model, the file cannot be written, or it does not answer as Keras does.
     """
     start = time.perf_counter()
     kind = base.by_name(format)
@@ -128,9 +128,7 @@ def written(content: Content, kind: Format, path: Path) -> tuple[Exported, Diffe
     kind.write(content, path)
     view = None
     if kind.open_view is not None and not content.form.fixed_size:
-        folder = path.parent / "view"
-        folder.mkdir()
-        view = kind.open_view(content, folder)
+        view = kind.open_view(content, path)
     opened = kind.open(path)
     exact = not content.form.int8
     return opened, comparison.compare(content.source, opened, view, exact)

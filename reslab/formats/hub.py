@@ -14,8 +14,6 @@ import numpy as np
 
 from reslab import __version__
 from reslab.core.errors import UserError
-from reslab.engines import opening
-from reslab.engines.exported import Exported
 from reslab.formats import hub_card
 from reslab.formats.content import Content
 from reslab.formats.exportable import Exportable
@@ -49,11 +47,6 @@ def write_folder(content: Content, path: Path) -> None:
     (path / ONNX).write_bytes(content.onnx)
     card = hub_card.readme(source, any_size=not content.form.fixed_size)
     (path / README).write_text(card, encoding="utf-8", newline="\n")
-
-
-def open_folder(path: Path) -> Exported:
-    """The ONNX file of a repository."""
-    return opening.onnxruntime(path / ONNX)
 
 
 def _write_weights(source: Exportable, path: Path) -> None:

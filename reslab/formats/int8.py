@@ -104,9 +104,10 @@ def _reader(tools: Any, name: str, source: Exportable, positions: np.ndarray) ->
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what ONNX Runtime prints and logs while it quantises."""
-    logging.disable(logging.WARNING)
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from reslab.core.errors import UserError
 from reslab.engines.exported import Exported
-from reslab.evaluation.metrics import wilson
+from reslab.evaluation.metrics import rate
 from reslab.evaluation.tasks.registry import task_of
 from reslab.formats.exportable import Exportable
 
@@ -18,20 +18,6 @@ IMAGES = 5_000, 1_000  # on which small and large networks are measured, at most
 LARGE = 64 * 64  # pixels of an image from which a network is large
 BATCH = 64
 AGREEMENT = 0.9  # of the answers in eight bits, for a file to be written
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A rate with its 95 % Wilson interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, hits: np.ndarray) -> Rate:
-        low, high = wilson(int(hits.sum()), hits.size)
-        return cls(float(hits.mean()), low, high)
 
 
 @dataclass(frozen=True)
@@ -67,12 +53,12 @@ class Measurement:
         result: dict[str, Any] = {
             "images": len(self.positions),
             "measured_on": self.source.sample.text,
-            "agreement": asdict(Rate.of(answers == self.keras)),
+            "agreement": _rate(answers == self.keras),
         }
         if (labels := self.source.sample.labels) is not None:
             expected = labels[self.positions]
             both = {"keras": self.keras, "file": answers}
-            result["error"] = {name: asdict(Rate.of(a != expected)) for name, a in both.items()}
+            result["error"] = {name: _rate(a != expected) for name, a in both.items()}
         return result
 
     def _answers(self, run: Any) -> np.ndarray:
@@ -83,11 +69,15 @@ class Measurement:
         return np.concatenate(parts)
 
 
+def _rate(hits: np.ndarray) -> dict[str, float]:
+    return rate(int(hits.sum()), hits.size)
+
+
 def check_agreement(measured: dict[str, Any]) -> None:
     """Raise UserError if a file in eight bits answers too differently."""
-    rate = measured["agreement"]["value"]
-    if rate < AGREEMENT:
+    agreement = measured["agreement"]["value"]
+    if agreement < AGREEMENT:
         raise UserError(
-            f"the int8 file answers as the model does for {100 * rate:.1f} % of "
+            f"the int8 file answers as the model does for {100 * agreement:.1f} % of "
             f"{measured['images']} images only, and {100 * AGREEMENT:.0f} % is the least"
         )

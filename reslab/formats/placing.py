@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
@@ -62,7 +63,8 @@ def parts(path: Path) -> list[Path]:
     """The files of an exported file or folder; the one that names the others comes last."""
     if path.is_dir():
         return [part for part in sorted(path.rglob("*")) if part.is_file()]
-    return sorted(path.parent.glob(f"{path.stem}.*"), key=lambda part: part.suffix != ".bin")
+    files = path.parent.glob(f"{glob.escape(path.stem)}.*")
+    return sorted(files, key=lambda part: part.suffix != ".bin")
 
 
 def _remove(folder: Path) -> None:

@@ -2,8 +2,8 @@
 
     python -m reslab.formats.tensorflow_child saved_model MODEL.keras VIEW.npz OUT
 
-A process of its own: the model comes from its stock file, whatever backend wrote it, and TensorFlow
-does not share a process with PyTorch.
+In a process of its own, Keras runs on TensorFlow whatever backend the caller uses, and the model
+comes from its stock file.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from reslab.core.errors import UserError, one_line
 from reslab.engines import opening
-from reslab.engines.exported import CARD, Exported
+from reslab.engines.exported import CARD
 from reslab.engines.graph import Graph
 from reslab.formats.content import Content
 from reslab.models import saved
@@ -38,24 +39,19 @@ def write_litert(content: Content, path: Path) -> None:
         file.writestr("labels.txt", "".join(f"{name}\n" for name in content.card["classes"]))
 
 
-def saved_model_view(content: Content, folder: Path) -> Exported:
-    """The view of the SavedModel that was written beside the folder."""
-    (path,) = (p for p in folder.parent.iterdir() if (p / "saved_model.pb").exists())
-    return opening.saved_model(path, "view")
-
-
 def _write(kind: str, content: Content, path: Path) -> None:
-    folder = path.parent / "tensorflow"
-    folder.mkdir()
-    saved.save(content.source.model, folder / "model.keras", {})
-    _write_view(content.view, folder / "view.npz")
-    command = [sys.executable, "-m", "reslab.formats.tensorflow_child", kind]
-    command += [str(folder / "model.keras"), str(folder / "view.npz"), str(path)]
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        raise UserError(f"TensorFlow took more than {SECONDS // 60} minutes to write it") from None
+    with tempfile.TemporaryDirectory() as folder:
+        model, view = Path(folder) / "model.keras", Path(folder) / "view.npz"
+        saved.save(content.source.model, model, {})
+        _write_view(content.view, view)
+        command = [sys.executable, "-m", "reslab.formats.tensorflow_child"]
+        command += [kind, str(model), str(view), str(path)]
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            minutes = SECONDS // 60
+            raise UserError(f"TensorFlow took more than {minutes} minutes to write it") from None
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
         raise UserError(f"TensorFlow cannot write this model: {one_line(lines[-1])}")

@@ -12,13 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reslab.core.text import printable
-from reslab.engines import opening
-from reslab.engines.exported import Exported
 from reslab.formats.content import Content
-from reslab.formats.whole import INPUT, OUTPUT
+from reslab.formats.whole import INPUT, MAPS, OUTPUT
 
 CONFIG, LABELS, MODEL = "config.pbtxt", "labels.txt", "1/model.onnx"
-MAPS = "maps"
 MOST_BATCH = 32  # as in `reslab serve`
 
 
@@ -33,12 +30,6 @@ def write_repository(content: Content, path: Path) -> None:
     (path / name / LABELS).write_text(labels, encoding="utf-8", newline="\n")
     config = configuration(content, name)
     (path / name / CONFIG).write_text(config, encoding="utf-8", newline="\n")
-
-
-def open_repository(path: Path) -> Exported:
-    """The model of a repository, on ONNX Runtime, as Triton runs it."""
-    (config,) = path.glob(f"*/{CONFIG}")
-    return opening.onnxruntime(config.parent / MODEL)
 
 
 def model_name(content: Content) -> str:

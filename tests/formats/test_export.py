@@ -294,6 +294,32 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("format", FORMATS)
+def test_a_name_with_the_letters_of_patterns(format, trained: Run, pictures, tmp_path):
+    path = tmp_path / f"m[1]*{base.FORMATS[format].suffix}"
+    record = reslab.export(trained, format, path)
+    assert record["bytes"] > 1000
+    assert len(reslab.predict(path, pictures)) == len(pictures)
+
+
+@pytest.mark.parametrize("format", ["hub", "triton"])
+def test_folders_are_opened_again(format, trained: Run, pictures, tmp_path):
+    reslab.export(trained, format, tmp_path / "view")
+    np.testing.assert_allclose(
+        probabilities(tmp_path / "view", pictures), probabilities(trained, pictures), atol=5e-3
+    )
+
+
+def test_openvino_takes_batches_of_any_size(trained: Run, tmp_path):
+    """Powers of two have networks of their own; the others share one."""
+    reslab.export(trained, "openvino", tmp_path / "m.xml", fixed_size=True)
+    run = opening.open_file(tmp_path / "m.xml").run
+    images = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 1), dtype=np.uint8)
+    single = np.concatenate([run(image[None]) for image in images])
+    for size in (2, 3, 4, 5, 7, 8, 9):
+        np.testing.assert_allclose(run(images[:size]), single[:size], atol=1e-6)
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_eight_bits(format, trained: Run, pictures, tmp_path):
     suffix = base.FORMATS[format].suffix
     record = reslab.export(trained, format, tmp_path / f"m{suffix}", int8=True)
