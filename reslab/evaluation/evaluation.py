@@ -127,16 +127,8 @@ def evaluate_on(run: Run, data: Data, own_data: bool, keep_seen: bool = False) -
         result |= task.inspect(model, Evaluated(name, split, probabilities, data, trained_on))
         if name == "test" and (pairs := near_duplicates.find(split, data, trained_on)):
             result["near_duplicates"] = pairs
-    result |= {
-        "seen": seen,
-        "notes": notes_of(data, own_data, result),
-        "skipped": [] if own_data else data.facts.get("skipped", []),
-        "split": name,
-        "data": data.name,
-        "checksum": data.checksum,
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": _command(run, data, own_data, keep_seen),
-    }
+    result |= {"seen": seen, "split": name}
+    result |= described(result, run.path, data, own_data, keep_seen)
     return result | readings(run, result["when"]) if own_data else result
 
 
@@ -146,17 +138,29 @@ def _trained_on(run: Run) -> int:
     return steps * int(run.info["recipe"].get("batch") or 1)
 
 
-def _command(run: Run, data: Data, own_data: bool, keep_seen: bool) -> str:
-    """The command that evaluates again."""
-    words = ["reslab", "evaluate", str(run.path)]
+def described(
+    result: Mapping[str, Any], path: Path, data: Data, own_data: bool, keep_seen: bool
+) -> dict[str, Any]:
+    """What an evaluation holds about its data, and the command that repeats it.
+
+    `path` is what was evaluated: the folder of a run, or an exported file.
+    """
+    words = ["reslab", "evaluate", str(path)]
     if not own_data:
         words += ["--data", data.source]
         for kind, column in data.provenance.get("columns", {}).items():
             words += [table.option(kind), column]
-    return shlex.join([*words, "--keep-seen"] if keep_seen else words)
+    return {
+        "notes": _notes(data, own_data, result),
+        "skipped": [] if own_data else data.facts.get("skipped", []),
+        "data": data.name,
+        "checksum": data.checksum,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join([*words, "--keep-seen"] if keep_seen else words),
+    }
 
 
-def notes_of(data: Data, own_data: bool, result: Mapping[str, Any]) -> list[str]:
+def _notes(data: Data, own_data: bool, result: Mapping[str, Any]) -> list[str]:
     """What a reader should know about the images of an evaluation."""
     facts = {} if own_data else {k: v for k, v in data.facts.items() if k != "missing_classes"}
     rows = result.get("per_class") or result.get("per_label") or ()
@@ -203,7 +207,7 @@ def load_for(
         channels=channels,
         validation=0,  # nothing is trained: without a test part all images are evaluated
         test=0,
-        margin=bool(card["view"]),
+        margin=bool(card.get("view")),
         columns=columns,
         skip_bad=skip_bad,
         classes=card["classes"],

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import keras
 import numpy as np
 
-from reslab import data as datasets
 from reslab.core.errors import UserError
 from reslab.core.files import RUN_FILE
 from reslab.data import Data, Split
@@ -25,6 +23,8 @@ from reslab.evaluation.tasks.registry import task_of
 from reslab.runs.run import Run
 from reslab.weights import preprocessing
 from reslab.weights.preprocessing import Preprocessing
+
+log = logging.getLogger("reslab.evaluation")
 
 
 class FileModel:
@@ -71,9 +71,8 @@ def evaluate_file(
     """
     run = run_of(file.path, file.card)
     if data is not None:
-        other = task_of(file.card).matched(
-            _load(file.card, data, columns, skip_bad), file.card, str(file.path)
-        )
+        other = evaluation.load_for(file.card, data, columns, skip_bad)
+        other = task_of(file.card).matched(other, file.card, str(file.path))
         return _evaluate_on(file, run, other, own_data=False, keep_seen=keep_seen)
     if run is None:
         raise UserError(
@@ -82,9 +81,7 @@ def evaluate_file(
     with run.only_writer():  # two evaluations at once would both count one reading
         result = _evaluate_on(file, run, reload(run), own_data=True, keep_seen=keep_seen)
         result |= evaluation.readings(run, result["when"])
-        if previous := run.evaluation:
-            counts = {key: result[key] for key in ("readings", "first_read")}
-            evaluation.store(run, {**previous, **counts})
+        _count_reading(run, result)
     return result
 
 
@@ -99,18 +96,18 @@ def _evaluate_on(
     if run is not None:
         split, seen = unseen.leave_out_seen(run, split, data, own_data, keep_seen)
     probabilities = outputs(cast(keras.Model, FileModel(file)), _prepared(split, card))
-    result = task.evaluate(probabilities, split, data, card)
-    words = ["reslab", "evaluate", str(file.path)]
-    return result | {
-        "seen": seen,
-        "notes": evaluation.notes_of(data, own_data, result),
-        "skipped": [] if own_data else data.facts.get("skipped", []),
-        "split": name,
-        "data": data.name,
-        "checksum": data.checksum,
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(words if own_data else [*words, "--data", data.source]),
-    }
+    result = task.evaluate(probabilities, split, data, card) | {"seen": seen, "split": name}
+    return result | evaluation.described(result, file.path, data, own_data, keep_seen)
+
+
+def _count_reading(run: Run, result: Mapping[str, Any]) -> None:
+    """Note in the run's evaluation that its test set was read once more."""
+    counts = {key: result[key] for key in ("readings", "first_read")}
+    try:
+        if previous := run.evaluation:
+            evaluation.store(run, {**previous, **counts})
+    except UserError as error:  # damaged, or a disk that cannot be written: the result stands
+        log.warning("this reading of the test set is not counted: %s", error)
 
 
 def run_of(path: Path, card: Mapping[str, Any]) -> Run | None:
@@ -120,24 +117,6 @@ def run_of(path: Path, card: Mapping[str, Any]) -> Run | None:
         return None
     run = Run.open(folder)
     return run if run.info["data"]["classes"] == card["classes"] else None
-
-
-def _load(
-    card: Mapping[str, Any], data: Any, columns: Mapping[str, str] | None, skip_bad: bool
-) -> Data:
-    if "view" in card:
-        return evaluation.load_for(card, data, columns, skip_bad)
-    height, width, channels = card["image_shape"]
-    return datasets.load(
-        data,
-        size=(height, width),
-        channels=channels,
-        validation=0,
-        test=0,
-        columns=columns,
-        skip_bad=skip_bad,
-        classes=card["classes"],
-    )
 
 
 def _prepared(split: Split, card: Mapping[str, Any]) -> Split:

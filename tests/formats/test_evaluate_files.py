@@ -57,11 +57,22 @@ def test_beside_its_run_it_reads_the_test_set(own: Run):
     }
 
 
+def test_a_damaged_evaluation_of_the_run_keeps_the_result(own: Run, caplog):
+    reslab.export(own)
+    (own.path / "evaluation.json").write_text("{")
+    assert reslab.evaluate(own.path / "model.onnx")["n"] == 48
+    assert "this reading of the test set is not counted" in caplog.text
+
+
 def test_elsewhere_it_needs_data(trained: Run, thirds, tmp_path):
     reslab.export(trained, out=tmp_path / "m.onnx")
     assert "say which images with --data" in error_of("evaluate", tmp_path / "m.onnx")
     text = output_of("evaluate", tmp_path / "m.onnx", "--data", thirds, "--json")
-    assert json.loads(text)["split"] == "test"
+    result = json.loads(text)
+    assert result["split"] == "test"
+    assert result["command"] == f"reslab evaluate {tmp_path / 'm.onnx'} --data {thirds}"
+    loaded = reslab.evaluate(tmp_path / "m.onnx", reslab.data.load(thirds, validation=0))
+    assert loaded["confusion"] == result["confusion"]
     with pytest.raises(UserError, match=r"class"):
         reslab.evaluate(tmp_path / "m.onnx", classes(tmp_path / "other", ("x", "y")))
 
