@@ -65,9 +65,9 @@ def export(
             columns, classes) over the part of the picture that the network sees. Their mean over
             rows and columns are the logits. They exist for networks that end in global average
             pooling and one dense layer.
-        int8: Weights and activations in eight bits: a quarter of the size, and faster on most
-            processors. Up to 512 images calibrate the scales, and the error before and after is
-            measured on them and more. Not for SavedModel and LiteRT.
+        int8: Weights and activations in eight bits: about a quarter of the size. Up to 512 images
+            calibrate the scales. The error before and after is measured on up to 5,000 images,
+            these among them. Not for SavedModel and LiteRT.
         data: Images for the comparison, the calibration and the error: a source as in
             `reslab.data.load` with the classes of the model; for published weights a folder of
             pictures. None: the validation images of the run.
